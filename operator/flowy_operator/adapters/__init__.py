@@ -1,0 +1,1 @@
+"""One outside thing each: the API server, kopf, the decider process, our custom resource."""

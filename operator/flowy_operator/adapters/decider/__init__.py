@@ -1,0 +1,1 @@
+"""The process that runs workflow code, and our side of it."""

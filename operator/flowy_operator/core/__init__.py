@@ -1,0 +1,1 @@
+"""Decisions of the operator: no clock, no I/O, no logging; plain data in, plain data out."""

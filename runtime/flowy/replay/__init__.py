@@ -1,0 +1,1 @@
+"""Replay: workflow code run over its history, once, to one decision."""

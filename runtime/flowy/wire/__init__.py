@@ -1,0 +1,1 @@
+"""What crosses a process boundary or is written down: values, messages, their versions."""

@@ -1,0 +1,32 @@
+"""Write the files that are generated from the models, or find out whether they are up to date."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from flowy_operator.adapters.crd import schema
+
+
+def generated() -> dict[Path, str]:
+    """Make every file, by its path below the root of the repository."""
+    return {Path("crds/workflows.flowy.dev.yaml"): schema.to_yaml(schema.workflow_crd())}
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file differs.")
+@click.option("--root", type=click.Path(path_type=Path, exists=True, file_okay=False), default=".", show_default=True)
+def main(check: bool, root: Path) -> None:  # noqa: FBT001 (click passes flags so)
+    """Write the CRD and its reference."""
+    for path, text in generated().items():
+        if check:
+            if not (root / path).is_file() or (root / path).read_text() != text:
+                click.echo(f"{path} is not what the models say: run make generate", err=True)
+                sys.exit(1)
+        else:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text)
+
+
+if __name__ == "__main__":
+    main()

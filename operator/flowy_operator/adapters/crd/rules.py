@@ -1,0 +1,124 @@
+"""CEL rules of the custom resource: what a schema keyword can't say, with messages for the author of a manifest.
+
+`spec.py` holds the same rules for what reaches the operator past an older or hand-made CRD. Every list and string that
+an expression walks is bounded in `model.py`: the API server multiplies the bounds and refuses a CRD that could cost too
+much.
+"""
+
+import keyword
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Rule = Mapping[str, str]
+"""One entry of `x-kubernetes-validations`."""
+
+MAX_WORKFLOW_NAME = 52  # a Job's name is at most 63 and adds a hash; CronJob draws the same line for the same reason
+
+
+def rules(*entries: Rule) -> dict[str, Any]:
+    """Attach rules to a model or a field, by pydantic's `json_schema_extra`."""
+    return {"x-kubernetes-validations": [dict(entry) for entry in entries]}
+
+
+def _fixed(field: str) -> Rule:
+    """Refuse that a field of the spec is changed, added or taken away."""
+    # A rule on the field itself would not run when the field comes or goes, so it stands on the parent.
+    return {
+        "rule": f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        "message": f"spec.{field} can't be changed, what has run depends on it: create a new Workflow"
+        " (suspend, parallelism and ttlSecondsAfterFinished may be changed)",
+        "reason": "FieldValueForbidden",
+        "fieldPath": f".{field}",
+    }
+
+
+def _main_image(template: str) -> str:
+    """Ask whether the pod template at the path `template` names an image for the container `main`."""
+    containers = f"{template}.spec.containers"
+    return f"has({template}.spec) && has({containers}) && {containers}.exists(c, c.name == 'main' && has(c.image))"
+
+
+def _unclear_image() -> Rule:
+    own = f"has(t.activity.image) || (has(t.activity.template) && {_main_image('t.activity.template')})"
+    default = f"has(self.defaults) && has(self.defaults.template) && {_main_image('self.defaults.template')}"
+    return {
+        "rule": f"!has(self.tasks) || ({default}) || self.tasks.all(t, {own})",
+        "message": "no image for a task's container: give activity.image, or a template with an image for the"
+        " container named main",
+        "messageExpression": f"'no image for the container of ' + self.tasks.filter(t, !({own})).map(t, t.name).join(', ')"
+        " + ': give activity.image, or a template with an image for the container named main'",
+        "reason": "FieldValueRequired",
+        "fieldPath": ".tasks",
+    }
+
+
+def _close_covers(field: str) -> Rule:
+    """Within one `timeouts`, let the limit over all attempts hold at least one attempt's."""
+    return {
+        "rule": f"!has(self.scheduleToCloseSeconds) || !has(self.{field}) || self.scheduleToCloseSeconds >= self.{field}",
+        "message": f"scheduleToCloseSeconds spans all attempts: make it at least {field}, or leave one of them out",
+        "fieldPath": ".scheduleToCloseSeconds",
+    }
+
+
+def _close_covers_default(field: str) -> Rule:
+    """Say the same where one of the two comes from `defaults.timeouts`; both from one place is the rule above."""
+    close = "scheduleToCloseSeconds"
+    default = "self.defaults.timeouts"
+    own_close = (
+        f"!has(t.timeouts.{close}) || has(t.timeouts.{field}) || !has({default}.{field})"
+        f" || t.timeouts.{close} >= {default}.{field}"
+    )
+    own_field = (
+        f"has(t.timeouts.{close}) || !has(t.timeouts.{field}) || !has({default}.{close})"
+        f" || {default}.{close} >= t.timeouts.{field}"
+    )
+    bad = f"has(t.timeouts) && !(({own_close}) && ({own_field}))"
+    return {
+        "rule": f"!has(self.tasks) || !has(self.defaults) || !has({default}) || !self.tasks.exists(t, {bad})",
+        "message": f"with spec.defaults.timeouts laid under it, a task's {close} is less than its {field}",
+        "messageExpression": f"'with spec.defaults.timeouts laid under it, {close} is less than {field} in '"
+        f" + self.tasks.filter(t, {bad}).map(t, t.name).join(', ') + ': {close} spans all attempts, set both in the task'",
+        "fieldPath": ".tasks",
+    }
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return ", ".join(f"'{word}'" for word in words)
+
+
+WORKFLOW = rules(
+    {
+        "rule": f"size(self.metadata.name) <= {MAX_WORKFLOW_NAME}",
+        "message": f"the name is too long: at most {MAX_WORKFLOW_NAME} characters, since the names of its Jobs are made from it",
+        "fieldPath": ".metadata.name",
+    }
+)
+SPEC = rules(
+    *(_fixed(field) for field in ("code", "input", "tasks", "defaults", "timeouts", "jobs")),
+    _unclear_image(),
+    _close_covers_default("startToCloseSeconds"),
+    _close_covers_default("scheduleToStartSeconds"),
+)
+INPUT = rules(
+    {
+        "rule": "!has(self.json) || (!has(self.args) && !has(self.kwargs))",
+        "message": "give either json or args and kwargs, not both",
+        "fieldPath": ".json",
+    }
+)
+TASK_NAME = rules(
+    {
+        "rule": f"!(self in [{_quoted(keyword.kwlist)}])",
+        "message": "a Python keyword can't be the name of a task, since it names a parameter of the code: choose another name",
+    }
+)
+TIMEOUTS = rules(_close_covers("startToCloseSeconds"), _close_covers("scheduleToStartSeconds"))
+RETRY = rules(
+    {
+        # `true` is a reserved word of CEL, hence the underscores that Kubernetes puts round it.
+        "rule": "!has(self.__true__)",
+        "message": 'YAML reads a bare on as true: put the name in quotes, "on": [Timeout]',
+        "reason": "FieldValueForbidden",
+    }
+)

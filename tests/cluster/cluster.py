@@ -1,0 +1,256 @@
+"""The cluster as a whole: bring it up, take it down, and hurt its parts. This is the API that test fixtures use.
+
+One cluster a machine, shared by all clones of the repository; a lock keeps two callers from starting or stopping it at once. With
+KUBECONFIG set by the user, that cluster is used and nothing here is started, stopped or changed.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster import api, build, certificates, images, network, packages, paths, ports, processes, readiness, remains
+from tests.cluster.commands import run
+from tests.cluster.components import Component, Limits, all_components
+from tests.cluster.errors import ClusterError, say
+from tests.cluster.kubectl import kubectl_path
+
+DEFAULT_STORAGE_CLASS = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+    "provisioner": "kubernetes.io/host-path",
+    "reclaimPolicy": "Delete",
+    "volumeBindingMode": "Immediate",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentStatus:
+    """`pid` is None for a component that does not run."""
+
+    name: str
+    pid: int | None
+    ready: bool
+    memory_mib: int
+
+
+def up() -> Path:
+    """Make the cluster run, whatever state it is in, and return the path of an admin's kubeconfig.
+
+    Nothing runs: a start with an empty etcd. Some of it runs: the rest is started and what changed is restarted, with all objects
+    kept. All of it runs as the sources say: nothing is done.
+    """
+    external = external_kubeconfig()
+    if external is not None:
+        run([kubectl_path(), "get", "--raw", "/readyz"], doing=f"asking the cluster that KUBECONFIG={external} names")
+        say("KUBECONFIG is set: using that cluster, starting nothing")
+        return Path(external)
+    with _lock():
+        # Not first: the binary's hash costs a millisecond where it is there, minutes where it is not.
+        components = all_components(build.kubernetes(), Limits.chosen())
+        running = {component.name: processes.find(component.name) for component in components}
+        stale = [c for c in components if (p := running[c.name]) is None or p.fingerprint != c.fingerprint]
+        if not stale and readiness.is_ready(_named(components, "kube-apiserver")):
+            say("the cluster is up already")
+            return paths.KUBECONFIG
+        _check_root()
+        packages.ensure(packages.NEEDED)
+        certificates.ensure()
+        if not any(running.values()):
+            _start_fresh(components)
+        else:
+            say(f"starting {', '.join(component.name for component in stale)}; all objects are kept")
+            network.prepare()
+            for component in stale:
+                processes.stop(component.name, grace_s=component.grace_s)
+                _start(component)
+                readiness.wait_for(component)
+        images.ensure_needed()
+        api.apply("/apis/storage.k8s.io/v1/storageclasses", DEFAULT_STORAGE_CLASS)
+        readiness.wait_for_node()
+        say("the cluster is up")
+        return paths.KUBECONFIG
+
+
+def down() -> None:
+    """End everything and take away what it left; images and certificates stay for the next start. May be repeated."""
+    if external_kubeconfig() is not None:
+        say("KUBECONFIG is set: that cluster is not ours to stop")
+        return
+    with _lock():
+        _check_root()
+        say("stopping the cluster")
+        # Killed, not asked: etcd's data goes with them, and the API server alone would take seconds over its open watches. From
+        # the kubelet on, because it would start again what is ended below.
+        for component in reversed(all_components(build.kubernetes(), Limits.chosen())):
+            if component.name != "containerd":
+                processes.stop(component.name, grace_s=0)
+        remains.end_containers()
+        if processes.find("containerd") is not None:
+            _forget_containers()
+            processes.stop("containerd", grace_s=5.0)
+        remains.clear()
+        left = remains.listing()
+        if left:
+            raise ClusterError("the cluster is stopped, but this is left of it:\n  " + "\n  ".join(left))
+        say("the cluster is stopped")
+
+
+def status() -> list[ComponentStatus]:
+    return [_status(component) for component in all_components(build.kubernetes(), Limits.chosen())]
+
+
+def kill(name: str) -> None:
+    """End a component as a crash would (SIGKILL). Pods go on, data stays; `start` brings it back."""
+    _refuse_external()
+    component = _known(name)
+    with _lock():
+        if not processes.stop(component.name, grace_s=0):
+            raise ClusterError(f"{name} does not run")
+
+
+def start(name: str) -> None:
+    """Start a component that was killed, and wait until it works."""
+    _refuse_external()
+    component = _known(name)
+    with _lock():
+        if processes.find(name) is not None:
+            raise ClusterError(f"{name} runs already")
+        _start(component)
+        readiness.wait_for(component)
+
+
+def restart(name: str) -> None:
+    """End a component in good order (SIGTERM), start it, and wait until it works."""
+    _refuse_external()
+    component = _known(name)
+    with _lock():
+        processes.stop(name, grace_s=component.grace_s)
+        _start(component)
+        readiness.wait_for(component)
+
+
+def build_image(
+    folder: Path, tag: str, *, dockerfile: Path | None = None, build_args: Mapping[str, str] | None = None
+) -> str:
+    """Build a Dockerfile into the cluster's node and return the image's full name; nothing is done if nothing changed."""
+    _refuse_external("images must be pushed by hand to a registry that it can reach")
+    return images.build(folder, tag, dockerfile=dockerfile, build_args=build_args)
+
+
+def import_image(archive: Path) -> list[str]:
+    """Put the images of an archive (Docker's or OCI's format) on the cluster's node and return their names."""
+    _refuse_external("images must be pushed by hand to a registry that it can reach")
+    return images.load(archive)
+
+
+def list_images() -> list[str]:
+    _refuse_external("its nodes' images are not visible from here")
+    return images.listing()
+
+
+def log_path(name: str) -> Path:
+    """Return where a component's output is."""
+    return paths.LOGS / f"{_known(name).name}.log"
+
+
+def external_kubeconfig() -> str | None:
+    """Return the user's KUBECONFIG, if it is one and not ours."""
+    named = os.environ.get("KUBECONFIG", "")
+    return named if named and Path(named).absolute() != paths.KUBECONFIG else None
+
+
+def _refuse_external(instead: str = "its parts can only be started and stopped by who runs it") -> None:
+    external = external_kubeconfig()
+    if external is not None:
+        raise ClusterError(f"KUBECONFIG={external} names a cluster that is not the embedded one: {instead}")
+
+
+def _check_root() -> None:
+    if os.geteuid() != 0:
+        raise ClusterError(
+            "starting and stopping containers needs root: run it again as root (sudo --preserve-env=HOME,FLOWY_CACHE), "
+            "or set KUBECONFIG to use a cluster you have"
+        )
+
+
+def _start_fresh(components: list[Component]) -> None:
+    remains.end_containers()
+    remains.clear()
+    network.prepare()
+    paths.RUN.mkdir(mode=0o711)
+    by_name = {component.name: component for component in components}
+    containerd, etcd, api_server = (by_name.pop(name) for name in ("containerd", "etcd", "kube-apiserver"))
+    say("starting containerd, etcd and the API server")
+    _start(containerd)
+    _start(etcd)
+    readiness.wait_for(etcd)
+    _start(api_server)
+    readiness.wait_for(containerd)
+    if _forget_containers():
+        # It read the records of the former run's pods before they were deleted, and would tell the kubelet of them.
+        processes.stop("containerd", grace_s=containerd.grace_s)
+        _start(containerd)
+        readiness.wait_for(containerd)
+    images.ensure_needed()
+    readiness.wait_for(api_server)
+    say("starting controllers and node")
+    for component in by_name.values():
+        _start(component)
+    for component in by_name.values():
+        readiness.wait_for(component)
+
+
+def _start(component: Component) -> None:
+    for path, text in component.files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    ports.check_free(component)
+    processes.start(component.name, component.argv, component.fingerprint)
+
+
+def _forget_containers() -> bool:
+    """Delete containerd's records of containers (they have ended) and their root filesystems; tell whether there were any."""
+    names = images.ctr("containers", "list", "--quiet", doing="listing containers").split()
+    if names:
+        images.ctr("containers", "rm", *names, doing="deleting containers")
+    return bool(names)
+
+
+def _known(name: str) -> Component:
+    return _named(all_components(build.kubernetes(), Limits.chosen()), name)
+
+
+def _named(components: list[Component], name: str) -> Component:
+    for component in components:
+        if component.name == name:
+            return component
+    raise ClusterError(f"there is no component {name!r}; there are: {', '.join(c.name for c in components)}")
+
+
+def _status(component: Component) -> ComponentStatus:
+    process = processes.find(component.name)
+    if process is None:
+        return ComponentStatus(component.name, None, ready=False, memory_mib=0)
+    resident_pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+    memory_mib = resident_pages * os.sysconf("SC_PAGE_SIZE") // 2**20
+    return ComponentStatus(component.name, process.pid, readiness.is_ready(component), memory_mib)
+
+
+@contextmanager
+def _lock() -> Iterator[None]:
+    paths.CLUSTER.mkdir(parents=True, exist_ok=True)
+    with paths.LOCK.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            say(f"waiting: process {file.read().strip() or '?'} starts or stops the cluster just now")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,194 @@
+"""Take away what pods leave behind when nobody is there to end them: after `down`, and after a machine where all was killed.
+
+One way for both: it asks neither the kubelet nor containerd, only the kernel and runc's records. Containers are known by their
+control groups, shims by our socket on their command line, mounts and network namespaces by our folders, iptables chains by the
+prefixes that Kubernetes keeps for itself.
+"""
+
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from tests.cluster import network, paths, processes
+from tests.cluster.commands import run
+from tests.cluster.errors import ClusterError
+
+CGROUPS = Path("/sys/fs/cgroup")
+CGROUP_PARENT = "k8s.io"  # containerd's name for the namespace the kubelet's containers are in
+CONTAINER_LOG_LINKS = Path("/var/log/containers")  # the kubelet's, which has no setting for it
+CNI_RESULTS = Path("/var/lib/cni/results")
+WAIT_S = 5.0  # killed processes leave their control groups within milliseconds; a loaded machine takes longer
+
+
+def end_containers() -> None:
+    """Kill every process in our containers, and the shims that watch over them."""
+    identifiers = _container_ids()
+    deadline = time.monotonic() + WAIT_S
+    while pids := [pid for identifier in identifiers for pid in _pids_in_container(identifier)]:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # membership in the control group, read just now, says that it is ours
+        if time.monotonic() > deadline:
+            raise ClusterError(f"processes of containers do not end although killed: {pids}")
+        time.sleep(0.02)
+    for pid in _shims():
+        moment = processes.started(pid)
+        if moment is not None:
+            processes.end(pid, moment, grace_s=0)
+
+
+def clear() -> None:
+    """Remove mounts, namespaces, control groups, iptables chains, files. Everything must have ended before."""
+    identifiers = _container_ids()
+    sockets = list(paths.CONTAINERD_STATE.glob("io.containerd.runtime.v2.task/*/*/address"))
+    shim_sockets = [Path(address.read_text().removeprefix("unix://")) for address in sockets]
+    _unmount()
+    _remove_cgroups(identifiers)
+    for program in ("iptables", "ip6tables"):
+        _remove_chains(program)
+    network.release()
+    for socket in shim_sockets:  # below /run/containerd, a path that containerd does not let us choose
+        socket.unlink(missing_ok=True)
+    for result in CNI_RESULTS.glob("*"):
+        if result.name.startswith(f"{network.POD_NETWORK}-") or any(name in result.name for name in identifiers):
+            result.unlink(missing_ok=True)
+    for link in CONTAINER_LOG_LINKS.glob("*"):
+        if link.is_symlink() and str(paths.POD_LOGS) in os.readlink(link):
+            link.unlink()
+    for folder in (paths.RUN, paths.KUBELET, paths.POD_LOGS, paths.ETCD, paths.PROCESSES, paths.HOST_PATH_VOLUMES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            raise ClusterError(f"{folder} cannot be removed; see what holds it: fuser -vm {folder}")
+
+
+def listing() -> list[str]:
+    """Tell what is left, one line each; empty when nothing is."""
+    lines = [f"container {identifier}" for identifier in _container_ids()]
+    lines += [f"shim {pid}" for pid in _shims()]
+    lines += [f"mount {mount}" for mount in _mounts()]
+    for parent in (CGROUPS, *CGROUPS.glob("*/")):
+        lines += [f"control group {group}" for group in parent.glob(f"{CGROUP_PARENT}/*/")]
+    for program in ("iptables", "ip6tables"):
+        lines += [f"{program} chain {table}/{chain}" for table, chains in _chains(program).items() for chain in chains]
+    if paths.RUN.exists():
+        lines.append(f"folder {paths.RUN}")
+    return lines
+
+
+def _container_ids() -> list[str]:
+    return sorted(folder.name for folder in paths.RUNC_ROOT.glob("k8s.io/*"))
+
+
+def _cgroup_folders(identifier: str) -> Iterator[Path]:
+    """Yield the container's groups: one under each controller in version 1, one in version 2."""
+    for parent in (CGROUPS, *CGROUPS.glob("*/")):
+        folder = parent / CGROUP_PARENT / identifier
+        if folder.is_dir():
+            yield folder
+
+
+def _pids_in_container(identifier: str) -> set[int]:
+    pids: set[int] = set()
+    for folder in _cgroup_folders(identifier):
+        for listed in folder.rglob("cgroup.procs"):
+            with suppress(OSError):  # the group went away while we looked
+                pids.update(int(line) for line in listed.read_text().split())
+    return pids
+
+
+def _shims() -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:  # ended meanwhile
+            continue
+        if Path(words[0]).name.startswith("containerd-shim") and str(paths.CONTAINERD_SOCKET) in words:
+            found.append(int(folder.name))
+    return found
+
+
+def _mounts() -> list[str]:
+    """Return mount points in our folders, innermost first."""
+    ours = tuple(f"{folder}/" for folder in (paths.RUN, paths.KUBELET, paths.CONTAINERD_ROOT))
+    points = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        point = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), line.split()[4])
+        if f"{point}/".startswith(ours):
+            points.append(point)
+    return points[::-1]
+
+
+def _unmount() -> None:
+    mounts = _mounts()
+    if mounts:
+        # Lazily: a file that some program of the owner's still holds open must not stop the rest.
+        run(["umount", "--lazy", *mounts], doing="unmounting what pods left")
+
+
+def _remove_cgroups(identifiers: list[str]) -> None:
+    for identifier in identifiers:
+        for top in _cgroup_folders(identifier):
+            for folder in sorted([top, *top.rglob("*/")], key=lambda path: -len(path.parts)):
+                _remove_cgroup(folder)
+    for parent in (CGROUPS, *CGROUPS.glob("*/")):
+        with suppress(OSError):  # not there, or another containerd's containers are in it
+            (parent / CGROUP_PARENT).rmdir()
+
+
+def _remove_cgroup(folder: Path) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while folder.is_dir():
+        try:
+            folder.rmdir()
+        except OSError as error:  # busy until the kernel has buried the last process
+            if time.monotonic() > deadline:
+                raise ClusterError(f"control group {folder} cannot be removed: {error}") from error
+            time.sleep(0.02)
+
+
+def _chains(program: str) -> dict[str, list[str]]:
+    """Return the chains of Kubernetes and ours, by table."""
+    tables: dict[str, list[str]] = {}
+    if shutil.which(f"{program}-save") is None:
+        return tables
+    table = ""
+    for line in run([f"{program}-save"], doing="listing iptables chains").splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif re.match(rf":(KUBE-|{network.FORWARD_CHAIN} )", line):
+            tables.setdefault(table, []).append(line[1:].split()[0])
+    return tables
+
+
+def _remove_chains(program: str) -> None:
+    """Remove the chains and every rule that jumps to them, each table in one transaction."""
+    chains = _chains(program)
+    if not chains:
+        return
+    script: list[str] = []
+    rules = run([f"{program}-save"], doing="listing iptables rules").splitlines()
+    table = ""
+    for line in rules:
+        if line.startswith("*"):
+            table = line[1:]
+            script.append(line)
+            script += [f":{chain} - [0:0]" for chain in chains.get(table, [])]  # naming a chain empties it
+        elif line.startswith("-A ") and table in chains:
+            holder = line.split()[1]
+            target = re.search(r" -[jg] (\S+)", line)
+            if holder not in chains[table] and target is not None and target[1] in chains[table]:
+                script.append(f"-D {line[3:]}")
+        elif line == "COMMIT":
+            script += [f"-X {chain}" for chain in chains.get(table, [])]
+            script.append(line)
+    run(
+        [f"{program}-restore", "--noflush", "--wait"],
+        doing="removing iptables chains",
+        stdin="\n".join(script) + "\n",
+    )

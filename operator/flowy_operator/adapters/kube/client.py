@@ -1,0 +1,338 @@
+"""Calls of the API server: dictionaries in, dictionaries out, one exception tree.
+
+`kubernetes.aio` gives kubeconfig rules, TLS, tokens and the connection pool; its typed models are not used (a typed
+Job costs ten times the call). What its `call_api` leaves to the caller is done here: the bearer token, the User-Agent,
+a timeout for every call, and the look at the status code.
+
+No call is repeated here. Whether a write may be sent again is the reconcile's to know.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.rest import RESTResponse
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME, SERVICE_TOKEN_FILENAME
+
+from flowy_operator.adapters.kube.errors import Gone, NotFound, Unreachable, from_response, from_status
+from flowy_operator.adapters.kube.paths import resource_of
+
+CALL_TIMEOUT_S = 30.0
+"""For one call, connecting and reading included. The API server gives up on its own side after 60 s."""
+
+INACTIVITY_TIMEOUT_S = 70.0
+"""A watch without a byte for so long is dead: bookmarks come every minute, and old events are kept for 75 s."""
+
+LINE_LIMIT_BYTES = 4 * 1024 * 1024
+"""One watch event. An object ends at etcd's 1.5 MiB, and escapes can't more than double what is mostly text."""
+
+TOKEN_CHECK_S = 60.0
+"""How often credentials of a kubeconfig are looked at again; plug-ins are asked only when their answer has expired."""
+
+_EXPIRED_LISTS = 3
+_JSON = "application/json"
+_JSON_PATCH = "application/json-patch+json"
+
+_log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+Objects = list[Json]
+
+
+class WatchEvent(NamedTuple):
+    """`type` is ADDED, MODIFIED, DELETED or BOOKMARK; a bookmark's object has nothing but a resourceVersion."""
+
+    type: str
+    object: Json
+
+
+class NoClusterError(Exception):
+    """There is no usable way to a cluster; the message says what was looked for."""
+
+
+class KubeClient:
+    """One connection pool to one API server. Raises only the errors of `kube.errors`.
+
+    `requests` counts calls by (verb, resource, status code), 0 standing for no answer.
+    """
+
+    def __init__(self, configuration: Configuration, *, timeout_s: float = CALL_TIMEOUT_S) -> None:
+        """Must be called in a running loop. `configuration` becomes the client's own."""
+        configuration.client_session_kwargs = {
+            # A look-up of proxies and netrc at each request, 0.3 ms. A proxy belongs into the kubeconfig.
+            "trust_env": False,
+            "cookie_jar": aiohttp.DummyCookieJar(),
+        }
+        self.configuration = configuration
+        self.requests: Counter[tuple[str, str, int]] = Counter()
+        self._api = ApiClient(configuration)
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._timeout_s = timeout_s
+        self._user_agent = f"flowy-operator/{version('flowy-operator')}"
+
+    @classmethod
+    async def connect(
+        cls, kubeconfig: str | None, context: str | None = None, *, timeout_s: float = CALL_TIMEOUT_S
+    ) -> Self:
+        """Read how to reach the cluster: from `kubeconfig`, or without one from the pod's service account.
+
+        No request is sent. Raises NoClusterError.
+        """
+        return cls(await load_configuration(kubeconfig, context), timeout_s=timeout_s)
+
+    async def close(self) -> None:
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def get(self, path: str) -> Json:
+        return await self._call("get", "GET", path)
+
+    async def list(self, path: str, *, label_selector: str | None = None, chunk: int = 500) -> tuple[Objects, str]:
+        """All objects of one moment, and that moment's resourceVersion to watch from.
+
+        The items have no `kind` and `apiVersion`: the API server says those once, for the list.
+        """
+        for attempt in range(_EXPIRED_LISTS):
+            try:
+                return await self._list(path, label_selector, chunk)
+            except Gone:
+                # The continue token lives about 5 min; what was read so far is of another moment than the rest.
+                if attempt + 1 == _EXPIRED_LISTS:
+                    raise
+        raise AssertionError
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> Json:
+        return await self._call("create", "POST", path, body=body)
+
+    async def json_patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> Json:
+        """Apply all operations or none. Conflict if a `test` among them fails."""
+        # Anything but a list would silently be sent as a strategic merge patch.
+        return await self._call("patch", "PATCH", path, body=list(operations), content_type=_JSON_PATCH)
+
+    async def delete(self, path: str, *, uid: str | None = None, propagation: str = "Background") -> None:
+        """Delete the object if it is there. With `uid`, Conflict if another has taken its name."""
+        options: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        try:
+            await self._call("delete", "DELETE", path, body=options)
+        except NotFound:
+            return
+
+    async def watch(
+        self,
+        path: str,
+        *,
+        resource_version: str,
+        label_selector: str | None = None,
+        timeout_s: int = 300,
+    ) -> AsyncGenerator[WatchEvent, None]:
+        """Yield what happened after `resource_version`, until the server ends the stream after `timeout_s`.
+
+        Close it (`contextlib.aclosing`) if it isn't read to its end. Gone if the version is too old, Unreachable if
+        the stream is cut or nothing at all comes for INACTIVITY_TIMEOUT_S.
+        """
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(timeout_s),
+        }
+        if label_selector is not None:
+            query["labelSelector"] = label_selector
+        timeout = aiohttp.ClientTimeout(
+            total=None, connect=self._timeout_s, sock_connect=self._timeout_s, sock_read=INACTIVITY_TIMEOUT_S
+        )
+        response = await self._send("watch", "GET", path, query=query, timeout=timeout)
+        try:
+            async for line in _lines(response.response.content):
+                event = _watch_event(line)
+                if event.type == "ERROR":
+                    raise from_status(event.object)
+                yield event
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(f"watch of {path}: {_say(error)}") from error
+        finally:
+            # Not released but closed: the rest of the stream would never come to an end.
+            response.response.close()
+
+    async def authorization(self) -> str | None:
+        """Return the Authorization header of this moment, for other clients of the same cluster."""
+        value = await self.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        return None if value is None else str(value)
+
+    async def _list(self, path: str, label_selector: str | None, chunk: int) -> tuple[Objects, str]:
+        query = {"limit": str(chunk)}
+        if label_selector is not None:
+            query["labelSelector"] = label_selector
+        items: Objects = []
+        while True:
+            page = await self._call("list", "GET", path, query=query)
+            items += page.get("items") or ()
+            metadata = page.get("metadata") or {}
+            token = metadata.get("continue")
+            if not token:
+                return items, str(metadata.get("resourceVersion", ""))
+            query["continue"] = token
+
+    async def _call(
+        self,
+        verb: str,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = _JSON,
+    ) -> Json:
+        response = await self._send(
+            verb, method, path, query=query, body=body, content_type=content_type, timeout=self._timeout
+        )
+        try:
+            content = await response.response.read()
+            parsed = json.loads(content)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise Unreachable(f"answer to {verb} {path}: {_say(error)}") from error
+        if not isinstance(parsed, dict):
+            raise Unreachable(f"answer to {verb} {path}: not a JSON object")
+        return parsed
+
+    async def _send(
+        self,
+        verb: str,
+        method: str,
+        path: str,
+        *,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, which knows connecting from reading
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = _JSON,
+    ) -> RESTResponse:
+        """One request; the answer's status is good, its body not yet read."""
+        url = f"{self.configuration.host}{path}"
+        if query:
+            url = f"{url}?{urlencode(query)}"
+        resource = resource_of(path)
+        code = 0
+        try:
+            headers = {"Accept": _JSON, "Content-Type": content_type, "User-Agent": self._user_agent}
+            # Long lists would come compressed, which costs both sides more than the way does.
+            headers["Accept-Encoding"] = "identity"
+            authorization = await self.authorization()
+            if authorization is not None:
+                headers["Authorization"] = authorization
+            response = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
+            code = response.status
+            if code < 400:  # noqa: PLR2004 - HTTP
+                return response
+            content = await response.response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError, ConfigException) as error:
+            # OSError and ConfigException also stand for a token that can't be read just now.
+            raise Unreachable(f"{verb} {path}: {_say(error)}") from error
+        finally:
+            self.requests[verb, resource, code] += 1
+        raise from_response(code, content, response.headers.get("Retry-After"))
+
+
+async def load_configuration(kubeconfig: str | None, context: str | None) -> Configuration:
+    """Where the cluster is and how to prove who we are. Credentials that expire are looked at again while in use."""
+    configuration = Configuration()
+    try:
+        if kubeconfig is not None:
+            await _load_kubeconfig(configuration, kubeconfig, context)
+        elif _in_a_pod():
+            load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        else:
+            raise NoClusterError(
+                f"no kubeconfig was named, and there is no service account of a pod ({SERVICE_TOKEN_FILENAME})"
+            )
+    except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        # The library trips over odd files with whatever error comes.
+        raise NoClusterError(f"no way to the cluster by {kubeconfig or 'the service account'}: {error}") from error
+    return configuration
+
+
+def _in_a_pod() -> bool:
+    return Path(SERVICE_TOKEN_FILENAME).is_file() and SERVICE_HOST_ENV_NAME in os.environ
+
+
+def _any_file(kubeconfig: str) -> bool:
+    """Several files may be named, as in $KUBECONFIG."""
+    return any(Path(path).expanduser().is_file() for path in kubeconfig.split(os.pathsep) if path)
+
+
+async def _load_kubeconfig(configuration: Configuration, kubeconfig: str, context: str | None) -> None:
+    if not _any_file(kubeconfig):
+        # The library would only log this, and then fail with a riddle.
+        raise NoClusterError(f"no kubeconfig at {kubeconfig}")
+    loader = await load_kube_config(  # type: ignore[no-untyped-call]
+        kubeconfig, context=context, client_configuration=configuration, persist_config=False
+    )
+    loop = asyncio.get_running_loop()
+    checked_at = loop.time()
+
+    async def refresh(own: Configuration) -> None:
+        # The library's own refresh is an endless task for exec plug-ins only. This one serves every kind of token:
+        # loading again runs a plug-in only when its answer has expired, and reads a token file anew.
+        nonlocal checked_at
+        if loop.time() - checked_at < TOKEN_CHECK_S:
+            return
+        checked_at = loop.time()  # first, so that calls in the meantime go on with what they have
+        try:
+            await loader.load_and_set(own)
+        except (ConfigException, OSError, ValueError, KeyError, TypeError):
+            _log.warning("credentials can't be renewed", exc_info=True)
+
+    configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length up to LINE_LIMIT_BYTES: aiohttp's own reader stops at its buffer."""
+    pending: list[bytes] = []
+    size = 0
+    async for block in stream.iter_any():
+        *ends, rest = block.split(b"\n")
+        for end in ends:
+            line = b"".join([*pending, end]) if pending else end
+            pending.clear()
+            size = 0
+            if line:
+                yield line
+        if rest:
+            pending.append(rest)
+            size += len(rest)
+            if size > LINE_LIMIT_BYTES:
+                raise aiohttp.ClientPayloadError(f"a line of more than {LINE_LIMIT_BYTES} bytes")
+    if pending:
+        raise aiohttp.ClientPayloadError(f"it ended within a line, after {size} bytes of it")
+
+
+def _watch_event(line: bytes) -> WatchEvent:
+    try:
+        event = json.loads(line)
+        kind, value = event["type"], event["object"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise aiohttp.ClientPayloadError(f"not a watch event: {line[:100]!r}") from error
+    if not isinstance(kind, str) or not isinstance(value, dict):
+        raise aiohttp.ClientPayloadError(f"not a watch event: {line[:100]!r}")
+    return WatchEvent(kind, value)
+
+
+def _say(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

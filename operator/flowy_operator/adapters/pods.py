@@ -1,0 +1,202 @@
+"""Pods as JSON -> PodRecord.
+
+The objects carry our label, but anybody can set a label: every field may be missing or of an odd type. Such an object
+gives a record without that field, or none at all; it never raises.
+"""
+
+import logging
+import re
+
+from flowy_operator.adapters.kube.fields import (
+    NOTHING,
+    WORKFLOW_LABEL,
+    Raw,
+    controller,
+    instant,
+    mapping,
+    mappings,
+    name,
+    text,
+)
+from flowy_operator.core.records import PodRecord
+
+MAIN = "main"
+
+WAITING_LIMIT = 300
+"""Characters of `waiting`. It is shown to people and stored in no history; a scheduler's message lists every node."""
+
+_UNPULLED = frozenset(
+    # One text for all, because the kubelet goes to and fro between them, and each change would be a write of the status.
+    ("ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed")
+)
+_STUCK = frozenset(
+    (
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+        "PreCreateHookError",
+        "PreStartHookError",
+        "PostStartHookError",
+    )
+)
+_LONG_HEX = re.compile(r"\b[0-9a-f]{12,64}\b")  # container ids, new at each of the kubelet's tries
+
+_LOST = frozenset(
+    # status.reason of a Pod that failed by no fault of its containers: kubelet (eviction, preemption, nodeshutdown,
+    # lifecycle/predicate.go, cm/topologymanager) and the node lifecycle controller. `DeadlineExceeded` is not of them.
+    (
+        "Evicted",
+        "NodeLost",
+        "NodeShutdown",
+        "Terminated",
+        "Shutdown",
+        "Preempting",
+        "NodeAffinity",
+        "NodeName",
+        "NodePorts",
+        "TaintToleration",
+        "UnexpectedAdmissionError",
+        "TopologyAffinityError",
+    )
+)
+_OUT_OF = "OutOf"  # OutOfcpu, OutOfmemory, OutOfpods, OutOf<extended resource>
+_OWN_LIMIT = ("Pod ephemeral local storage usage", "Container ", "Usage of EmptyDir volume")
+"""How the kubelet begins when it evicts a Pod that overran a limit of its own (eviction/helpers.go): no disruption.
+
+The reason is `Evicted` as well. Since Kubernetes 1.26 such an eviction lacks the condition DisruptionTarget, which
+every eviction for the node's sake has; the words are needed only where a Pod has neither.
+"""
+
+_log = logging.getLogger(__name__)
+
+
+def parse_pod(pod: Raw) -> PodRecord | None:
+    """Make the record of a Pod, or None if it lacks what makes it one of ours: name, uid, version, our label."""
+    try:
+        return _parse(pod)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        metadata = mapping(mapping(pod).get("metadata"))
+        _log.debug("a pod of odd shape is ignored", extra={"pod": text(metadata.get("name")), "error": repr(error)})
+        return None
+
+
+def _parse(pod: Raw) -> PodRecord:
+    metadata = pod["metadata"]
+    spec = mapping(pod.get("spec"))
+    status = mapping(pod.get("status"))
+    workflow = metadata["labels"][WORKFLOW_LABEL]
+    containers = mappings(spec.get("containers"))
+    init_containers = mappings(spec.get("initContainers"))
+    statuses = mappings(status.get("containerStatuses"))
+    init_statuses = mappings(status.get("initContainerStatuses"))
+    phase = text(status.get("phase")) or "Unknown"
+
+    main = _main(containers or statuses)
+    state = NOTHING
+    for container in statuses:
+        if container.get("name") == main:
+            state = mapping(container.get("state"))
+    running = mapping(state.get("running"))
+    terminated = mapping(state.get("terminated"))
+
+    owner = controller(metadata)
+    job = owner if owner.get("kind") == "Job" else NOTHING
+    conditions = {text(c.get("type")): c for c in mappings(status.get("conditions"))}
+    pod_message = text(status.get("message")) or ""
+    exit_code = terminated.get("exitCode")
+
+    waiting = None
+    if phase not in {"Succeeded", "Failed"} and not running and not terminated:
+        waiting = _waiting(conditions.get("PodScheduled", NOTHING), [*init_statuses, *statuses], containers)
+
+    return PodRecord(
+        namespace=name(metadata["namespace"]),
+        name=name(metadata["name"]),
+        uid=name(metadata["uid"]),
+        resource_version=int(metadata["resourceVersion"]),
+        workflow=name(workflow),
+        job=text(job.get("name")),
+        job_uid=text(job.get("uid")),
+        phase=phase,
+        containers=len(containers) + len(init_containers) or 1,
+        node=text(spec.get("nodeName")),
+        started_at=instant(running.get("startedAt") or terminated.get("startedAt")),
+        finished_at=instant(terminated.get("finishedAt")),
+        exit_code=exit_code if isinstance(exit_code, int) else None,
+        reason=text(terminated.get("reason")),
+        message=text(terminated.get("message")) or "",
+        pod_message=pod_message,
+        other_failure=_other_failure(main, init_statuses, statuses, init_containers),
+        disruption=_disruption(
+            conditions.get("DisruptionTarget", NOTHING), phase, text(status.get("reason")), pod_message
+        ),
+        waiting=waiting,
+        deleting=metadata.get("deletionTimestamp") is not None,
+    )
+
+
+def _main(containers: list[Raw]) -> object:
+    for container in containers:
+        if container.get("name") == MAIN:
+            return MAIN
+    return containers[0].get("name") if containers else None
+
+
+def _waiting(scheduled: Raw, statuses: list[Raw], containers: list[Raw]) -> str | None:
+    if scheduled.get("status") == "False":
+        return _line(f"{text(scheduled.get('reason')) or 'Unschedulable'}: {text(scheduled.get('message')) or ''}")
+    for status in statuses:
+        wait = mapping(mapping(status.get("state")).get("waiting"))
+        reason = text(wait.get("reason"))
+        if reason is None:
+            continue
+        container = text(status.get("name"))
+        if reason in _UNPULLED:
+            return _line(f"image can't be pulled: {_image(status, container, containers)}")
+        if reason == "CrashLoopBackOff":
+            # Its message counts the seconds. Only init containers can come here: nothing of ours restarts.
+            return _line(f"{reason}: container {container}")
+        if reason in _STUCK:
+            return _line(f"{reason}: {_LONG_HEX.sub('…', text(wait.get('message')) or '')}")
+    return None
+
+
+def _image(status: Raw, container_name: str | None, containers: list[Raw]) -> str | None:
+    """Name the image as the manifest does: in the status it takes another form once a pull has worked."""
+    for container in containers:
+        if container.get("name") == container_name:
+            return text(container.get("image"))
+    return text(status.get("image"))
+
+
+def _other_failure(
+    main: object, init_statuses: list[Raw], statuses: list[Raw], init_containers: list[Raw]
+) -> str | None:
+    for status in [*init_statuses, *statuses]:
+        terminated = mapping(mapping(status.get("state")).get("terminated"))
+        code = terminated.get("exitCode")
+        container = status.get("name")
+        if not code or container == main:
+            continue
+        if any(c.get("name") == container and c.get("restartPolicy") == "Always" for c in init_containers):
+            # A sidecar is stopped by a signal when the Pod is done; its exit code says nothing of the activity.
+            continue
+        return f"{container}: exit code {code}"
+    return None
+
+
+def _disruption(target: Raw, phase: str, reason: str | None, message: str) -> str | None:
+    if target.get("status") == "True":
+        return text(target.get("reason")) or "DisruptionTarget"
+    if phase != "Failed" or reason is None:
+        return None
+    if reason == "Evicted" and message.startswith(_OWN_LIMIT):
+        return None
+    return reason if reason in _LOST or reason.startswith(_OUT_OF) else None
+
+
+def _line(words: str) -> str:
+    line = " ".join(words.split()).removesuffix(":")
+    return line if len(line) <= WAITING_LIMIT else f"{line[: WAITING_LIMIT - 1]}…"

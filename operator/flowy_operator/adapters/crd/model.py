@@ -29,7 +29,14 @@ DEFAULTS = WorkflowSpec(source="")
 RETRY_DEFAULTS = RetrySpec()
 
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
+RENAMED = {"bare_on": "true", "json_text": "json", "keywords": "kwargs"}  # names that pydantic, mypy and Python take
+
 PRESERVED: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
+
+
+def outside(name: str) -> str:
+    """Give the name in the manifest of a field's name here."""
+    return RENAMED.get(name) or to_camel(name)
 
 
 def absent(meaning: str) -> dict[str, Any]:
@@ -51,7 +58,7 @@ Object = dict[str, Any]
 class Shape(BaseModel):
     """Every object of the resource: camelCase outside, nothing converted, unknown fields ignored."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True, strict=True)
+    model_config = ConfigDict(alias_generator=outside, extra="ignore", frozen=True, strict=True)
 
 
 class Code(Shape):
@@ -82,14 +89,12 @@ class Input(Shape):
     )
     keywords: Annotated[Object, Field(max_length=1024)] | None = Field(
         None,
-        alias="kwargs",
         description="Keyword arguments, any JSON values. YAML reads bare names such as y, n, on and off as booleans:"
-        " put them in quotes.",
+        " put them in quotes. A plain kubectl apply drops nulls in objects: use create, apply --server-side, or json.",
         json_schema_extra=absent("none"),
     )
     json_text: Annotated[str, Field(min_length=2, max_length=MAX_JSON)] | None = Field(
         None,
-        alias="json",
         description='The arguments as JSON text, kept exactly: {"args": [...], "kwargs": {...}}, both optional.',
     )
 
@@ -174,7 +179,8 @@ class Activity(Shape):
         description="Arguments of the program. $(FLOWY_ARG_0), $(FLOWY_KWARG_name) stand for the task's arguments.",
         json_schema_extra=absent("those of the template, else of the image"),
     )
-    env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=list_map("name"))] | None = Field(
+    # Atomic, unlike in a Pod: in a list map a new order counts as no change, and $(NAME) depends on the order.
+    env: Annotated[list[EnvVar], Field(max_length=256)] | None = Field(
         None, description="Environment variables, as in a Pod, beside those of the template."
     )
     resources: Resources | None = Field(None, json_schema_extra=absent("those of the template"))
@@ -231,9 +237,8 @@ class Retry(Shape):
         " since YAML reads a bare on as true.",
         json_schema_extra=absent(f"that of spec.defaults.retry, else [{', '.join(RETRY_DEFAULTS.on)}]"),
     )
-    bare_on: Annotated[list[Any], Field(max_length=0)] | None = Field(
+    bare_on: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=16)] | None = Field(
         None,
-        alias="true",
         description="Always refused: it is what YAML makes of a bare on. Write the name in quotes.",
     )
     delays_seconds: (
@@ -371,7 +376,7 @@ class Progress(Shape):
     succeeded: Count | None = Field(None, description="Those that succeeded.")
     failed: Count | None = Field(None, description="Those that failed, timed out or were cancelled for good.")
     summary: Annotated[str, Field(max_length=32)] | None = Field(
-        None, description="succeeded/scheduled, such as 6/9: what kubectl get shows, which can't join two fields."
+        None, description="Those with a final outcome / those called, such as 6/9: kubectl get can't join two fields."
     )
 
 
@@ -399,7 +404,10 @@ class Error(Shape):
     exit_code: Annotated[int, Field(ge=-(2**31), le=MAX_COUNT)] | None = Field(
         None, description="Exit code of the container."
     )
-    details: Any = Field(None, description="What the activity reported beside it, any JSON value.")
+    details: Annotated[str, Field(max_length=MAX_JSON)] | None = Field(
+        None, description="What the activity reported beside it, as JSON text."
+    )
+    line: Count | None = Field(None, description="Line of the workflow's source where it arose.")
     traceback: Annotated[str, Field(max_length=131_072)] | None = Field(
         None, description="Lines of the workflow's source that led there."
     )

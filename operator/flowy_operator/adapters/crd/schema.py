@@ -35,6 +35,7 @@ _KEPT = (
     "minItems",
     "minLength",
     "minimum",
+    "nullable",
     "pattern",
     "properties",
     "required",
@@ -70,9 +71,13 @@ def _rewritten(node: Mapping[str, Any], definitions: Mapping[str, Node], path: s
         case "integer":
             # The range decides the width, so that clients generate the type that holds it.
             flat["format"] = "int32" if flat["maximum"] < 2**31 else "int64"
-        case "object" | None:
+        case "object":
             flat.pop("properties", None)
             flat["x-kubernetes-preserve-unknown-fields"] = True
+        case None:
+            flat["x-kubernetes-preserve-unknown-fields"] = True
+            # A null where none may be does no harm until CEL compares it: then every later write is refused, status too.
+            flat["nullable"] = True
     return {keyword: flat[keyword] for keyword in _KEPT if keyword in flat}
 
 
@@ -111,7 +116,7 @@ COLUMNS = (
     {
         "name": "Progress",
         "type": "string",
-        "description": "Tasks that succeeded, of those called so far.",
+        "description": "Tasks with a final outcome / tasks called so far.",
         "jsonPath": ".status.progress.summary",
     },
     {

@@ -1,9 +1,9 @@
 """What a reconcile can't answer on the spot.
 
-    OperatorError
-    ├── RetryLater        try the same key again after a while; nothing is wrong with the workflow
-    │   └── Conflict      the object changed under us: read it again, plan again
-    └── DecisionStalled   the decider gave no usable answer; a person may have to look, and it is tried again
+OperatorError
+├── RetryLater        try the same key again after a while; nothing is wrong with the workflow
+│   └── Conflict      the object changed under us: read it again, plan again
+└── DecisionStalled   the decider gave no usable answer; a person may have to look, and it is tried again
 """
 
 from enum import StrEnum

@@ -1,0 +1,200 @@
+"""Builds the operator by hand and runs it in one TaskGroup: no globals, nothing registered at import.
+
+    kopf, reflectors ──▶ keys ──▶ work queue ──▶ Reconciler ──▶ API server
+                          ▲
+    timers, resync ───────┘
+
+The start lists everything first: a pass before the caches are full would take missing Jobs for deleted ones.
+"""
+
+import asyncio
+import logging
+import random
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flowy_operator.adapters.decider.limits import MIB, Limits
+from flowy_operator.adapters.decider.pool import DeciderPool
+from flowy_operator.adapters.host import run_host
+from flowy_operator.adapters.jobs import parse_job
+from flowy_operator.adapters.kube import paths
+from flowy_operator.adapters.kube.client import KubeClient
+from flowy_operator.adapters.kube.errors import ApiError
+from flowy_operator.adapters.pods import parse_pod
+from flowy_operator.adapters.recorder import Recorder
+from flowy_operator.adapters.reflector import Reflector
+from flowy_operator.adapters.workqueue import WorkQueue
+from flowy_operator.app.reconciler import Reconciler
+from flowy_operator.app.settings import Settings
+from flowy_operator.app.tracked import Workflow, Workflows
+from flowy_operator.app.view import view_of
+from flowy_operator.core.job import MANAGED_BY
+from flowy_operator.core.key import Key
+from flowy_operator.core.observe import View
+from flowy_operator.core.records import JobRecord, PodRecord
+
+RESYNC_S = 600.0
+"""How often all Workflows are listed beside the watch: kopf tells no deletions that it missed, and every component
+between us and etcd has lost an event at some time."""
+
+GRACE_S = 4.0
+"""For passes that are under way when the operator is told to stop; the whole stop is to take less than 5 s."""
+
+_log = logging.getLogger(__name__)
+
+
+class Operator:
+    """All parts of one operator process. Make it in a running loop, `run` it once."""
+
+    def __init__(self, client: KubeClient, settings: Settings, *, clock: Callable[[], datetime]) -> None:
+        self._client = client
+        self._settings = settings
+        self._clock = clock
+        self._namespaces = settings.namespaces or None
+        self._workflows = Workflows()
+        self._queue = WorkQueue()
+        self._stop = asyncio.Event()
+        self._decider = DeciderPool(
+            Limits(cpu_s=settings.decision_cpu_ms / 1000, memory_bytes=settings.decision_memory_mib * MIB)
+        )
+        self._recorder = Recorder(client, instance=socket.gethostname(), now=clock)
+        selector = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())
+        self._jobs: Reflector[JobRecord] = Reflector(
+            client,
+            paths.jobs,
+            label_selector=selector,
+            parse=parse_job,
+            changed=self._job_changed,
+            namespaces=self._namespaces,
+        )
+        self._pods: Reflector[PodRecord] = Reflector(
+            client,
+            paths.pods,
+            label_selector=selector,
+            parse=parse_pod,
+            changed=self._pod_changed,
+            namespaces=self._namespaces,
+        )
+        self._reconciler = Reconciler(
+            client=client,
+            workflows=self._workflows,
+            view=self._view,
+            decider=self._decider,
+            recorder=self._recorder,
+            clock=clock,
+        )
+
+    def stop(self) -> None:
+        """End `run` soon: take no more keys, finish what is under way."""
+        self._queue.stop()
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until `stop`, or until SIGTERM or SIGINT."""
+        self._catch_signals()
+        await self._decider.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                background = [
+                    group.create_task(self._jobs.run()),
+                    group.create_task(self._pods.run()),
+                    group.create_task(self._recorder.run()),
+                    group.create_task(self._resync()),
+                ]
+                host = group.create_task(self._host())
+                await self._first_of(self._jobs.synced, self._pods.synced)
+                if not self._stop.is_set():
+                    _log.info("operator is ready", extra={"namespaces": list(self._namespaces or ()) or "all"})
+                    await self._queue.run(self._work, self._settings.workers, grace_s=GRACE_S)
+                await host
+                for task in background:
+                    task.cancel()
+        finally:
+            await self._decider.close()
+        _log.info("operator has stopped")
+
+    async def _work(self, key: Key) -> None:
+        wake_at = await self._reconciler.reconcile(key)
+        if wake_at is not None:
+            self._queue.add_after(key, (wake_at - self._clock()).total_seconds())
+
+    async def _host(self) -> None:
+        await run_host(
+            self._client,
+            self._workflow_changed,
+            namespaces=self._namespaces,
+            ready=asyncio.Event(),
+            stop=self._stop,
+            signals=self._catch_signals,
+        )
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(RESYNC_S * random.uniform(0.9, 1.1))  # noqa: S311  spread, not secrecy
+            for namespace in self._namespaces or (None,):
+                try:
+                    await self._list_workflows(namespace)
+                except ApiError as error:
+                    _log.warning("workflows can't be listed", extra={"error": str(error)})
+
+    async def _list_workflows(self, namespace: str | None) -> None:
+        known = [w.key for w in self._workflows if namespace in {None, w.owner.namespace}]
+        items, _ = await self._client.list(paths.workflows(namespace))
+        listed = {}
+        for item in items:
+            listed[Key(item["metadata"]["namespace"], item["metadata"]["name"])] = item
+        for key in known:
+            if key not in listed:
+                self._workflow_changed(key, None)
+        for key, item in listed.items():
+            self._workflow_changed(key, item)
+
+    def _workflow_changed(self, key: Key, body: Mapping[str, Any] | None) -> None:
+        is_new = self._workflows.get(key) is None
+        self._workflows.accept(key, body, self._clock())
+        if body is not None:
+            # What is there at the start waits behind what happens meanwhile.
+            self._queue.add(key, backlog=is_new and "status" in body)
+
+    def _job_changed(self, old: JobRecord | None, new: JobRecord | None) -> None:
+        record = new or old
+        assert record is not None
+        key = Key(record.namespace, record.workflow)
+        workflow = self._workflows.get(key)
+        if workflow is None:
+            return
+        if new is None and record.owner_uid == workflow.owner.uid:
+            workflow.gone[record.name] = None
+        self._queue.add(key)
+
+    def _pod_changed(self, old: PodRecord | None, new: PodRecord | None) -> None:
+        record = new or old
+        assert record is not None
+        key = Key(record.namespace, record.workflow)
+        if self._workflows.get(key) is not None:
+            self._queue.add(key)
+
+    def _view(self, workflow: Workflow) -> View:
+        return view_of(workflow, self._jobs, self._pods)
+
+    async def _first_of(self, *synced: asyncio.Event) -> None:
+        """Wait for all of these, or for the stop."""
+        waits = asyncio.gather(*(event.wait() for event in synced))
+        stop = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait([waits, stop], return_when=asyncio.FIRST_COMPLETED)
+        for waiter in (waits, stop):
+            waiter.cancel()
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop)
+
+
+async def run_operator(settings: Settings) -> None:
+    """Connect and run one operator until it is told to stop. Raises NoClusterError, or ZygoteError if no decider starts."""
+    async with await KubeClient.connect(settings.kubeconfig, settings.context) as client:
+        await Operator(client, settings, clock=lambda: datetime.now(UTC)).run()

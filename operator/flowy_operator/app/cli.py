@@ -1,0 +1,59 @@
+"""The command `flowy-operator`."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from flowy_operator.app.settings import PREFIX, Settings, read_settings
+
+F = Callable[..., None]
+
+
+def _options(command: F) -> F:
+    """One flag for each setting, described once, in the settings."""
+    for name, field in reversed(Settings.model_fields.items()):
+        many = name == "namespaces"
+        flag = "--namespace" if many else "--" + name.replace("_", "-")
+        default = "" if many or field.default is None else f" Default: {field.default}."
+        text = f"{field.description}{default} [{PREFIX}{name.upper()}]"
+        command = click.option(flag, name, multiple=many, help=text)(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="flowy-operator")
+def main() -> None:
+    """Run workflows written as plain Python as Jobs on Kubernetes."""
+
+
+@main.command()
+@_options
+def run(**flags: Any) -> None:
+    """Run the operator until SIGTERM or SIGINT.
+
+    Inside a cluster it uses its pod's service account; elsewhere name a kubeconfig. Lists in variables are JSON:
+    FLOWY_NAMESPACES='["media"]'.
+    """
+    try:
+        settings = read_settings(flags)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise click.UsageError(f"{name.replace('_', '-')}: {first['msg']}, not {first['input']!r}") from None
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    # Late, so that --help and a wrong flag answer at once: these imports take half a second.
+    from flowy_operator.adapters.kube.client import NoClusterError  # noqa: PLC0415
+    from flowy_operator.app import logs  # noqa: PLC0415
+    from flowy_operator.app.assembly import run_operator  # noqa: PLC0415
+
+    logs.set_up(settings.log_level, settings.log_format)
+    try:
+        asyncio.run(run_operator(settings))
+    except NoClusterError as error:
+        print(f"flowy-operator: {error}", file=sys.stderr)  # noqa: T201  a message for a person, before any log
+        sys.exit(1)

@@ -1,0 +1,43 @@
+"""The format of log lines: a constant message, and fields that a machine can search."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+_STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(_head(record) | _extra(record) | _traceback(self, record), default=str, ensure_ascii=False)
+
+
+class Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        head = f"{datetime.fromtimestamp(record.created, UTC):%H:%M:%S} {record.levelname:7} {record.getMessage()}"
+        fields = " ".join(f"{name}={value}" for name, value in _extra(record).items())
+        trace = _traceback(self, record).get("traceback")
+        return f"{head}  {fields}".rstrip() + (f"\n{trace}" if trace else "")
+
+
+def set_up(level: str, form: Literal["json", "text"]) -> None:
+    """Send all logs of this process to standard error in one format."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines() if form == "json" else Text())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # kopf tells each watch event that it handles; ours says what came of it.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+
+
+def _head(record: logging.LogRecord) -> dict[str, Any]:
+    time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    return {"time": time, "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, str]:
+    return {"traceback": formatter.formatException(record.exc_info)} if record.exc_info else {}

@@ -1,0 +1,399 @@
+"""The one page that shows the order of effects: observe, decide, record, launch, tidy.
+
+Append first, launch second, delete last. A pass may be cut short after any line and repeated: the record says
+launched, no Job is there, the next pass creates it. What a pass writes is one JSON patch that holds only if the object
+is still the one that was read.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+
+from flowy.policy.timeout import schedule_to_close
+from flowy.wire.messages import Answer, Request
+from flowy_operator.adapters.crd.spec import InvalidSpec, workflow_spec
+from flowy_operator.adapters.kube import paths
+from flowy_operator.adapters.kube.client import KubeClient
+from flowy_operator.adapters.kube.errors import ApiError, NotFound
+from flowy_operator.adapters.kube.errors import Conflict as WriteConflict
+from flowy_operator.adapters.recorder import Recorder
+from flowy_operator.app.launcher import Launcher
+from flowy_operator.app.tracked import CreatedJob, Workflow, Workflows
+from flowy_operator.core.admission import due_retries
+from flowy_operator.core.conditions import Blocker, Stall
+from flowy_operator.core.decision import Verdict, conclude, decision_request, time_out, workflow_deadline
+from flowy_operator.core.errors import Conflict, DecisionStalled, RetryLater
+from flowy_operator.core.history import Fact, Restarted, TaskFailed, TaskTimedOut, parse_time
+from flowy_operator.core.job import InvalidActivity, job_manifest
+from flowy_operator.core.key import Key
+from flowy_operator.core.observe import Launching, View, deadline, observe
+from flowy_operator.core.retention import tidy, workflow_expires_at
+from flowy_operator.core.spec import WorkflowSpec
+from flowy_operator.core.state import Phase, State, Task, apply, place
+from flowy_operator.core.status import Patch, Standing, status_fields, status_patch
+
+_log = logging.getLogger(__name__)
+
+HISTORY_BYTES = 1024 * 1024
+"""Longest history: an object ends at etcd's 1.5 MiB, and spec, input and result have to fit beside it."""
+
+UNSEEN = timedelta(seconds=60)
+"""After so long without a trace in the cache a Job that we made is asked for by name."""
+
+FIRST_STALL_S = 1.0
+LONGEST_STALL_S = 600.0
+
+
+class Decider(Protocol):
+    """Where decisions are made. Raises DecisionStalled."""
+
+    async def decide(self, request: Request, *, namespace: str, wall_s: float) -> Answer: ...
+
+
+class Reconciler:
+    """Bring one Workflow to what its history, its Jobs and the clock say. `clock` gives aware UTC."""
+
+    def __init__(
+        self,
+        *,
+        client: KubeClient,
+        workflows: Workflows,
+        view: Callable[[Workflow], View],
+        decider: Decider,
+        recorder: Recorder,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._client = client
+        self._workflows = workflows
+        self._view = view
+        self._decider = decider
+        self._recorder = recorder
+        self._clock = clock
+        self._launcher = Launcher(client)
+
+    async def reconcile(self, key: Key) -> datetime | None:
+        """One pass. Returns when the next one is due for the clock's sake; RetryLater if the cluster said "not now"."""
+        workflow = self._workflows.get(key)
+        if workflow is None or workflow.deleting:
+            return None
+        # History has milliseconds; a finer clock would show the code another time at its first decision than later.
+        now = self._clock()
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        await self._look_for_unseen(workflow, now)
+        view = self._view(workflow)
+        spec, state = _read(workflow)
+        if spec is None or state is None:
+            return await self._hold(workflow, view, now)
+        if workflow.ended:
+            return await self._after_the_end(workflow, spec, state, view, now)
+        verdict = await self._advance(workflow, spec, state, view, now)
+        state = workflow.state or state
+        if verdict.end is not None or state.run != workflow.answered_at[0] or _is_used_up(workflow, state):
+            return now  # the next pass deletes what nobody wants, begins the new run, asks for the rest of the calls
+        await self._launch(workflow, spec, state, view)
+        wake_at = await self._tidy(spec, state, view, now)
+        return _earliest(wake_at, *_timers(workflow, spec, state, view, now))
+
+    # -- observe, decide, record --------------------------------------------------------------------------------------
+
+    async def _advance(
+        self, workflow: Workflow, spec: WorkflowSpec, before: State, view: View, now: datetime
+    ) -> Verdict:
+        """Append what has become true and what follows from it, in one patch; `workflow` then holds the new state."""
+        launching = Launching.SUSPENDED if spec.suspend else Launching.ALLOWED
+        facts = observe(spec, before, view, now, launching)
+        seen = apply(before, place(before, facts, now))
+        verdict = await self._decide(workflow, spec, seen, view, now, launching)
+        facts += verdict.facts
+        events = place(before, facts, now)
+        state = apply(before, events)
+        if state.chain.size > HISTORY_BYTES:
+            message = (
+                f"the history would be {state.chain.size:,} bytes long, at most {HISTORY_BYTES:,} fit into the object"
+            )
+            verdict = Verdict(stall=Stall(Blocker.HISTORY_FULL, message))
+            facts, events, state = [], [], before
+        standing = Standing(
+            generation=workflow.generation,
+            started_at=_started_at(workflow, before),
+            end=verdict.end,
+            stall=verdict.stall,
+            waiting_on=verdict.waiting_on,
+            held_back=verdict.held_back,
+            suspended=spec.suspend,
+            notes=workflow.notes,
+        )
+        fields = status_fields(workflow.status or {}, state, standing, view, now)
+        patch = status_patch(workflow.status, fields, events, str(workflow.resource_version))
+        if patch:
+            was = _headline(workflow.status)
+            await self._record(workflow, patch, state)
+            self._tell(workflow, was, facts)
+        workflow.forget_finished()
+        return verdict
+
+    async def _decide(
+        self, workflow: Workflow, spec: WorkflowSpec, state: State, view: View, now: datetime, launching: Launching
+    ) -> Verdict:
+        """What follows from the state as it will be. The decider is asked only if it could say something new."""
+        end_at = workflow_deadline(spec, _started_at(workflow, state))
+        if end_at is not None and end_at <= now:
+            return time_out(spec, state)
+        wanted = [t.key for t in _to_launch(state, view, workflow) if t.key not in workflow.arguments]
+        wanted += [t.key for t in due_retries(state, now) if t.key not in workflow.arguments]
+        position = (state.run, state.finished)
+        retry_at = workflow.retry_decision_at
+        if (
+            workflow.answered_at != position
+            or wanted
+            or _is_used_up(workflow, state)
+            or (retry_at is not None and retry_at <= now)
+        ):
+            await self._ask(workflow, spec, state, wanted, now)
+        if workflow.stall is not None or workflow.answer is None:
+            return Verdict(stall=workflow.stall)
+        return conclude(spec, state, workflow.answer, now, launching)
+
+    async def _ask(
+        self, workflow: Workflow, spec: WorkflowSpec, state: State, wanted: Sequence[str], now: datetime
+    ) -> None:
+        workflow.answered_at = (state.run, state.finished)
+        workflow.answer = workflow.retry_decision_at = None
+        request = decision_request(spec, state, wanted)
+        try:
+            answer = await self._decider.decide(
+                request, namespace=workflow.owner.namespace, wall_s=float(spec.decision_timeout_s)
+            )
+        except DecisionStalled as error:
+            pause_s = min(FIRST_STALL_S * 2**workflow.stalled_times, LONGEST_STALL_S)
+            workflow.stalled_times += 1
+            workflow.retry_decision_at = now + timedelta(seconds=pause_s)
+            workflow.stall = Stall(error.reason, f"{error}; tried again after {pause_s:,.0f} s")
+            _log.warning("decision stalled", extra=_fields(workflow) | {"reason": error.reason})
+            return
+        workflow.answer, workflow.stall, workflow.stalled_times = answer, None, 0
+        for call in (*answer.scheduled, *answer.repeated):
+            workflow.arguments[call.key] = call.arguments
+        for line in answer.log:
+            _log.debug("workflow code printed", extra=_fields(workflow) | {"line": line})
+
+    async def _record(self, workflow: Workflow, patch: Patch, state: State | None) -> None:
+        owner = workflow.owner
+        try:
+            body = await self._client.json_patch(paths.workflow_status(owner.namespace, owner.name), patch)
+        except NotFound:
+            self._workflows.accept(workflow.key, None, self._clock())
+            raise RetryLater("the workflow was deleted") from None
+        except WriteConflict as error:
+            await self._read_again(workflow)
+            raise Conflict(str(error), after_s=0.0) from error
+        except ApiError as error:
+            # It may have been applied all the same. What the cache holds is then old, and the `test` will say so.
+            raise RetryLater(str(error), error.retry_after_s) from error
+        workflow.wrote(body, state)
+
+    async def _read_again(self, workflow: Workflow) -> None:
+        owner = workflow.owner
+        try:
+            body = await self._client.get(paths.workflows(owner.namespace, owner.name))
+        except NotFound:
+            self._workflows.accept(workflow.key, None, self._clock())
+        except ApiError as error:
+            raise RetryLater(str(error), error.retry_after_s) from error
+        else:
+            self._workflows.accept(workflow.key, body, self._clock())
+
+    async def _hold(self, workflow: Workflow, view: View, now: datetime) -> None:
+        """Say in the status why nothing is done, and touch nothing else."""
+        previous = workflow.status or {}
+        state = State(workflow=workflow.owner.name, uid=workflow.owner.uid, started_at=now)
+        standing = Standing(generation=workflow.generation, started_at=now, stall=workflow.invalid)
+        fields = status_fields(previous, state, standing, view, now)
+        held = {name: fields[name] for name in ("observedGeneration", "conditions")}
+        kept = {name: value for name, value in previous.items() if name not in held}
+        patch = status_patch(workflow.status, kept | held, [], str(workflow.resource_version))
+        if patch:
+            _log.warning("workflow can't be acted upon", extra=_fields(workflow) | {"reason": str(workflow.invalid)})
+            was = _headline(workflow.status)
+            await self._record(workflow, patch, workflow.state)
+            self._tell(workflow, was, [])
+
+    # -- launch -------------------------------------------------------------------------------------------------------
+
+    async def _launch(self, workflow: Workflow, spec: WorkflowSpec, state: State, view: View) -> None:
+        manifests = []
+        for task in _to_launch(state, view, workflow):
+            arguments = workflow.arguments.get(task.key)
+            if arguments is None or task.launch is None:
+                continue  # the decider stalls; without it nobody knows them
+            ends = schedule_to_close(spec.tasks[task.name].timeouts, task.first_scheduled_at)
+            until = _earliest(None if ends is None else ends.at, workflow_deadline(spec, _started_at(workflow, state)))
+            try:
+                manifest = job_manifest(
+                    workflow.owner, spec.tasks[task.name], task.launch, arguments, spec.default_template, deadline=until
+                )
+            except InvalidActivity as error:
+                workflow.refused[task.launch.job] = str(error)
+            else:
+                manifests.append(manifest)
+        launched = await self._launcher.launch(manifests)
+        workflow.created.update({name: CreatedJob(uid, self._clock()) for name, uid in launched.created.items()})
+        workflow.refused.update(launched.refused)
+        noted, workflow.notes = workflow.notes, launched.later
+        if workflow.refused:
+            raise Conflict("launches were refused; to be recorded", after_s=0.0)
+        if launched.later:
+            if noted != launched.later:
+                _log.warning("jobs can't be created now", extra=_fields(workflow) | {"jobs": dict(launched.later)})
+            raise RetryLater("; ".join(sorted(set(launched.later.values()))), launched.after_s)
+
+    async def _look_for_unseen(self, workflow: Workflow, now: datetime) -> None:
+        """Ask for Jobs that we made and that the cache still lacks: a watch's gap may have swallowed a whole life."""
+        seen = self._view(workflow).jobs
+        for name, made in workflow.created.items():
+            if name in seen or name in workflow.gone or now - made.at < UNSEEN:
+                continue
+            try:
+                await self._client.get(paths.jobs(workflow.owner.namespace, name))
+            except NotFound:
+                workflow.gone[name] = None
+            except ApiError as error:
+                raise RetryLater(str(error), error.retry_after_s) from error
+
+    # -- tidy ---------------------------------------------------------------------------------------------------------
+
+    async def _tidy(self, spec: WorkflowSpec, state: State, view: View, now: datetime) -> datetime | None:
+        tidying = tidy(spec, state, view, now)
+        for job in tidying.jobs:
+            try:
+                await self._client.delete(paths.jobs(job.namespace, job.name), uid=job.uid)
+            except WriteConflict:
+                continue  # another object has the name by now; it isn't ours
+            except ApiError as error:
+                raise RetryLater(str(error), error.retry_after_s) from error
+        return tidying.next_at
+
+    async def _after_the_end(
+        self, workflow: Workflow, spec: WorkflowSpec, state: State, view: View, now: datetime
+    ) -> datetime | None:
+        """Only what is left over: Jobs whose time has come, and the Workflow itself."""
+        wake_at = await self._tidy(spec, state, view, now)
+        completed_at = (workflow.status or {}).get("completionTime")
+        expires_at = workflow_expires_at(spec, parse_time(completed_at)) if completed_at else None
+        if expires_at is None or expires_at > now:
+            return _earliest(wake_at, expires_at)
+        owner = workflow.owner
+        try:
+            await self._client.delete(paths.workflows(owner.namespace, owner.name), uid=owner.uid)
+        except WriteConflict:
+            return None
+        except ApiError as error:
+            raise RetryLater(str(error), error.retry_after_s) from error
+        return None
+
+    # -- tell ---------------------------------------------------------------------------------------------------------
+
+    def _tell(self, workflow: Workflow, was: "Headline", facts: Sequence[Fact]) -> None:
+        """Kubernetes Events and log lines: transitions of the workflow and final failures, after they are on record."""
+        for fact in facts:
+            match fact:
+                case TaskFailed(final=True, error=failure):
+                    self._warn(workflow, "TaskFailed", f"{fact.task}, attempt {fact.attempt}: {failure.message}")
+                case TaskTimedOut(final=True):
+                    self._warn(workflow, "TaskTimedOut", f"{fact.task}, attempt {fact.attempt}: {fact.timer}")
+                case Restarted():
+                    self._recorder.event(workflow.reference, "Normal", "Restarted", f"run {fact.run} begins")
+                case _:
+                    pass
+        headline = _headline(workflow.status)
+        if headline.reason != was.reason:
+            _log.info("workflow changed state", extra=_fields(workflow) | {"reason": headline.reason})
+            self._recorder.event(workflow.reference, headline.type, headline.reason, headline.message)
+
+    def _warn(self, workflow: Workflow, reason: str, message: str) -> None:
+        self._recorder.event(workflow.reference, "Warning", reason, message)
+
+
+class Headline(NamedTuple):
+    """What a Kubernetes Event says of a workflow's standing."""
+
+    type: str
+    reason: str
+    message: str
+
+
+def _headline(status: Mapping[str, Any] | None) -> Headline:
+    found = {c.get("type"): c for c in (status or {}).get("conditions", ())}
+    succeeded, stalled = found.get("Succeeded", {}), found.get("Stalled", {})
+    shown = stalled if stalled.get("status") == "True" else succeeded
+    kind = "Warning" if shown is stalled else "Normal"
+    return Headline(kind, shown.get("reason", ""), shown.get("message", ""))
+
+
+def _read(workflow: Workflow) -> tuple[WorkflowSpec | None, State | None]:
+    """The spec and the folded history, or Nones if one of them can't be acted upon: `workflow.invalid` says why."""
+    if workflow.invalid is None and workflow.spec is None:
+        try:
+            workflow.spec = workflow_spec({"metadata": {"name": workflow.owner.name}, "spec": workflow.raw_spec})
+        except InvalidSpec as error:
+            workflow.invalid = Stall(Blocker.INVALID_SPEC, str(error))
+    spec, state = workflow.spec, workflow.state
+    if workflow.invalid is not None or spec is None or state is None:
+        return None, None
+    unknown = next((task.key for task in state.tasks.values() if task.name not in spec.tasks), None)
+    if unknown is not None:
+        message = f"the history has the task {unknown!r}, and spec.tasks has none of this name"
+        workflow.invalid = Stall(Blocker.HISTORY_INVALID, message)
+        return None, None
+    return spec, state
+
+
+def _to_launch(state: State, view: View, workflow: Workflow) -> list[Task]:
+    """Open tasks whose current launch has no Job yet, as far as we know."""
+    return [
+        task
+        for task in state.open()
+        if task.launch is not None
+        and task.launch.job not in view.jobs
+        and task.launch.job not in workflow.created
+        and task.launch.job not in workflow.gone
+        and task.launch.job not in workflow.refused
+    ]
+
+
+def _is_used_up(workflow: Workflow, state: State) -> bool:
+    """Whether the answer was cut at the limit of calls, and all its calls are on record."""
+    answer = workflow.answer
+    return answer is not None and answer.more and all(call.key in state.tasks for call in answer.scheduled)
+
+
+def _started_at(workflow: Workflow, state: State) -> datetime:
+    """When the first run began."""
+    text = (workflow.status or {}).get("startTime")
+    return parse_time(text) if text else state.started_at
+
+
+def _timers(
+    workflow: Workflow, spec: WorkflowSpec, state: State, view: View, now: datetime
+) -> Iterator[datetime | None]:
+    yield workflow.retry_decision_at
+    yield workflow_deadline(spec, _started_at(workflow, state))
+    for name, made in workflow.created.items():
+        if name not in view.jobs and name not in workflow.gone:
+            yield max(made.at, now) + UNSEEN
+    for task in state.unfinished():
+        due = deadline(spec.tasks[task.name], task, view)
+        yield None if due is None else due.at
+        # What is due already waits for room, not for time.
+        if task.phase is Phase.WAITING and task.due_at is not None and task.due_at > now:
+            yield task.due_at
+
+
+def _earliest(*times: datetime | None) -> datetime | None:
+    return min((at for at in times if at is not None), default=None)
+
+
+def _fields(workflow: Workflow) -> dict[str, str]:
+    """The fields of a log line."""
+    return {"namespace": workflow.owner.namespace, "workflow": workflow.owner.name}

@@ -1,0 +1,67 @@
+"""Every setting of the operator: type, unit, default, reason.
+
+Read once, from the command line and from variables `FLOWY_…` (the flag wins). An unknown variable of this prefix ends the
+start: a misspelt limit must not go unnoticed.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "FLOWY_"
+
+
+class Settings(BaseSettings):
+    """How this operator runs. Frozen: parts get values, not this object."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    kubeconfig: str | None = Field(
+        default=None,
+        description="Kubeconfig file. Without it: the service account of the pod that the operator runs in.",
+    )
+    context: str | None = Field(default=None, description="Context in the kubeconfig. Without it: its current one.")
+    namespaces: tuple[str, ...] = Field(
+        default=(), description="Namespaces to watch. None given: the whole cluster, which needs cluster-wide rights."
+    )
+    workers: int = Field(
+        default=16,
+        ge=1,
+        le=256,
+        description="Workflows worked on at once. Each waits for the API server most of the time; 1 would let one slow "
+        "write hold up all, hundreds would crowd the API server.",
+    )
+    decision_cpu_ms: int = Field(
+        default=1000,
+        ge=50,
+        le=60_000,
+        description="CPU time of one decision in milliseconds, 1 ms per 100 events on top. A usual one takes 2 ms; too "
+        "little stalls long histories, too much lets an endless loop burn a core for as long.",
+    )
+    decision_memory_mib: int = Field(
+        default=128,
+        ge=16,
+        le=4096,
+        description="Memory of one decision in MiB, above what an idle decider takes.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe level shown."
+    )
+    log_format: Literal["json", "text"] = Field(
+        default="json", description="JSON lines for machines, or text for a person at a terminal."
+    )
+
+
+def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of this process. Raises pydantic's ValidationError, or ValueError for an unknown variable."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known | _FOREIGN)
+    if unknown:
+        raise ValueError(f"unknown setting {unknown[0]}: known are {', '.join(sorted(known))}")
+    return Settings(**{name: value for name, value in flags.items() if value not in {None, ()}})
+
+
+_FOREIGN = {"FLOWY_CACHE", "FLOWY_CLUSTER_LIMITS"}  # of the test cluster, often set in the same shell

@@ -1,0 +1,154 @@
+"""Between the history and the decider: the request that a state implies, and what an answer means for the workflow."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from flowy.policy.timeout import Timer
+from flowy.wire.messages import Answer, AnsweredWait, ErrorObject, Outcome, Phase, Record, RecordState, Request
+from flowy_operator.core.admission import admit
+from flowy_operator.core.conditions import Blocker, Reason, Stall
+from flowy_operator.core.history import (
+    CancelReason,
+    Fact,
+    Restarted,
+    TaskCancelled,
+    TaskCompleted,
+    TaskFailed,
+    TaskTimedOut,
+)
+from flowy_operator.core.observe import Launching
+from flowy_operator.core.spec import WorkflowSpec
+from flowy_operator.core.state import Final, State, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How the workflow ended. `result` is JSON text."""
+
+    reason: Reason
+    result: str | None = None
+    error: ErrorObject | None = None
+    ignored_errors: Sequence[ErrorObject] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What follows from an answer: facts to append, and how the workflow stands."""
+
+    facts: Sequence[Fact] = ()
+    end: End | None = None
+    stall: Stall | None = None
+    waiting_on: Sequence[AnsweredWait] = ()
+    held_back: int = 0
+
+
+def decision_request(spec: WorkflowSpec, state: State, wanted: Sequence[str]) -> Request:
+    """What the decider is asked. Attempts, nodes and the times between stay here: code must not see them."""
+    return Request(
+        source=spec.source,
+        entrypoint=spec.entrypoint,
+        tasks=tuple(spec.tasks),
+        input=state.input if state.input is not None else spec.input,
+        records=[_record(task) for task in state.tasks.values()],
+        seed=f"{state.uid}/{state.run}",
+        started_at=state.started_at.timestamp(),
+        wanted=tuple(wanted),
+    )
+
+
+def conclude(spec: WorkflowSpec, state: State, answer: Answer, now: datetime, launching: Launching) -> Verdict:
+    """What an answer means. Applied again to the state that it led to, it adds nothing."""
+    match answer.outcome:
+        case Outcome.SUSPENDED:
+            calls = [call for call in answer.scheduled if call.key not in state.tasks]
+            admission = admit(spec, state, calls, now, launching)
+            return Verdict(facts=admission.facts, waiting_on=answer.waiting_on, held_back=admission.held_back)
+        case Outcome.STALLED:
+            return Verdict(stall=Stall(Blocker.NON_DETERMINISM, str((answer.error or {}).get("message", ""))))
+        case Outcome.RESTARTED:
+            restarted = Restarted(run=state.run + 1, input=answer.restart or spec.input)
+            return Verdict(facts=[*_cancel_unfinished(state), restarted])
+        case Outcome.COMPLETED:
+            end = End(reason=Reason.COMPLETED, result=answer.result, ignored_errors=answer.ignored_errors)
+        case Outcome.FAILED:
+            reason = Reason.INVALID_CODE if answer.phase is Phase.LOAD else Reason.FAILED
+            end = End(reason=reason, error=answer.error, ignored_errors=answer.ignored_errors)
+    return Verdict(facts=_cancel_unfinished(state), end=end)
+
+
+def workflow_deadline(spec: WorkflowSpec, started_at: datetime) -> datetime | None:
+    """When the workflow's own timeout passes; it spans all runs."""
+    return None if spec.workflow_timeout_s is None else started_at + timedelta(seconds=spec.workflow_timeout_s)
+
+
+def time_out(spec: WorkflowSpec, state: State) -> Verdict:
+    """The end by the workflow's own timeout: no code runs any more."""
+    message = f"the workflow was still open after {spec.workflow_timeout_s} s (timeouts.workflowSeconds)"
+    open_keys = [task.key for task in state.unfinished()]
+    if open_keys:
+        shown = ", ".join(open_keys[:_SHOWN_KEYS])
+        message += f"; unfinished: {shown}" + (" and more" if len(open_keys) > _SHOWN_KEYS else "")
+    error = {"type": "WorkflowTimedOut", "message": message}
+    return Verdict(facts=_cancel_unfinished(state), end=End(reason=Reason.TIMED_OUT, error=error))
+
+
+_SHOWN_KEYS = 10
+
+
+def _cancel_unfinished(state: State) -> list[Fact]:
+    return [
+        TaskCancelled(task=task.key, attempt=task.attempt, reason=CancelReason.WORKFLOW_ENDED)
+        for task in state.unfinished()
+    ]
+
+
+def _record(task: Task) -> Record:
+    final = task.final
+    if final is None:
+        return Record(key=task.key, state=RecordState.RUNNING, digest=task.digest, line=task.line)
+    state, value, error = _outcome(final)
+    return Record(
+        key=task.key,
+        state=state,
+        digest=task.digest,
+        line=task.line,
+        value=value,
+        error=error,
+        rank=task.rank,
+        finished_at=None if task.finished_at is None else task.finished_at.timestamp(),
+    )
+
+
+def _outcome(final: Final) -> tuple[RecordState, str | None, ErrorObject | None]:
+    match final:
+        case TaskCompleted(result=result):
+            return RecordState.COMPLETED, result, None
+        case TaskFailed(error=failure):
+            details = None if failure.details is None else json.loads(failure.details)
+            found = {
+                "type": failure.type,
+                "message": failure.message,
+                "attempt": final.attempt,
+                "exitCode": failure.exit_code,
+                "details": details,
+            }
+            return RecordState.FAILED, None, _present(found) | {"task": final.task}
+        case TaskTimedOut(timer=timer):
+            return RecordState.TIMED_OUT, None, timeout_error(final.task, final.attempt, timer)
+        case TaskCancelled(reason=reason):
+            message = f"{final.task} was cancelled: {reason}"
+            cancelled = {"type": "TaskCancelled", "message": message, "task": final.task, "attempt": final.attempt}
+            return RecordState.CANCELLED, None, cancelled
+
+
+def timeout_error(task: str, attempt: int, timer: Timer) -> ErrorObject:
+    """The error object of a task that timed out."""
+    message = f"{task} timed out ({timer})"
+    return {"type": "TaskTimedOut", "message": message, "task": task, "attempt": attempt, "timer": str(timer)}
+
+
+def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,278 @@
+"""The events of a Workflow's history: their classes, their JSON, their order.
+
+`status.history` is append-only. Each event has an id (1, 2, 3 … without gaps), a time that is never before its
+predecessor's, a type and its fields. The order in the list is the only clock that workflow code can see. All that
+reads or writes an event's JSON is here; what a list of them means is in `state.py`.
+
+Values are JSON *text*, because the API server re-encodes the numbers of structured fields (`1.0` becomes `1`). Fields
+equal to their default are left out: one finished activity costs 250-300 bytes.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, get_args, get_type_hints
+
+from flowy.policy.timeout import Timer
+
+
+class HistoryInvalid(Exception):
+    """The history isn't one that we wrote: an event is malformed, out of order, or contradicts those before it."""
+
+
+class FailureClass(StrEnum):
+    """Whose fault a failed attempt is. The values are history, hence never renamed."""
+
+    ERROR = "Error"  # the activity ran and failed
+    INVALID = "Invalid"  # it could never run: refused by the API server, or its arguments don't fit
+
+
+class CancelReason(StrEnum):
+    """Why a task was cancelled. The values are history, hence never renamed."""
+
+    WORKFLOW_ENDED = "WorkflowEnded"
+    DELETED = "Deleted"  # somebody deleted its Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What an attempt said of its failure. `details` is JSON text."""
+
+    type: str
+    message: str
+    exit_code: int | None = None
+    details: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskScheduled:
+    """An attempt is to be launched; written before its Job is created. `digest` and `line` with the first one only."""
+
+    task: str
+    attempt: int = 1
+    digest: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryScheduled:
+    """An attempt is to be scheduled at `at`. Also the first one, if the policy delays it: then with digest and line."""
+
+    task: str
+    attempt: int
+    at: datetime
+    digest: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCompleted:
+    """The attempt's pod succeeded; `result` is what it wrote, as JSON text."""
+
+    task: str
+    attempt: int = 1
+    result: str = "null"
+    started_at: datetime | None = None
+    node: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDisrupted:
+    """Launch number `launch` (from 0) of the attempt ended by no fault of its own; the next launch follows."""
+
+    task: str
+    launch: int
+    reason: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFailed:
+    """The attempt failed; `final` on the one that the code will see."""
+
+    task: str
+    error: Failure
+    attempt: int = 1
+    failure_class: FailureClass = FailureClass.ERROR
+    started_at: datetime | None = None
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskTimedOut:
+    """A timer of the attempt fired; its Job is deleted after this is written."""
+
+    task: str
+    timer: Timer
+    attempt: int = 1
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCancelled:
+    """The task was ended by somebody; always final."""
+
+    task: str
+    reason: CancelReason
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restarted:
+    """The code returned `restart(...)`: a new run begins, its history is what follows. `input` is JSON text."""
+
+    run: int
+    input: str
+
+
+Fact = (
+    TaskScheduled
+    | RetryScheduled
+    | TaskCompleted
+    | TaskDisrupted
+    | TaskFailed
+    | TaskTimedOut
+    | TaskCancelled
+    | Restarted
+)
+"""What happened, without its place in the history."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact in its place."""
+
+    id: int
+    time: datetime
+    fact: Fact
+
+
+_TYPES: Mapping[str, type[Fact]] = {cls.__name__: cls for cls in get_args(Fact)}
+_HINTS: Mapping[type, Mapping[str, Any]] = {cls: get_type_hints(cls) for cls in (*_TYPES.values(), Failure)}
+_WORD = re.compile("_([a-z])")
+_NAMES: Mapping[type, Mapping[str, str]] = {
+    # `class` is a keyword of Python, hence the one name that isn't just camelCase.
+    cls: {
+        f.name: "class" if f.name == "failure_class" else _WORD.sub(lambda m: m[1].upper(), f.name) for f in fields(cls)
+    }
+    for cls in _HINTS
+}
+
+
+def format_time(at: datetime) -> str:
+    """RFC 3339 with milliseconds: finer than Kubernetes' seconds, since steps may take less than one."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+def parse_time(text: str) -> datetime:
+    """The instant of an RFC 3339 text; ValueError if it is none or lacks a zone."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return at.astimezone(UTC)
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """The event as it stands in `status.history`."""
+    return {"id": event.id, "time": format_time(event.time), "type": type(event.fact).__name__} | _encode(event.fact)
+
+
+def parse_event(raw: object) -> Event:
+    """The event of its JSON; `HistoryInvalid` names the event and the field that is wrong."""
+    if not isinstance(raw, Mapping):
+        raise HistoryInvalid("an event of the history is no object")
+    number = raw.get("id")
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise HistoryInvalid(f"an event's id is {number!r}, not an integer")
+    where = f"event {number}"
+    cls = _TYPES.get(str(raw.get("type")))
+    if cls is None:
+        raise HistoryInvalid(f"{where}: unknown type {raw.get('type')!r}")
+    time = _decode_value(datetime, raw.get("time"), f"{where}: time")
+    rest = {k: v for k, v in raw.items() if k not in {"id", "time", "type"}}
+    return Event(number, time, _decode(cls, rest, where))
+
+
+def parse_history(raw: Sequence[object]) -> list[Event]:
+    """All events in their order. `HistoryInvalid` if ids have a gap or time runs backwards."""
+    events = [parse_event(item) for item in raw]
+    for number, event in enumerate(events, 1):
+        if event.id != number:
+            raise HistoryInvalid(f"event {event.id} stands where {number} must be: events were removed or reordered")
+        if number > 1 and event.time < events[number - 2].time:
+            raise HistoryInvalid(f"event {event.id} is older than the one before it")
+    return events
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What a history amounts to so far: a digest over all its events (16 hex digits), and their size in bytes.
+
+    The digest stands in the status beside the history, so that an edit by hand is noticed: a changed result would
+    otherwise be believed. It is no protection against somebody who may write the status and wants to deceive.
+    """
+
+    digest: str = ""
+    size: int = 0
+
+    def extended(self, events: Iterable[Event]) -> "Chain":
+        """The chain after further events."""
+        digest, size = self.digest, self.size
+        for event in events:
+            text = json.dumps(event_json(event), sort_keys=True, separators=(",", ":"))
+            digest = hashlib.sha256(f"{digest}\n{text}".encode()).hexdigest()[:16]
+            size += len(text)
+        return Chain(digest, size)
+
+
+def _encode(item: Fact | Failure) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for f in fields(item):
+        value = getattr(item, f.name)
+        if value == f.default:
+            continue
+        name = _NAMES[type(item)][f.name]
+        match value:
+            case datetime():
+                out[name] = format_time(value)
+            case Failure():
+                out[name] = _encode(value)
+            case _:
+                out[name] = value
+    return out
+
+
+def _decode(cls: type, raw: Mapping[str, object], where: str) -> Any:
+    names = _NAMES[cls]
+    surplus = [name for name in raw if name not in names.values()]
+    if surplus:
+        raise HistoryInvalid(f"{where}: unknown field {surplus[0]!r}")
+    values: dict[str, object] = {}
+    for f in fields(cls):
+        name = names[f.name]
+        if name in raw:
+            values[f.name] = _decode_value(_HINTS[cls][f.name], raw[name], f"{where}: {name}")
+        elif f.default is MISSING:
+            raise HistoryInvalid(f"{where}: {name} is missing")
+    return cls(**values)
+
+
+def _decode_value(hint: Any, value: object, where: str) -> Any:
+    kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
+    kind = kinds[0]
+    try:
+        if kind is datetime and isinstance(value, str):
+            return parse_time(value)
+        if kind is Failure and isinstance(value, Mapping):
+            return _decode(Failure, value, where)
+        if issubclass(kind, StrEnum) and isinstance(value, str):
+            return kind(value)
+    except ValueError as error:
+        raise HistoryInvalid(f"{where}: {error}") from error
+    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    raise HistoryInvalid(f"{where} is {value!r}, not {kind.__name__}")

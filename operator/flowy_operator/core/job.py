@@ -1,0 +1,240 @@
+"""A launch -> the manifest of its Job.
+
+Laid over each other, the upper one wins: the operator's base < `defaults.template` < the activity's `template` < its
+short fields < what the operator insists on (names, labels, owner, restart policy, the contract's volume and variables).
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flowy_operator.core.history import format_time
+from flowy_operator.core.merge import lay_over
+from flowy_operator.core.spec import Activity, Raw, TaskSpec
+from flowy_operator.core.state import Launch
+
+API_VERSION = "flowy.dev/v1alpha1"
+KIND = "Workflow"
+
+MANAGED_BY = {"app.kubernetes.io/managed-by": "flowy"}
+WORKFLOW_LABEL = "flowy.dev/workflow"
+UID_LABEL = "flowy.dev/workflow-uid"
+TASK_LABEL = "flowy.dev/task"
+ATTEMPT_LABEL = "flowy.dev/attempt"
+TASK_ANNOTATION = "flowy.dev/task"  # the exact key; a label value may not begin with an underscore
+INPUT_ANNOTATION = "flowy.dev/input"
+
+MAIN = "main"
+INPUT_DIR = "/flowy"
+INPUT_FILE = f"{INPUT_DIR}/input.json"
+RESULT_FILE = "/dev/termination-log"
+INPUT_VOLUME = "flowy-input"
+
+ARGUMENTS_BYTES = 250 * 1024
+"""Kubernetes allows 256 KiB for all annotations of an object together; the rest is for the others."""
+
+VARIABLE_BYTES = 32 * 1024
+"""Longest argument that is also given as a variable; Linux allows 128 KiB for one, 2 MiB for all (execve(2))."""
+
+VARIABLES_BYTES = 512 * 1024
+"""All argument variables together, so that many long ones can't pass the kernel's bound; later ones are left out."""
+
+DEADLINE_MARGIN_S = 600
+
+_EXPANSION = re.compile(r"(\$+)\((FLOWY_(?:ARG_\d+|KWARG_\w+))\)", re.ASCII)
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+class InvalidActivity(Exception):
+    """This launch can never run; `str()` says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The Workflow that owns the Job."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+def job_manifest(
+    owner: Owner, task: TaskSpec, launch: Launch, arguments: str, default_template: Raw, *, deadline: datetime | None
+) -> dict[str, Any]:
+    """The Job of one launch. `arguments` is JSON text of args and kwargs, `deadline` the end of all attempts if known.
+
+    `InvalidActivity` if the arguments are too long for their annotation, a template names an argument that isn't there
+    as a variable, or the pod template has no image.
+    """
+    size = len(arguments.encode())
+    if size > ARGUMENTS_BYTES:
+        raise InvalidActivity(
+            f"the arguments are {size:,} bytes long, at most {ARGUMENTS_BYTES:,} fit: put the data on a volume or "
+            "into an object store and pass its address"
+        )
+    labels = MANAGED_BY | {
+        WORKFLOW_LABEL: owner.name,
+        UID_LABEL: owner.uid,
+        TASK_LABEL: launch.task.strip("_"),
+        ATTEMPT_LABEL: str(launch.attempt),
+    }
+    variables = dict(_variables(json.loads(arguments)))
+    template = _pod_template(task.activity, default_template)
+    insisted = {
+        "metadata": {"labels": labels, "annotations": {TASK_ANNOTATION: launch.task, INPUT_ANNOTATION: arguments}},
+        "spec": {
+            "restartPolicy": "Never",
+            "volumes": [_input_volume()],
+            "containers": [
+                {
+                    "name": MAIN,
+                    "env": _env(owner, launch, variables, deadline),
+                    "volumeMounts": [{"name": INPUT_VOLUME, "mountPath": INPUT_DIR, "readOnly": True}],
+                    "terminationMessagePath": RESULT_FILE,
+                    # Nothing written by a failed container: the kubelet takes its last log lines.
+                    "terminationMessagePolicy": "FallbackToLogsOnError",
+                }
+            ],
+        },
+    }
+    pod = lay_over(template, insisted)
+    _order_env(pod)
+    _check(pod, variables)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": launch.job,
+            "namespace": owner.namespace,
+            "labels": labels,
+            "annotations": {TASK_ANNOTATION: launch.task},
+            "ownerReferences": [
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": KIND,
+                    "name": owner.name,
+                    "uid": owner.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "spec": {
+            # One Job is one pod: every retry is ours, seen in the history.
+            "backoffLimit": 0,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
+            **_net(task),
+            "template": pod,
+        },
+    }
+
+
+def _pod_template(activity: Activity, default_template: Raw) -> dict[str, Any]:
+    """Base, defaults, the activity's template and its short fields, laid over each other."""
+    short = {
+        "image": activity.image,
+        "command": activity.command,
+        "args": activity.args,
+        "env": list(activity.env) or None,
+        "resources": activity.resources,
+    }
+    main = {"name": MAIN} | {name: value for name, value in short.items() if value is not None}
+    template: Mapping[str, Any] = {
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": MAIN,
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
+        }
+    }
+    for layer in (default_template, activity.template, {"spec": {"containers": [main]}}):
+        template = lay_over(template, layer)
+    return dict(template)
+
+
+def _variables(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Arguments as environment variables: strings as they are, everything else as JSON.
+
+    Left out: what is too long, what holds a NUL (no variable can), keyword names that are no plain identifiers.
+    """
+    named = [(f"FLOWY_ARG_{n}", value) for n, value in enumerate(arguments["args"])]
+    named += [(f"FLOWY_KWARG_{name}", value) for name, value in arguments["kwargs"].items()]
+    room = VARIABLES_BYTES
+    for name, value in named:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        size = len(text.encode())
+        if size > min(VARIABLE_BYTES, room) or "\0" in text or not _IDENTIFIER.fullmatch(name):
+            continue
+        room -= size
+        yield name, text
+
+
+def _env(owner: Owner, launch: Launch, variables: Mapping[str, str], deadline: datetime | None) -> list[dict[str, str]]:
+    values = {
+        "FLOWY_WORKFLOW": owner.name,
+        "FLOWY_NAMESPACE": owner.namespace,
+        "FLOWY_TASK": launch.task,
+        "FLOWY_ATTEMPT": str(launch.attempt),
+        "FLOWY_INPUT_FILE": INPUT_FILE,
+        "FLOWY_RESULT_FILE": RESULT_FILE,
+        **({"FLOWY_DEADLINE": format_time(deadline)} if deadline is not None else {}),
+        **variables,
+    }
+    # The kubelet expands $(NAME) in values too, and `$$` is its escape: an argument must arrive as it is.
+    return [{"name": name, "value": value.replace("$", "$$")} for name, value in values.items()]
+
+
+def _order_env(pod: dict[str, Any]) -> None:
+    """Put our variables first: the kubelet expands `$(NAME)` only of those that stand before."""
+    for container in pod["spec"]["containers"]:
+        if container.get("name") == MAIN:
+            container["env"] = sorted(container["env"], key=lambda item: not item["name"].startswith("FLOWY_"))
+
+
+def _check(pod: Mapping[str, Any], variables: Mapping[str, str]) -> None:
+    main = next(c for c in pod["spec"]["containers"] if c.get("name") == MAIN)
+    if not main.get("image"):
+        raise InvalidActivity(
+            f"the activity has no image: set activity.image, or that of the template's container {MAIN!r}"
+        )
+    texts = [*(main.get("command") or ()), *(main.get("args") or ())]
+    texts += [item["value"] for item in main["env"] if not item["name"].startswith("FLOWY_") and "value" in item]
+    for text in texts:
+        for dollars, name in _EXPANSION.findall(str(text)):
+            # An even number of dollars is an escaped one: no reference.
+            if len(dollars) % 2 and name not in variables:
+                raise InvalidActivity(
+                    f"$({name}) in the activity is not set: the call has no such argument, or it is longer than "
+                    f"{VARIABLE_BYTES:,} bytes or holds a NUL; read it from {INPUT_FILE}"
+                )
+
+
+def _input_volume() -> dict[str, Any]:
+    path = f"metadata.annotations['{INPUT_ANNOTATION}']"
+    return {
+        "name": INPUT_VOLUME,
+        "downwardAPI": {"items": [{"path": INPUT_FILE.rpartition("/")[2], "fieldRef": {"fieldPath": path}}]},
+    }
+
+
+def _net(task: TaskSpec) -> dict[str, int]:
+    """The Job's own deadline: only a net, since it counts pending time too; the timers are the operator's."""
+    seconds: Sequence[int | None] = (
+        task.timeouts.schedule_to_close_s,
+        None
+        if task.timeouts.schedule_to_start_s is None or task.timeouts.start_to_close_s is None
+        else task.timeouts.schedule_to_start_s + task.timeouts.start_to_close_s,
+    )
+    known = [s for s in seconds if s is not None]
+    return {"activeDeadlineSeconds": min(known) + DEADLINE_MARGIN_S} if known else {}

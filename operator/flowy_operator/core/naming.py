@@ -1,0 +1,28 @@
+"""Names of the Jobs: deterministic, so that launching twice is harmless, and write-only.
+
+Nothing is ever read out of a name; who a Job belongs to is told by its owner's uid, and which launch it is by comparing
+its name with the one that the history implies.
+"""
+
+import base64
+import hashlib
+import re
+
+_HASH_CHARS = 10  # 50 bits, and only names with the same readable parts can meet
+_WORKFLOW_CHARS = 26
+_TASK_CHARS = 20
+# 26 + 20 + 10 and two dashes are 58: a pod's generated name is cut after 58 characters of its Job's name.
+
+_NO_LABEL = re.compile("[^a-z0-9]+")
+
+
+def job_name(*, workflow: str, uid: str, run: int, task: str, attempt: int, launch: int) -> str:
+    """The name of the Job for launch `launch` (from 0) of attempt `attempt` (from 1) of a task in run `run` (from 1)."""
+    identity = "\n".join((uid, str(run), task, str(attempt), str(launch)))
+    digest = base64.b32encode(hashlib.sha256(identity.encode()).digest()).decode()[:_HASH_CHARS].lower()
+    return "-".join((_readable(workflow, _WORKFLOW_CHARS), _readable(task, _TASK_CHARS), digest))
+
+
+def _readable(text: str, limit: int) -> str:
+    """The part of a DNS label that a person recognizes."""
+    return _NO_LABEL.sub("-", text.lower())[:limit].strip("-") or "x"

@@ -1,0 +1,154 @@
+"""What has become true since the history was written: outcomes of launches, timers, retries that follow.
+
+A fact counts only for the launch that is current. Facts of one pass are sorted by (finish time, task key) and then
+frozen by the append, so that two operators that see the same would write the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from flowy.policy.retry import MAX_LAUNCHES, GiveUp, RetryAfter, RetryOn, after_failure
+from flowy.policy.timeout import Deadline, Timer, next_deadline, schedule_to_close
+from flowy_operator.core.history import (
+    CancelReason,
+    Fact,
+    Failure,
+    FailureClass,
+    RetryScheduled,
+    TaskCancelled,
+    TaskCompleted,
+    TaskDisrupted,
+    TaskFailed,
+    TaskScheduled,
+    TaskTimedOut,
+)
+from flowy_operator.core.outcome import Deleted, Disrupted, Failed, Pending, Succeeded, judge
+from flowy_operator.core.records import JobRecord, PodRecord
+from flowy_operator.core.spec import TaskSpec, WorkflowSpec
+from flowy_operator.core.state import Phase, State, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """The cluster as the caches have it; may be stale. Jobs and pods by the Job's name, those with our owner only.
+
+    `gone`: Jobs that this process saw or created, and that are no more. `refused`: launches that the API server will
+    never take, with its reason.
+    """
+
+    jobs: Mapping[str, JobRecord] = field(default_factory=dict)
+    pods: Mapping[str, PodRecord] = field(default_factory=dict)
+    gone: Sequence[str] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+class Launching(Enum):
+    """Whether new attempts may be scheduled now (`spec.suspend`)."""
+
+    ALLOWED = auto()
+    SUSPENDED = auto()
+
+
+def observe(spec: WorkflowSpec, state: State, view: View, now: datetime, launching: Launching) -> list[Fact]:
+    """The facts to append, in their order."""
+    found: list[tuple[datetime, str, list[Fact]]] = []
+    for task in state.unfinished():
+        at, facts = _observe_task(spec.tasks[task.name], task, view, now, launching)
+        if facts:
+            found.append((at, task.key, facts))
+    found.sort(key=lambda item: item[:2])
+    return [fact for _, _, facts in found for fact in facts]
+
+
+def deadline(task_spec: TaskSpec, task: Task, view: View) -> Deadline | None:
+    """The timer of this task that fires next."""
+    if task.phase is not Phase.OPEN or task.launch is None:
+        return schedule_to_close(task_spec.timeouts, task.first_scheduled_at)
+    pod = view.pods.get(task.launch.job)
+    return next_deadline(
+        task_spec.timeouts,
+        first_scheduled_at=task.first_scheduled_at,
+        scheduled_at=task.launch.scheduled_at,
+        started_at=None if pod is None else pod.started_at,
+    )
+
+
+def _observe_task(
+    spec: TaskSpec, task: Task, view: View, now: datetime, launching: Launching
+) -> tuple[datetime, list[Fact]]:
+    """When it happened, and the facts: an outcome that is there counts even if a timer would have fired meanwhile."""
+    if task.phase is Phase.OPEN and task.launch is not None:
+        pod = view.pods.get(task.launch.job)
+        started_at = None if pod is None else pod.started_at
+        if task.launch.job in view.refused:
+            failure = Failure(type="LaunchRefused", message=view.refused[task.launch.job])
+            return now, [_invalid(task, failure)]
+        match judge(view.jobs.get(task.launch.job), pod, job_deleted=task.launch.job in view.gone):
+            case Succeeded(result, at):
+                node = None if pod is None else pod.node
+                completed = TaskCompleted(
+                    task=task.key, attempt=task.attempt, result=result, started_at=started_at, node=node
+                )
+                return at or now, [completed]
+            case Failed(failure, at):
+                return at or now, _after_error(spec, task, failure, started_at, now, launching)
+            case Disrupted(reason, at):
+                return at or now, [_after_disruption(task, task.launch.number, reason)]
+            case Deleted():
+                return now, [TaskCancelled(task=task.key, attempt=task.attempt, reason=CancelReason.DELETED)]
+            case Pending():
+                pass
+    due = deadline(spec, task, view)
+    if due is not None and due.at <= now:
+        return due.at, _after_timer(spec, task, due.timer, now, launching)
+    return now, []
+
+
+def _invalid(task: Task, failure: Failure) -> TaskFailed:
+    return TaskFailed(
+        task=task.key, attempt=task.attempt, error=failure, failure_class=FailureClass.INVALID, final=True
+    )
+
+
+def _after_error(
+    spec: TaskSpec, task: Task, failure: Failure, started_at: datetime | None, now: datetime, launching: Launching
+) -> list[Fact]:
+    retry = _retry(spec, task, RetryOn.ERROR, now, launching)
+    failed = TaskFailed(task=task.key, attempt=task.attempt, error=failure, started_at=started_at, final=retry is None)
+    return [failed] if retry is None else [failed, retry]
+
+
+def _after_timer(spec: TaskSpec, task: Task, timer: Timer, now: datetime, launching: Launching) -> list[Fact]:
+    match timer:
+        case Timer.SCHEDULE_TO_CLOSE:
+            retry = None  # this timer spans all attempts
+        case Timer.SCHEDULE_TO_START:
+            retry = _retry(spec, task, RetryOn.SCHEDULE_TO_START, now, launching)
+        case Timer.START_TO_CLOSE:
+            retry = _retry(spec, task, RetryOn.TIMEOUT, now, launching)
+    timed_out = TaskTimedOut(task=task.key, attempt=task.attempt, timer=timer, final=retry is None)
+    return [timed_out] if retry is None else [timed_out, retry]
+
+
+def _retry(
+    spec: TaskSpec, task: Task, failure: RetryOn, now: datetime, launching: Launching
+) -> TaskScheduled | RetryScheduled | None:
+    """The event of the next attempt, if the policy allows one. At once, it keeps the place that the task has."""
+    match after_failure(spec.retry, task.attempt, failure):
+        case GiveUp():
+            return None
+        case RetryAfter(0) if launching is Launching.ALLOWED:
+            return TaskScheduled(task=task.key, attempt=task.attempt + 1)
+        case RetryAfter(delay_s):
+            return RetryScheduled(task=task.key, attempt=task.attempt + 1, at=now + timedelta(seconds=delay_s))
+
+
+def _after_disruption(task: Task, launch: int, reason: str) -> TaskDisrupted | TaskFailed:
+    if launch + 1 >= MAX_LAUNCHES:
+        message = f"attempt {task.attempt} was disrupted {MAX_LAUNCHES} times, the last time by {reason}"
+        return TaskFailed(
+            task=task.key, attempt=task.attempt, error=Failure(type="TooManyDisruptions", message=message), final=True
+        )
+    return TaskDisrupted(task=task.key, attempt=task.attempt, launch=launch, reason=reason)

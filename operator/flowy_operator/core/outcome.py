@@ -1,0 +1,170 @@
+"""What became of one launch, judged from its Job and its Pod.
+
+The end of an activity is read from its Pod: the Job's `Complete` comes a second later, always (the Job controller's
+batch period). The Job tells where no pod does: pod gone while we were away, refused, deadline passed. One Job is one
+pod (`backoffLimit: 0`), so a failed pod is a failed attempt, unless the cluster took it away.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flowy_operator.core.history import Failure
+from flowy_operator.core.records import JobRecord, PodRecord
+
+MESSAGE_BYTES = 4096
+"""What the kubelet keeps of a termination message: the *end* of the file, silently. A message of just this length may
+be a cut one, so it is refused: the longest result is one byte less."""
+
+POD_MESSAGE_BYTES = 12 * 1024
+"""What the kubelet reports of all termination messages of a pod together, the same share for each container."""
+
+_SHOWN_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """No outcome yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """`result` is JSON text; `at` is when the container ended."""
+
+    result: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    failure: Failure
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Disrupted:
+    """The cluster took the pod away, or its outcome with it."""
+
+    reason: str
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """Somebody deleted the Job."""
+
+
+Outcome = Pending | Succeeded | Failed | Disrupted | Deleted
+
+
+def judge(job: JobRecord | None, pod: PodRecord | None, *, job_deleted: bool) -> Outcome:
+    """The outcome of a launch. `job_deleted`: the Job was seen and is gone; both records are of this launch."""
+    if pod is not None and pod.phase == "Succeeded":
+        return _result(pod)
+    if job_deleted or (job is not None and job.deleting):
+        # Deleting a Job takes its pod along: whatever the pod says now is the deletion's doing.
+        return Deleted()
+    if pod is not None and pod.phase == "Failed":
+        if pod.disruption is not None:
+            return Disrupted(pod.disruption, pod.finished_at)
+        if not pod.deleting:
+            return Failed(_failure(pod), pod.finished_at)
+        # A pod that is being deleted fails in the end; whether somebody deleted it or its Job, the Job tells at once.
+        if job is not None and job.failed_reason is not None:
+            return Disrupted("PodDeleted", pod.finished_at)
+        return Pending()
+    if pod is None and job is not None:
+        return _job_alone(job)
+    return Pending()
+
+
+def _job_alone(job: JobRecord) -> Outcome:
+    """The Job's own word, where its pod is gone."""
+    if job.complete:
+        return Disrupted("ResultLost")
+    match job.failed_reason:
+        case None:
+            return Pending()
+        case "PodFailurePolicy" | "BackoffLimitExceeded":
+            return Disrupted("PodGone")
+        case reason:
+            return Failed(Failure(type=reason, message=job.failed_message or f"the Job failed: {reason}"), None)
+
+
+def _result(pod: PodRecord) -> Outcome:
+    text = pod.message
+    if not text.strip():
+        return Succeeded("null", pod.finished_at)
+    size, limit = len(text.encode()), _message_limit(pod)
+    if size >= limit:
+        message = f"the result fills all of the {limit:,} bytes that Kubernetes keeps of it and may be cut: write less than that"
+        return Failed(Failure(type="ResultTooLong", message=message, exit_code=0), pod.finished_at)
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+        # Lone surrogates pass the parser but can't be stored as UTF-8.
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        message = f"the result is not JSON: {_reason(error)}; it begins {_shown(text)}"
+        return Failed(Failure(type="ResultInvalid", message=message, exit_code=0), pod.finished_at)
+    return Succeeded(text.strip(), pod.finished_at)
+
+
+def _failure(pod: PodRecord) -> Failure:
+    """What the container said in its result file, or else its last log lines, or else what Kubernetes says."""
+    if pod.other_failure is not None and not pod.exit_code:
+        return Failure(type="ContainerFailed", message=pod.other_failure, exit_code=pod.exit_code)
+    text = pod.message.strip()
+    reported = _reported(text) if len(pod.message.encode()) < _message_limit(pod) else None
+    if reported is not None:
+        return Failure(
+            type=_text(reported.get("type")) or "Error",
+            message=_text(reported.get("message")) or _without_message(pod),
+            exit_code=pod.exit_code,
+            details=json.dumps(reported["details"], ensure_ascii=False)
+            if reported.get("details") is not None
+            else None,
+        )
+    # Kubernetes' word for a normal failure is `Error`, which is also ours.
+    return Failure(type=pod.reason or "Error", message=text or _without_message(pod), exit_code=pod.exit_code)
+
+
+def _reported(text: str) -> dict[str, Any] | None:
+    """The object below `error` if the text is JSON of that form."""
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    error = value.get("error") if isinstance(value, dict) else None
+    return error if isinstance(error, dict) else None
+
+
+def _without_message(pod: PodRecord) -> str:
+    if pod.exit_code is None:
+        return pod.pod_message or "the pod failed, and neither its container nor Kubernetes says why"
+    signal = f" (signal {pod.exit_code - 128})" if pod.exit_code > 128 else ""  # noqa: PLR2004  the shells' convention
+    return f"exit code {pod.exit_code}{signal}, and no message"
+
+
+def _message_limit(pod: PodRecord) -> int:
+    return min(MESSAGE_BYTES, POD_MESSAGE_BYTES // max(pod.containers, 1))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _reason(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def _shown(text: str) -> str:
+    """The beginning of a text, for a message; the rest is said to be there."""
+    if len(text) <= _SHOWN_CHARS:
+        return repr(text)
+    return f"{text[:_SHOWN_CHARS]!r} (and {len(text) - _SHOWN_CHARS:,} characters more)"

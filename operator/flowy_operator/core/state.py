@@ -1,0 +1,262 @@
+"""One Workflow's history folded: which tasks there are, how far each is, which Jobs the history implies.
+
+`apply` is the only meaning of the events. It refuses what can't follow what was there (`HistoryInvalid`), so a history
+edited by hand stops the workflow instead of misleading it.
+
+How a task moves:
+
+    RetryScheduled ──▶ WAITING ──TaskScheduled──▶ OPEN ──TaskCompleted / TaskCancelled──────────────▶ FINAL
+                          ▲                        │ ──TaskFailed / TaskTimedOut with `final`──────▶ FINAL
+                          └──RetryScheduled────────┤ ──TaskFailed / TaskTimedOut, then one of the two below
+                                                   ├──TaskScheduled (next attempt)──▶ OPEN
+                                                   └──TaskDisrupted (next launch)───▶ OPEN
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum, auto
+
+from flowy_operator.core.history import (
+    Chain,
+    Event,
+    Fact,
+    HistoryInvalid,
+    Restarted,
+    RetryScheduled,
+    TaskCancelled,
+    TaskCompleted,
+    TaskDisrupted,
+    TaskFailed,
+    TaskScheduled,
+    TaskTimedOut,
+)
+from flowy_operator.core.naming import job_name
+
+_KEY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)-(0|[1-9][0-9]*)")
+
+
+class Phase(Enum):
+    """How far a task is. `RETRYING` is never seen at rest: the next event says how the task goes on."""
+
+    WAITING = auto()  # the next attempt isn't due yet, or not admitted
+    OPEN = auto()  # an attempt is on record: its Job exists or is to be created
+    RETRYING = auto()
+    FINAL = auto()
+
+
+Final = TaskCompleted | TaskFailed | TaskTimedOut | TaskCancelled
+
+
+class LaunchEnd(Enum):
+    """Why a launch is over, which decides how long its Job stays."""
+
+    SUCCEEDED = auto()
+    FAILED = auto()
+    STOPPED = auto()  # nobody wants it any more: timed out, cancelled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One Job that the history implies."""
+
+    job: str
+    task: str
+    attempt: int
+    number: int
+    scheduled_at: datetime
+    ended_at: datetime | None = None
+    end: LaunchEnd | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One call that was recorded. `rank` is its place in the finish order, `due_at` is for `WAITING`."""
+
+    key: str
+    phase: Phase
+    digest: str | None
+    line: int | None
+    attempt: int
+    first_scheduled_at: datetime
+    launch: Launch | None = None
+    due_at: datetime | None = None
+    final: Final | None = None
+    finished_at: datetime | None = None
+    rank: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The task's name in the spec."""
+        return task_name(self.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """The fold. `tasks` are those of the current run, in the order of their recording; `launches` of all runs."""
+
+    workflow: str
+    uid: str
+    started_at: datetime
+    run: int = 1
+    input: str | None = None  # of a restart; None means the spec's
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    launches: Mapping[str, Launch] = field(default_factory=dict)
+    finished: int = 0
+    events: int = 0
+    last_time: datetime | None = None
+    chain: Chain = Chain()
+
+    def open(self) -> Iterator[Task]:
+        """Tasks with an attempt on record that has no outcome yet."""
+        return (task for task in self.tasks.values() if task.phase is Phase.OPEN)
+
+    def unfinished(self) -> Iterator[Task]:
+        """Tasks without a final outcome."""
+        return (task for task in self.tasks.values() if task.phase is not Phase.FINAL)
+
+
+def task_name(key: str) -> str:
+    """The task's name in a key `<name>-<n>`."""
+    return key.rpartition("-")[0]
+
+
+def place(state: State, facts: Iterable[Fact], now: datetime) -> list[Event]:
+    """Give facts their ids and times, to be appended to this state's history."""
+    time = max(now.replace(microsecond=now.microsecond // 1000 * 1000), state.last_time or now)
+    return [Event(state.events + n, time, fact) for n, fact in enumerate(facts, 1)]
+
+
+def apply(state: State, events: Iterable[Event]) -> State:
+    """The state after further events. `HistoryInvalid` if one can't follow; the given state is left as it was."""
+    events = list(events)
+    if not events:
+        return state
+    fold = _Fold(state)
+    for event in events:
+        fold.event(event)
+    return replace(
+        state,
+        started_at=fold.started_at,
+        run=fold.run,
+        input=fold.input,
+        tasks=fold.tasks,
+        launches=fold.launches,
+        finished=fold.finished,
+        events=events[-1].id,
+        last_time=events[-1].time,
+        chain=state.chain.extended(events),
+    )
+
+
+class _Fold:
+    """The working copy of one `apply`: two dictionaries copied once, not once an event."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.started_at, self.run, self.input = state.started_at, state.run, state.input
+        self.tasks, self.launches = dict(state.tasks), dict(state.launches)
+        self.finished = state.finished
+
+    def event(self, event: Event) -> None:
+        fact = event.fact
+        if isinstance(fact, Restarted):
+            self._restart(fact, event)
+            return
+        task = self.tasks.get(fact.task)
+        match fact:
+            case TaskScheduled() | RetryScheduled():
+                self.tasks[fact.task] = self._scheduled(task, fact, event)
+            case _ if task is None or task.phase is Phase.FINAL:
+                raise _contradiction(event, "the task is not open")
+            case TaskDisrupted():
+                self._check_current(task, fact, event)
+                self._end_launch(task, event, LaunchEnd.FAILED)
+                launch = self._launch(task.key, task.attempt, fact.launch + 1, event.time)
+                self.tasks[task.key] = replace(task, launch=launch)
+            case TaskFailed(final=False) | TaskTimedOut(final=False):
+                self._check_current(task, fact, event)
+                self._end_launch(task, event, _end_of(fact))
+                self.tasks[task.key] = replace(task, phase=Phase.RETRYING)
+            case TaskCompleted() | TaskFailed() | TaskTimedOut() | TaskCancelled():
+                if task.phase is Phase.OPEN:
+                    self._check_current(task, fact, event)
+                    self._end_launch(task, event, _end_of(fact))
+                elif isinstance(fact, TaskCompleted):
+                    raise _contradiction(event, "no attempt of the task was open")
+                self.tasks[task.key] = replace(
+                    task, phase=Phase.FINAL, final=fact, finished_at=event.time, rank=self.finished, due_at=None
+                )
+                self.finished += 1
+
+    def _scheduled(self, task: Task | None, fact: TaskScheduled | RetryScheduled, event: Event) -> Task:
+        if task is None:
+            if fact.attempt != 1 or fact.digest is None:
+                raise _contradiction(event, "the first attempt of a task carries its digest")
+            if not _KEY.fullmatch(fact.task):
+                raise _contradiction(event, f"{fact.task!r} is no task key")
+            task = Task(
+                key=fact.task,
+                phase=Phase.RETRYING,
+                digest=fact.digest,
+                line=fact.line,
+                attempt=1,
+                first_scheduled_at=event.time,
+            )
+        elif task.phase is Phase.WAITING and isinstance(fact, TaskScheduled):
+            if fact.attempt != task.attempt:
+                raise _contradiction(event, f"attempt {task.attempt} was waiting")
+        elif task.phase is not Phase.RETRYING or fact.attempt != task.attempt + 1:
+            raise _contradiction(event, "no retry was due")
+        if isinstance(fact, RetryScheduled):
+            return replace(task, phase=Phase.WAITING, attempt=fact.attempt, due_at=fact.at, launch=None)
+        launch = self._launch(task.key, fact.attempt, 0, event.time)
+        return replace(task, phase=Phase.OPEN, attempt=fact.attempt, launch=launch, due_at=None)
+
+    def _check_current(
+        self, task: Task, fact: TaskDisrupted | TaskFailed | TaskTimedOut | TaskCompleted | TaskCancelled, event: Event
+    ) -> None:
+        if task.phase is not Phase.OPEN or task.launch is None or fact.attempt != task.attempt:
+            raise _contradiction(event, "that attempt is not the current one")
+        if isinstance(fact, TaskDisrupted) and fact.launch != task.launch.number:
+            raise _contradiction(event, "that launch is not the current one")
+
+    def _launch(self, key: str, attempt: int, number: int, at: datetime) -> Launch:
+        name = job_name(
+            workflow=self._state.workflow,
+            uid=self._state.uid,
+            run=self.run,
+            task=key,
+            attempt=attempt,
+            launch=number,
+        )
+        launch = Launch(job=name, task=key, attempt=attempt, number=number, scheduled_at=at)
+        self.launches[name] = launch
+        return launch
+
+    def _end_launch(self, task: Task, event: Event, end: LaunchEnd) -> None:
+        if task.launch is not None:
+            self.launches[task.launch.job] = replace(task.launch, ended_at=event.time, end=end)
+
+    def _restart(self, fact: Restarted, event: Event) -> None:
+        if fact.run != self.run + 1:
+            raise _contradiction(event, f"run {self.run} is the current one")
+        if any(task.phase is not Phase.FINAL for task in self.tasks.values()):
+            raise _contradiction(event, "tasks of the old run are still open")
+        self.run, self.input, self.started_at = fact.run, fact.input, event.time
+        self.tasks, self.finished = {}, 0
+
+
+def _end_of(fact: TaskCompleted | TaskFailed | TaskTimedOut | TaskCancelled) -> LaunchEnd:
+    match fact:
+        case TaskCompleted():
+            return LaunchEnd.SUCCEEDED
+        case TaskFailed():
+            return LaunchEnd.FAILED
+        case TaskTimedOut() | TaskCancelled():
+            return LaunchEnd.STOPPED
+
+
+def _contradiction(event: Event, why: str) -> HistoryInvalid:
+    return HistoryInvalid(f"event {event.id} ({type(event.fact).__name__}) contradicts the events before it: {why}")

@@ -1,0 +1,195 @@
+"""The status of a Workflow as it should read, and the patch that makes it so.
+
+One JSON patch per reconcile, on `/status`: a `test` of the version that was read, an `add` for each event, and the
+fields that changed. A patch that would change nothing is none.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from flowy.wire.messages import AnsweredWait, ErrorObject
+from flowy_operator.core.conditions import Reason, Stall, Status, conditions
+from flowy_operator.core.decision import End
+from flowy_operator.core.history import Event, TaskCompleted, event_json, format_time
+from flowy_operator.core.observe import View
+from flowy_operator.core.state import Phase, State
+
+Patch = list[dict[str, Any]]
+
+SHOWN_WAITS = 10
+"""How many of the awaited tasks the status names; `progress` counts them all. A wide `wait` would bloat each write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a workflow stands after a pass."""
+
+    generation: int
+    started_at: datetime
+    end: End | None = None
+    stall: Stall | None = None
+    waiting_on: Sequence[AnsweredWait] = ()
+    held_back: int = 0
+    suspended: bool = False
+    notes: Mapping[str, str] = field(default_factory=dict)  # Job name -> why it could not be created yet
+
+
+def status_fields(
+    previous: Mapping[str, Any], state: State, standing: Standing, view: View, now: datetime
+) -> dict[str, Any]:
+    """Every field of the status but the history; what doesn't apply is left out."""
+    end = standing.end
+    waits = [] if end is not None else _waiting_on(previous, state, standing, view, now)
+    fields: dict[str, Any] = {
+        "observedGeneration": standing.generation,
+        "conditions": _conditions(previous, standing, waits, now),
+        "startTime": format_time(standing.started_at),
+        "progress": _progress(state),
+        "run": state.run,
+        "historyStart": 1,
+        "historyDigest": state.chain.digest,
+    }
+    if waits:
+        fields["waitingOn"] = waits
+    if end is not None:
+        fields["completionTime"] = format_time(max(now, state.last_time or now))
+        if end.result is not None:
+            fields["result"] = end.result
+        if end.error is not None:
+            fields["error"] = error_json(end.error)
+        if end.ignored_errors:
+            fields["ignoredErrors"] = [error_json(error) for error in end.ignored_errors]
+    return fields
+
+
+def status_patch(
+    previous: Mapping[str, Any] | None, fields: Mapping[str, Any], events: Sequence[Event], resource_version: str
+) -> Patch:
+    """The JSON patch from the previous status (None: there is none yet) to these fields and further events.
+
+    Fields that are not named in `fields` go, but for the history and what else the status may hold of another version.
+    """
+    changes: Patch = []
+    history = [event_json(event) for event in events]
+    if previous is None:
+        changes.append({"op": "add", "path": "/status", "value": {**fields, "history": history}})
+    else:
+        for name, value in fields.items():
+            if previous.get(name) != value:
+                changes.append({"op": "add", "path": f"/status/{name}", "value": value})
+        changes += [
+            {"op": "remove", "path": f"/status/{name}"}
+            for name in ("waitingOn", "error", "ignoredErrors", "result")
+            if name in previous and name not in fields
+        ]
+        if "history" in previous:
+            changes += [{"op": "add", "path": "/status/history/-", "value": item} for item in history]
+        elif history:
+            changes.append({"op": "add", "path": "/status/history", "value": history})
+    if not changes:
+        return []
+    return [{"op": "test", "path": "/metadata/resourceVersion", "value": resource_version}, *changes]
+
+
+def error_json(error: ErrorObject) -> dict[str, Any]:
+    """An error as it stands in the status: `details` as JSON text, so that its numbers stay exact."""
+    fields = {name: value for name, value in error.items() if value is not None}
+    if "details" in fields:
+        fields["details"] = json.dumps(fields["details"], ensure_ascii=False)
+    return fields
+
+
+def _conditions(
+    previous: Mapping[str, Any], standing: Standing, waits: Sequence[Mapping[str, Any]], now: datetime
+) -> list[dict[str, Any]]:
+    succeeded: Status = "Unknown"
+    match standing:
+        case Standing(end=End(reason=reason, error=error)):
+            succeeded = "True" if reason is Reason.COMPLETED else "False"
+            message = "" if error is None else _sentence(error)
+        case Standing(stall=Stall(message=why)):
+            reason, message = Reason.STALLED, why
+        case Standing(suspended=True):
+            reason, message = Reason.SUSPENDED, "spec.suspend is true: what runs goes on, nothing new is launched"
+        case _:
+            reason, message = Reason.RUNNING, _waiting_sentence(waits, standing.held_back)
+    return conditions(
+        previous.get("conditions", ()),
+        succeeded=succeeded,
+        reason=reason,
+        message=message,
+        stall=standing.stall,
+        generation=standing.generation,
+        now=now,
+    )
+
+
+def _sentence(error: ErrorObject) -> str:
+    text = f"{error.get('type', 'Error')}: {error.get('message', '')}"
+    if error.get("task"):
+        text += f" (task {error['task']}, attempt {error.get('attempt', 1)})"
+    if error.get("line"):
+        text += f" (line {error['line']})"
+    return text
+
+
+def _waiting_sentence(waits: Sequence[Mapping[str, Any]], held_back: int) -> str:
+    parts = []
+    if waits:
+        first = waits[0]
+        line = f"line {first['line']} " if "line" in first else ""
+        more = f" and {len(waits) - 1} more" if len(waits) > 1 else ""
+        parts.append(f"{line}waits for {first['task']}{more}")
+    if held_back:
+        parts.append(f"{held_back} ready tasks are held back by spec.parallelism")
+    return "; ".join(parts)
+
+
+def _progress(state: State) -> dict[str, Any]:
+    running = sum(1 for task in state.tasks.values() if task.phase is Phase.OPEN)
+    succeeded = sum(1 for task in state.tasks.values() if isinstance(task.final, TaskCompleted))
+    scheduled = len(state.tasks)
+    return {
+        "scheduled": scheduled,
+        "running": running,
+        "succeeded": succeeded,
+        "failed": state.finished - succeeded,
+        "summary": f"{state.finished}/{scheduled}",
+    }
+
+
+def _waiting_on(
+    previous: Mapping[str, Any], state: State, standing: Standing, view: View, now: datetime
+) -> list[dict[str, Any]]:
+    since = {wait.get("task"): wait.get("since") for wait in previous.get("waitingOn", ())}
+    waits: list[dict[str, Any]] = []
+    for wait in standing.waiting_on:
+        if len(waits) == SHOWN_WAITS:
+            break
+        task = state.tasks.get(wait.key)
+        if task is not None and task.final is not None:
+            continue
+        item: dict[str, Any] = {"task": wait.key, "since": since.get(wait.key) or format_time(now)}
+        if wait.line is not None:
+            item["line"] = wait.line
+        reason = "held back" if task is None else _why(task.key, state, standing, view)
+        if reason is not None:
+            item["reason"] = reason
+        waits.append(item)
+    return waits
+
+
+def _why(key: str, state: State, standing: Standing, view: View) -> str | None:
+    """Why an awaited task doesn't run, if anything is to be told."""
+    task = state.tasks[key]
+    if task.phase is Phase.WAITING and task.due_at is not None:
+        return f"attempt {task.attempt} at {format_time(task.due_at)}"
+    if task.launch is None:
+        return None
+    if task.launch.job in standing.notes:
+        return f"Job: {standing.notes[task.launch.job]}"
+    pod = view.pods.get(task.launch.job)
+    return f"Pod: {pod.waiting}" if pod is not None and pod.waiting else None

@@ -6,14 +6,26 @@ deviation of size, depth, type, name or count. What the history holds beyond thi
 the sender; workflow code must not see it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from flowy.errors import ErrorObject
+
 VERSION = 1
 
-ErrorObject = Mapping[str, object]
-"""An error as JSON: type, message, and where known task, attempt, timer, exitCode, details, traceback, line."""
+__all__ = [
+    "VERSION",
+    "Answer",
+    "AnsweredCall",
+    "AnsweredWait",
+    "ErrorObject",
+    "Outcome",
+    "Phase",
+    "Record",
+    "RecordState",
+    "Request",
+]
 
 
 class RecordState(StrEnum):

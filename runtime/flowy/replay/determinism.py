@@ -1,0 +1,216 @@
+"""What else code can see of the world, made the same in every replay: clocks, randomness, printed text.
+
+The patches are for the process that runs nothing but one decision; helpers in a user's process leave it alone. They
+work on modules, before the workflow's source is executed: `from datetime import datetime` then finds the class below.
+"""
+
+import datetime as dt
+import os
+import random
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+LOG_LIMIT_BYTES = (
+    64 * 1024
+)  # enough to follow a decision by eye; the log is kept with it, and a loop prints without end
+MAX_WARNINGS = 100
+
+_TIME = {name: getattr(time, name) for name in ("gmtime", "localtime", "ctime", "strftime", "asctime")}
+
+
+class Clock:
+    """The latest history time that the code has observed, in Unix seconds; it never goes back."""
+
+    __slots__ = ("_now",)
+
+    def __init__(self, started_at: float) -> None:
+        self._now = started_at
+
+    def observe(self, finished_at: float | None) -> None:
+        if finished_at is not None and finished_at > self._now:
+            self._now = finished_at
+
+    def now(self) -> float:
+        return self._now
+
+
+class Log:
+    """The lines of a decision: what it printed, up to a limit, and the replay's own warnings."""
+
+    __slots__ = ("_left_bytes", "_lines", "_open", "_warnings")
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._open = ""  # printed without a newline so far
+        self._left_bytes = LOG_LIMIT_BYTES
+        self._warnings = 0
+
+    def print(self, *items: object, sep: str | None = " ", end: str | None = "\n", **_: object) -> None:
+        """Stand in for the builtin; a `file` makes no difference, there are none where this is in force."""
+        text = ("" if sep is None and not items else (" " if sep is None else sep)).join(str(item) for item in items)
+        self._write(text + ("\n" if end is None else end))
+
+    def _write(self, text: str) -> None:
+        if self._left_bytes < 0:
+            return
+        raw = text.encode("utf-8", "backslashreplace")
+        self._left_bytes -= len(raw)
+        if self._left_bytes < 0:
+            raw = raw[: self._left_bytes]
+        *lines, self._open = (self._open + raw.decode("utf-8", "ignore")).split("\n")
+        self._lines += lines
+        if self._left_bytes < 0:
+            self._lines += [*([self._open] if self._open else []), f"(log cut at {LOG_LIMIT_BYTES} bytes)"]
+            self._open = ""
+
+    def add_warning(self, text: str) -> None:
+        """Add a warning; those have a limit of their own, so that printing can't hide them."""
+        self._warnings += 1
+        if self._warnings <= MAX_WARNINGS:
+            self._lines.append(f"warning: {text}")
+
+    def lines(self) -> list[str]:
+        return [*self._lines, *([self._open] if self._open else [])]
+
+
+class _Present:
+    """The clock and the generator in force; a holder, because the classes below outlive a decision."""
+
+    clock = Clock(0.0)
+    generator = random.Random(0)  # noqa: S311 - must be predictable
+
+
+class _Same(type):
+    """Makes a patched class and the original one indistinguishable in `isinstance` and `issubclass`."""
+
+    original: type
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, cls.original)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, cls.original)
+
+
+class _PatchedDate(dt.date, metaclass=_Same):
+    original = dt.date
+
+    @classmethod
+    def today(cls) -> Any:
+        return cls.fromtimestamp(_Present.clock.now())
+
+
+class _PatchedDateTime(dt.datetime, metaclass=_Same):
+    original = dt.datetime
+
+    @classmethod
+    def now(cls, tz: dt.tzinfo | None = None) -> Any:
+        return cls.fromtimestamp(_Present.clock.now(), tz)
+
+    @classmethod
+    def utcnow(cls) -> Any:
+        return cls.fromtimestamp(_Present.clock.now(), dt.UTC).replace(tzinfo=None)
+
+    @classmethod
+    def today(cls) -> Any:
+        return cls.fromtimestamp(_Present.clock.now())
+
+
+for _patched, _name in ((_PatchedDate, "date"), (_PatchedDateTime, "datetime")):
+    _patched.__name__ = _patched.__qualname__ = _name
+    _patched.__module__ = "datetime"
+
+
+class _PatchedRandom(random.Random):
+    """Unseeded, it draws its seed from the run's generator."""
+
+    def seed(self, a: Any = None, version: int = 2) -> None:
+        super().seed(_Present.generator.getrandbits(128) if a is None else a, version)
+
+
+_PatchedRandom.__name__ = _PatchedRandom.__qualname__ = "Random"
+_PatchedRandom.__module__ = "random"
+
+
+def _seconds() -> float:
+    return _Present.clock.now()
+
+
+def _nanoseconds() -> int:
+    return round(_Present.clock.now() * 1e9)
+
+
+def _gmtime(seconds: float | None = None) -> time.struct_time:
+    return _TIME["gmtime"](_seconds() if seconds is None else seconds)  # type: ignore[no-any-return]
+
+
+def _localtime(seconds: float | None = None) -> time.struct_time:
+    return _TIME["localtime"](_seconds() if seconds is None else seconds)  # type: ignore[no-any-return]
+
+
+def _ctime(seconds: float | None = None) -> str:
+    return _TIME["ctime"](_seconds() if seconds is None else seconds)  # type: ignore[no-any-return]
+
+
+def _asctime(moment: Any = None) -> str:
+    return _TIME["asctime"](_localtime() if moment is None else moment)  # type: ignore[no-any-return]
+
+
+def _strftime(form: str, moment: Any = None) -> str:
+    return _TIME["strftime"](form, _localtime() if moment is None else moment)  # type: ignore[no-any-return]
+
+
+def _urandom(size: int) -> bytes:
+    return _Present.generator.randbytes(size)
+
+
+def _uuid4() -> uuid.UUID:
+    return uuid.UUID(bytes=_urandom(16), version=4)
+
+
+def _uuid1(*_: object, **__: object) -> uuid.UUID:
+    """Random as well: the real one shows the host's address and clock."""
+    return _uuid4()
+
+
+_PATCHES: tuple[tuple[Any, str, Any], ...] = (
+    *((time, name, _seconds) for name in ("time", "monotonic", "perf_counter")),
+    *((time, name, _nanoseconds) for name in ("time_ns", "monotonic_ns", "perf_counter_ns")),
+    (time, "gmtime", _gmtime),
+    (time, "localtime", _localtime),
+    (time, "ctime", _ctime),
+    (time, "asctime", _asctime),
+    (time, "strftime", _strftime),
+    (dt, "date", _PatchedDate),
+    (dt, "datetime", _PatchedDateTime),
+    (random, "Random", _PatchedRandom),
+    (random, "SystemRandom", _PatchedRandom),
+    (uuid, "uuid4", _uuid4),
+    (uuid, "uuid1", _uuid1),
+    (os, "urandom", _urandom),
+)
+
+
+@contextmanager
+def deterministic(clock: Clock, seed: str) -> Iterator[None]:
+    """Install the patches, seeded by `seed`, for as long as the block runs; a process that exits in it needs no undo.
+
+    `random`'s own functions and `uuid4` draw from one generator, in code order.
+    """
+    shared: random.Random = random._inst  # noqa: SLF001 - its functions are bound to it
+    before = [getattr(module, name) for module, name, _ in _PATCHES]
+    kept = (_Present.clock, _Present.generator, shared.getstate())
+    _Present.clock, _Present.generator = clock, shared
+    shared.seed(seed)
+    try:
+        for module, name, patch in _PATCHES:
+            setattr(module, name, patch)
+        yield
+    finally:
+        for (module, name, _), original in zip(_PATCHES, before, strict=True):
+            setattr(module, name, original)
+        _Present.clock, _Present.generator = kept[:2]
+        shared.setstate(kept[2])

@@ -1,0 +1,139 @@
+"""From source text to a factory that is ready to be given its tasks.
+
+Every failure here is the code's own fault and known before it ran well: `LoadFailed`.
+"""
+
+import builtins
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+FILENAME = "<workflow>"
+MODULE = "workflow"
+
+Factory = Callable[..., Callable[..., Any]]
+
+
+class LoadFailed(Exception):
+    """The code cannot be used. `type` is the error's type, `line` is in the source, where known."""
+
+    def __init__(self, type: str, message: str, line: int | None = None) -> None:  # noqa: A002 - an error's field
+        super().__init__(message)
+        self.type = type
+        self.message = message
+        self.line = line
+
+
+@lru_cache(maxsize=64)  # code objects are immutable; a process that decides repeatedly compiles each source once
+def compiled(source: str) -> CodeType:
+    """Compile workflow source. Raises `LoadFailed` with the line."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # nobody reads them where workflows run
+            return compile(source, FILENAME, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        at = "" if error.lineno is None else f" (line {error.lineno})"
+        raise LoadFailed(type(error).__name__, f"{error.msg}{at}", error.lineno) from error
+    except (ValueError, OverflowError, RecursionError, MemoryError) as error:
+        # Null bytes, and nesting too deep for the parser: all say something about the text.
+        raise LoadFailed("SyntaxError", str(error) or "the source is nested too deeply") from error
+
+
+@contextmanager
+def fresh_module(printer: Callable[..., None] | None) -> Iterator[ModuleType]:
+    """Give an empty module for the source, known to the import system for as long as the block runs.
+
+    Dataclasses and enums look their module up by name. `printer` stands in for `print` in this module alone.
+    """
+    module = ModuleType(MODULE)
+    if printer is not None:
+        module.__dict__["__builtins__"] = {**vars(builtins), "print": printer}
+    before = sys.modules.get(MODULE)
+    sys.modules[MODULE] = module
+    try:
+        yield module
+    finally:
+        if before is None:
+            del sys.modules[MODULE]
+        else:
+            sys.modules[MODULE] = before
+
+
+def find_entrypoint(module: ModuleType, entrypoint: str | None) -> Factory:
+    """Find the factory in an executed module. Raises `LoadFailed` of type `EntrypointNotFound`."""
+    candidates = {
+        name: member
+        for name, member in vars(module).items()
+        if not name.startswith("_")
+        and isinstance(member, (FunctionType, type))
+        and member.__module__ == MODULE  # what was imported came from elsewhere
+    }
+    names = ", ".join(candidates) or "none"
+    if entrypoint is not None:
+        found = vars(module).get(entrypoint)
+        if not callable(found):
+            raise LoadFailed("EntrypointNotFound", f"the source defines no {entrypoint!r}; candidates: {names}")
+        return found  # type: ignore[no-any-return]
+    if not candidates:
+        raise LoadFailed("EntrypointNotFound", "the source defines no public function or class")
+    factory, *others = candidates.values()
+    if any(other is not factory for other in others):
+        raise LoadFailed("EntrypointNotFound", f"the entrypoint must be named, as there are several: {names}")
+    return factory
+
+
+def required_tasks(factory: Factory) -> list[str]:
+    """Give the names of the parameters that have no default value."""
+    return [
+        parameter.name
+        for parameter in _parameters(factory)
+        if parameter.default is parameter.empty and parameter.kind in _NAMED
+    ]
+
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def _parameters(factory: Factory) -> Sequence[inspect.Parameter]:
+    try:
+        return list(inspect.signature(factory).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise LoadFailed("TasksMismatch", f"the parameters of {factory!r} cannot be read: {error}") from error
+
+
+def check_tasks(factory: Factory, tasks: Sequence[str]) -> None:
+    """Hold the factory's parameters against the names of the tasks, both ways. Raises `LoadFailed`."""
+    takes_any = False
+    known: dict[str, bool] = {}  # name -> may stay away
+    for parameter in _parameters(factory):
+        if parameter.kind is parameter.VAR_KEYWORD:
+            takes_any = True
+        elif parameter.kind in _NAMED:
+            known[parameter.name] = parameter.default is not parameter.empty
+        else:
+            kind = "*" if parameter.kind is parameter.VAR_POSITIONAL else "the positional-only "
+            raise LoadFailed("TasksMismatch", f"the factory takes {kind}{parameter.name}; tasks are given by name")
+    missing = [name for name, optional in known.items() if not optional and name not in tasks]
+    if missing:
+        raise LoadFailed("TasksMismatch", f"the factory asks for tasks that are not given: {', '.join(missing)}")
+    surplus = [name for name in tasks if name not in known]
+    if surplus and not takes_any:
+        raise LoadFailed("TasksMismatch", f"tasks are given that the factory does not ask for: {', '.join(surplus)}")
+
+
+def file_of(factory: Factory) -> str:
+    """Give the file name that the frames of the factory's code carry, or an empty one."""
+    plain = inspect.unwrap(factory)
+    code = getattr(plain, "__code__", None)
+    if isinstance(code, CodeType):
+        return code.co_filename
+    if isinstance(plain, type):
+        for member in vars(plain).values():
+            if isinstance(member, FunctionType):
+                return member.__code__.co_filename
+    module = sys.modules.get(getattr(plain, "__module__", None) or "")
+    return getattr(module, "__file__", None) or ""

@@ -1,0 +1,66 @@
+"""From a request to an answer: load the source, run it from the top over the history, once.
+
+Pure but for what the code itself does: the same code over the same history gives the same decision. Retries, timers,
+Jobs and parallelism are applied around it, by the operator and by the local engine.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NoReturn
+
+from flowy.replay.determinism import deterministic
+from flowy.replay.loading import FILENAME, Factory, check_tasks, compiled, find_entrypoint, fresh_module
+from flowy.replay.run import Run
+from flowy.replay.source import UserSource
+from flowy.replay.task import Task
+from flowy.replay.verdict import verdict
+from flowy.wire import values
+from flowy.wire.messages import Answer, Phase, Request
+
+
+def replay(request: Request, leave: Callable[[Answer], NoReturn] | None = None) -> Answer:
+    """Decide once.
+
+    With `leave`, for a process of its own, the clock, randomness and `print` are made deterministic, and the answer
+    goes to `leave` at the barrier itself: nothing unwinds. Without it the barrier raises, and whatever the code does
+    with that has no effect. KeyboardInterrupt and MemoryError leave it: they tell of the process, not of the code.
+    """
+    run = Run(
+        request.records,
+        started_at=request.started_at,
+        wanted=request.wanted,
+        max_calls=request.max_calls,
+        leave=leave,
+    )
+    given: Any = values.decode(request.input)
+    with fresh_module(None if leave is None else run.log.print) as module:
+
+        def body() -> object:
+            factory = load(run, module, request.source, request.entrypoint)
+            return call_workflow(run, factory, request.tasks, given["args"], given["kwargs"])
+
+        if leave is None:
+            run.decide(body)
+        else:
+            with deterministic(run.clock, request.seed):
+                run.decide(body)
+    return verdict(run).answer
+
+
+def load(run: Run, module: ModuleType, source: str, entrypoint: str | None) -> Factory:
+    """Execute the source in `module` and find its factory. What it raises fails the workflow in the phase `LOAD`."""
+    run.source = UserSource(FILENAME, source)
+    run.phase = Phase.LOAD
+    exec(compiled(source), vars(module))  # noqa: S102 - this is what the process is for
+    factory = find_entrypoint(module, entrypoint)
+    run.phase = Phase.RUN
+    return factory
+
+
+def call_workflow(
+    run: Run, factory: Factory, tasks: Sequence[str], args: Sequence[object], kwargs: Mapping[str, object]
+) -> object:
+    """Give the factory its tasks and the workflow its input. Raises `LoadFailed` if the names don't match."""
+    check_tasks(factory, tasks)
+    workflow = factory(**{name: Task(run, name) for name in tasks})
+    return workflow(*args, **kwargs)

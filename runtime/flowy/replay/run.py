@@ -1,0 +1,255 @@
+"""The state of one replay: numbers task calls, holds them against the records, and keeps how the decision ends."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from threading import current_thread, get_ident
+from typing import Any, NoReturn
+
+from flowy.errors import ValueRefused
+from flowy.replay.arguments import Walked, walk_call, walk_value
+from flowy.replay.barrier import Completed, DecisionEnds, Deviated, End, Failed, Restarted, Suspended
+from flowy.replay.determinism import Clock, Log
+from flowy.replay.history import EXCEPTIONS, Past, error_of
+from flowy.replay.loading import LoadFailed
+from flowy.replay.restart import Restart
+from flowy.replay.result import Done, Pending, Result, earliest
+from flowy.replay.result import Failed as FailedState
+from flowy.replay.source import UserSource, error_of_exception, limited, line_of
+from flowy.replay.verdict import deviation, verdict
+from flowy.wire import values
+from flowy.wire.messages import Answer, AnsweredCall, Phase, Record, RecordState
+
+Leave = Callable[[Answer], NoReturn]
+
+
+def _answered(key: str, task: str, walked: Walked, line: int | None) -> AnsweredCall:
+    return AnsweredCall(key=key, task=task, arguments=walked.text(), digest=walked.digest(), line=line)
+
+
+class Run:
+    """The state of one replay. `leave` ends the process at the end of the decision; without it the code unwinds."""
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        *,
+        started_at: float = 0.0,
+        wanted: Sequence[str] = (),
+        max_calls: int | None = None,
+        leave: Leave | None = None,
+    ) -> None:
+        self.records = records
+        self.source = UserSource("")  # known once the code is loaded
+        self.clock = Clock(started_at)
+        self.log = Log()
+        self.max_calls = max_calls
+        self.end: End | None = None
+        self.calls: list[AnsweredCall] = []  # new ones, up to max_calls
+        self.more = False
+        self.repeated: list[AnsweredCall] = []
+        self.phase = Phase.RUN  # of a failure, while the code runs
+        self.failures: list[FailedState] = []  # of tasks themselves, not derived ones
+        self.counters: dict[str, int] = {}
+        self.reached = 0
+        self._by_key = {record.key: record for record in records}
+        self._wanted = frozenset(wanted)
+        self._leave = leave
+        self._turn = 0
+        self._thread = get_ident()
+        self._is_over = False
+        self._has_warned = False
+
+    # -- what tasks and results ask for ------------------------------------------------------------------------------
+
+    def call(self, task: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result:
+        """Answer a task call: by the record of its key, or by what stands in its arguments."""
+        self._check_thread(f"the task {task!r} was called")
+        self._end_again()
+        refusal: ValueRefused | None = None
+        try:
+            walked = walk_call(self, args, kwargs)
+        except ValueRefused as error:
+            refusal, walked = error, Walked()
+        self._end_again()  # code run by an iterator may have swallowed an end
+        number = self.counters.get(task, 0)
+        self.counters[task] = number + 1
+        key = f"{task}-{number}"
+        record = self._by_key.get(key)
+        if record is not None:
+            return self._recorded(record, task, walked, refusal)
+        if refusal is not None:
+            line = self.source.line()
+            self._stop(Failed({"type": "ValueRefused", "message": limited(str(refusal)), "line": line}, line))
+        if walked.failed:
+            return Result(self._derived(key, walked.failed))
+        if walked.pending:
+            return Result(Pending(self, key, walked.pending, line=self.source.line()))
+        line = self.source.line()
+        if self.max_calls is not None and len(self.calls) >= self.max_calls:
+            self.more = True
+            return Result(Pending(self, key, (), line=line))
+        self.calls.append(_answered(key, task, walked, line))
+        self._turn += 1
+        return Result(Pending(self, key, (), self._turn, line))
+
+    def suspend(self, pending: Sequence[Pending]) -> NoReturn:
+        """End the decision at a barrier."""
+        self._check_thread(f"the pending result of {pending[0].key} was touched")
+        self._end_again()
+        self._stop(Suspended(pending, self.source.line()))
+
+    def touched(self, state: Done | FailedState) -> None:
+        """Let the clock of the code go on to what it has seen."""
+        if isinstance(state, Done):
+            self.clock.observe(state.past.record.finished_at)
+        else:
+            state.observe()
+            self.clock.observe(state.finished_at)
+
+    def changed(self, done: Done) -> None:
+        """Warn that a value was changed in place: the record goes out instead."""
+        self.log.add_warning(
+            f"line {self.source.line()}: the result of {done.key} was changed in place and passed on; "
+            "the change is not passed on"
+        )
+
+    # -- calls that are in the history -------------------------------------------------------------------------------
+
+    def _recorded(self, record: Record, task: str, walked: Walked, refusal: ValueRefused | None) -> Result:
+        self.reached += 1
+        key = record.key
+        if refusal is not None:
+            self._deviate(record, f"refused: {refusal}")
+        if walked.failed:
+            self._deviate(record, f"error of {earliest(walked.failed).error['task']}")
+        if walked.pending:
+            self._deviate(record, f"pending on {walked.pending[0].key}")
+        if record.digest is not None:
+            digest = walked.digest()
+            if digest != record.digest:
+                self._deviate(record, f"{task}{walked.shown()} with digest {digest}")
+        if key in self._wanted:
+            self.repeated.append(_answered(key, task, walked, self.source.line()))
+        if record.state is RecordState.RUNNING:
+            self._turn += 1
+            return Result(Pending(self, key, (), self._turn, self.source.line()))
+        rank = record.rank if record.rank is not None else 0
+        if record.state is RecordState.COMPLETED:
+            return Result(Done(self, key, Past(record), rank))
+        failed = FailedState(self, key, rank, EXCEPTIONS[record.state], error_of(record), record.finished_at)
+        self.failures.append(failed)
+        return Result(failed)
+
+    def _derived(self, key: str, failed: Sequence[FailedState]) -> FailedState:
+        cause = earliest(failed)
+        return FailedState(self, key, cause.rank, cause.kind, cause.error, cause.finished_at, failed)
+
+    def _deviate(self, record: Record, asked: str) -> NoReturn:
+        self._stop(Deviated(deviation(record, asked, self.source.line())))
+
+    # -- ends --------------------------------------------------------------------------------------------------------
+
+    def _check_thread(self, what: str) -> None:
+        if get_ident() == self._thread:
+            return
+        message = f"{what} in the thread {current_thread().name!r}; workflow code has one thread only"
+        self._latch(Failed({"type": "RuntimeError", "message": limited(message)}))
+        raise RuntimeError(message)
+
+    def _end_again(self) -> None:
+        """Refuse to go on after the end."""
+        if self._is_over:
+            raise RuntimeError("this task or result belongs to a decision that has ended")
+        if self.end is not None:
+            # While it is being handled, as in `finally`, nobody has swallowed it yet.
+            if not isinstance(sys.exc_info()[1], DecisionEnds):
+                self._warn_swallowed()
+            raise DecisionEnds
+
+    def _stop(self, end: End) -> NoReturn:
+        self._latch(end)
+        raise DecisionEnds
+
+    def _latch(self, end: End) -> None:
+        if self.end is None:
+            self.end = end
+            if self._leave is not None:
+                self._leave(verdict(self).answer)
+
+    def _warn_swallowed(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            line = self.end.line if isinstance(self.end, Suspended | Failed) else None
+            at = "" if line is None else f" of line {line}"
+            self.log.add_warning(f"the code swallowed the end of the decision{at}; a bare except does that")
+
+    # -- running the code --------------------------------------------------------------------------------------------
+
+    def decide(self, body: Callable[[], object]) -> None:
+        """Run `body`, the whole of the code, to the end of the decision.
+
+        Whatever it raises fails the workflow, except KeyboardInterrupt and MemoryError: those tell of the process.
+        """
+        try:
+            self._latch_end_of(body)
+        except DecisionEnds:
+            pass
+        else:
+            self._warn_swallowed()
+        self._is_over = True
+
+    def _latch_end_of(self, body: Callable[[], object]) -> None:
+        """Run `body` and latch what it comes to; returns only if the decision had ended before and the code went on."""
+        try:
+            returned = body()
+            if self.end is None:
+                self._stop(self._end_of(returned))
+        except (DecisionEnds, KeyboardInterrupt, MemoryError):
+            raise
+        except LoadFailed as failed:
+            error: dict[str, object] = {"type": failed.type, "message": limited(failed.message)}
+            if failed.line is not None:
+                error["line"] = failed.line
+            self._stop(Failed(error, failed.line, Phase.LOAD))
+        except BaseException as raised:  # noqa: BLE001 - the code may raise anything, SystemExit too
+            if self.end is None:
+                self._stop(self._failure(raised))
+
+    def _end_of(self, returned: object) -> End:
+        """Apply the walking rule to what the workflow returned."""
+        try:
+            if isinstance(returned, Restart):
+                walked = walk_call(self, returned.args, returned.kwargs, "restart.")
+            else:
+                walked = walk_value(self, returned, "result")
+        except ValueRefused as refusal:
+            return Failed({"type": "ValueRefused", "message": limited(str(refusal))})
+        for failed in walked.failed:
+            failed.observe()
+        if walked.failed:
+            return Failed(earliest(walked.failed).error)
+        if walked.pending:
+            return Suspended(walked.pending, None)
+        return Restarted(walked.text()) if isinstance(returned, Restart) else Completed(walked.text_of_value())
+
+    def _failure(self, raised: BaseException) -> Failed:
+        try:
+            error = error_of_exception(self.source, raised)
+        except Exception:  # noqa: BLE001 - the user's __str__ may raise anything
+            error = {"type": limited(type(raised).__name__), "message": "the exception has no text: its __str__ failed"}
+        if "details" in error:
+            self._settle_details(error)
+        return Failed(error, line_of(error), self.phase)
+
+    def _settle_details(self, error: dict[str, object]) -> None:
+        """Make the details of an error plain, or leave them out: an error must not fail by its decoration."""
+        details = error.pop("details")
+        try:
+            walked = walk_value(self, details, "details")
+        except ValueRefused as refusal:
+            self.log.add_warning(f"the details of the error are left out; {refusal}")
+            return
+        if walked.failed or walked.pending:
+            self.log.add_warning("the details of the error are left out; they hold a result without a value")
+            return
+        error["details"] = values.decode(walked.text_of_value())

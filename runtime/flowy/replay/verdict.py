@@ -1,0 +1,139 @@
+"""What the end of a replay means: stalled over everything, then the first end that was latched or reached."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowy.replay.barrier import Completed, Deviated, End, Failed, Restarted, Suspended
+from flowy.replay.result import Pending
+from flowy.replay.source import limited
+from flowy.replay.task import task_of
+from flowy.wire.messages import Answer, AnsweredCall, AnsweredWait, Outcome, Phase, Record
+
+if TYPE_CHECKING:
+    from flowy.replay.run import Run
+
+_OUTCOMES = {Completed: Outcome.COMPLETED, Restarted: Outcome.RESTARTED, Failed: Outcome.FAILED}
+_MAX_NAMED = 10  # unreached keys that a message names
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer, and the calls behind the keys that it drops."""
+
+    answer: Answer
+    dropped: Sequence[AnsweredCall] = ()
+
+
+def verdict(run: "Run") -> Verdict:
+    """Judge a replay whose code has stopped."""
+    end = run.end
+    assert end is not None
+    log = run.log.lines()
+    phase = end.phase if isinstance(end, Failed) else Phase.RUN
+    if isinstance(end, Deviated):
+        return Verdict(Answer(outcome=Outcome.STALLED, error=end.error, log=log))
+    if run.reached < len(run.records):
+        unreached = [record for record in run.records if not _is_reached(record, run.counters)]
+        return Verdict(Answer(outcome=Outcome.STALLED, error=_not_reached(unreached, end), phase=phase, log=log))
+    if isinstance(end, Suspended):
+        answer = Answer(
+            outcome=Outcome.SUSPENDED,
+            scheduled=run.calls,
+            repeated=run.repeated,
+            more=run.more,
+            waiting_on=_waiting_on(end),
+            log=log,
+        )
+        return Verdict(answer)
+    ignored = [
+        failure.error for failure in sorted(run.failures, key=lambda failure: failure.rank) if not failure.observed
+    ]
+    answer = Answer(
+        outcome=_OUTCOMES[type(end)],
+        repeated=run.repeated,
+        result=end.result if isinstance(end, Completed) else None,
+        restart=end.arguments if isinstance(end, Restarted) else None,
+        error=end.error if isinstance(end, Failed) else None,
+        phase=phase,
+        dropped=[call.key for call in run.calls],
+        ignored_errors=ignored,
+        log=log,
+    )
+    return Verdict(answer, run.calls)
+
+
+def _is_reached(record: Record, counters: Mapping[str, int]) -> bool:
+    task = task_of(record.key)
+    return int(record.key[len(task) + 1 :]) < counters.get(task, 0)
+
+
+def _waiting_on(end: Suspended) -> list[AnsweredWait]:
+    """Find the open tasks that the barrier depends on, in call order."""
+    found: dict[int, Pending] = {}
+    ahead = list(end.pending)
+    # By identity: states have no equality, and the ids only tell them apart.
+    seen = {id(state) for state in ahead}
+    while ahead:
+        state = ahead.pop()
+        if state.turn is not None:
+            found[state.turn] = state
+            continue
+        for inner in state.waits_for:
+            if id(inner) not in seen:
+                seen.add(id(inner))
+                ahead.append(inner)
+    return [
+        AnsweredWait(key=state.key, line=state.line if end.line is None else end.line)
+        for _, state in sorted(found.items())
+    ]
+
+
+def deviation(record: Record, asked: str, line: int | None) -> dict[str, object]:
+    """Give the error of a stall: the call that the code makes is not the recorded one."""
+    recorded = f"digest {record.digest or 'unknown'}, line {_shown(record.line)}"
+    message = (
+        f"{record.key} is not the recorded call: recorded {recorded}; asked {asked}, line {_shown(line)}. "
+        "The code has changed since, or depends on something outside of its input and its results"
+    )
+    return {
+        "type": "NonDeterminism",
+        "message": limited(message),
+        "key": record.key,
+        "recorded": recorded,
+        "asked": limited(asked),
+        "line": line,
+    }
+
+
+def _not_reached(unreached: Sequence[Record], end: End) -> dict[str, object]:
+    """Give the error of a stall: the code stopped before it came to calls that an earlier decision made."""
+    where, line = _where_it_stopped(end)
+    names = ", ".join(record.key for record in unreached[:_MAX_NAMED])
+    if len(unreached) > _MAX_NAMED:
+        names += f" and {len(unreached) - _MAX_NAMED} more"
+    error = deviation(unreached[0], "not reached", line)
+    error["message"] = limited(
+        f"{names} not reached: {where}; recorded {error['recorded']} for {unreached[0].key}, "
+        f"the code stopped at line {_shown(line)}. "
+        "The code has changed since, or depends on something outside of its input and its results"
+    )
+    return error
+
+
+def _where_it_stopped(end: End) -> tuple[str, int | None]:
+    match end:
+        case Suspended(_, None):
+            return "the code returned a pending result", None
+        case Suspended(_, line):
+            return f"the code waits at line {line}", line
+        case Failed(error, line):
+            return f"the code failed with {error['type']}: {error['message']}", line
+        case Restarted():
+            return "the code returned restart(...)", None
+        case _:
+            return "the code returned", None
+
+
+def _shown(line: int | None) -> str:
+    return "unknown" if line is None else str(line)

@@ -30,3 +30,50 @@ pins:  ## resolve the dependencies anew into constraints.txt
 	.venv-pins/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --group dev --group examples pyproject.toml -o constraints.txt
 	rm -rf .venv-pins
+
+.PHONY: generate
+generate: $(READY)  ## write the CRD and its reference from the models
+	$(BIN)/python -m flowy_operator.adapters.crd
+
+.PHONY: check
+check: $(READY)  ## formatting, lint, types, layers, dependencies, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry operator runtime
+	$(BIN)/python -m flowy_operator.adapters.crd --check
+
+.PHONY: format
+format: $(READY)  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: cluster
+cluster:  ## start the embedded cluster (or check the one that KUBECONFIG names)
+	$(PYTHON) -m tests.cluster up
+
+.PHONY: cluster-stop
+cluster-stop:  ## stop the embedded cluster and clean up after it
+	$(PYTHON) -m tests.cluster down
+
+.PHONY: images
+images: cluster  ## build the examples' images and import them into the embedded cluster
+	$(PYTHON) -m tests.cluster.example_images
+
+.PHONY: test
+test: check  ## everything: checks, unit tests, and the tests on the embedded cluster
+	$(MAKE) images
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: unit
+unit: $(READY)  ## the tests that need no cluster
+	$(BIN)/pytest -m "not cluster" $(PYTEST_ARGS)
+
+.PHONY: demo
+demo: $(READY) images  ## a video through a workflow, on a real Kubernetes, before your eyes
+	$(BIN)/python -m examples.demo
+
+.PHONY: bench
+bench: $(READY) cluster  ## dead time, chains and fan-outs beside bare Jobs; writes docs/performance.*
+	$(BIN)/python -m tests.bench

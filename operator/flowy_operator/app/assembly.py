@@ -14,7 +14,7 @@ import signal
 import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from flowy_operator.adapters.decider.limits import MIB, Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
@@ -105,7 +105,7 @@ class Operator:
                     group.create_task(self._resync()),
                 ]
                 host = group.create_task(self._host())
-                await self._first_of(self._jobs.synced, self._pods.synced)
+                await self._caches_full()
                 if not self._stop.is_set():
                     _log.info("operator is ready", extra={"namespaces": list(self._namespaces or ()) or "all"})
                     await self._queue.run(self._work, self._settings.workers, grace_s=GRACE_S)
@@ -180,13 +180,18 @@ class Operator:
     def _view(self, workflow: Workflow) -> View:
         return view_of(workflow, self._jobs, self._pods)
 
-    async def _first_of(self, *synced: asyncio.Event) -> None:
-        """Wait for all of these, or for the stop."""
-        waits = asyncio.gather(*(event.wait() for event in synced))
-        stop = asyncio.ensure_future(self._stop.wait())
-        await asyncio.wait([waits, stop], return_when=asyncio.FIRST_COMPLETED)
-        for waiter in (waits, stop):
-            waiter.cancel()
+    async def _caches_full(self) -> None:
+        """Wait for both caches, or for the stop."""
+        full = asyncio.create_task(self._synced())
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((full, stop), return_when=asyncio.FIRST_COMPLETED)
+        full.cancel()
+        stop.cancel()
+
+    async def _synced(self) -> Literal[True]:
+        await self._jobs.synced.wait()
+        await self._pods.synced.wait()
+        return True
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()

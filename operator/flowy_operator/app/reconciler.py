@@ -8,7 +8,7 @@ is still the one that was read.
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from flowy.policy.timeout import schedule_to_close
 from flowy.wire.messages import Answer, Request
@@ -84,7 +84,8 @@ class Reconciler:
         view = self._view(workflow)
         spec, state = _read(workflow)
         if spec is None or state is None:
-            return await self._hold(workflow, view, now)
+            await self._hold(workflow, view, now)
+            return None
         if workflow.ended:
             return await self._after_the_end(workflow, spec, state, view, now)
         verdict = await self._advance(workflow, spec, state, view, now)
@@ -318,7 +319,7 @@ class Reconciler:
 class Headline(NamedTuple):
     """What a Kubernetes Event says of a workflow's standing."""
 
-    type: str
+    type: Literal["Normal", "Warning"]
     reason: str
     message: str
 
@@ -327,7 +328,7 @@ def _headline(status: Mapping[str, Any] | None) -> Headline:
     found = {c.get("type"): c for c in (status or {}).get("conditions", ())}
     succeeded, stalled = found.get("Succeeded", {}), found.get("Stalled", {})
     shown = stalled if stalled.get("status") == "True" else succeeded
-    kind = "Warning" if shown is stalled else "Normal"
+    kind: Literal["Normal", "Warning"] = "Warning" if shown is stalled else "Normal"
     return Headline(kind, shown.get("reason", ""), shown.get("message", ""))
 
 

@@ -1,0 +1,69 @@
+"""The operator as a process of its own, as a user starts it outside a cluster."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+class OperatorProcess:
+    """`flowy-operator run`, for one namespace. `log` holds the lines of all its lives."""
+
+    def __init__(self, kubeconfig: Path, namespace: str, log: Path) -> None:
+        self.log = log
+        self._command = [
+            str(Path(sys.executable).with_name("flowy-operator")),
+            "run",
+            f"--kubeconfig={kubeconfig}",
+            f"--namespace={namespace}",
+            "--log-level=debug",
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, timeout_s: float = 30) -> None:
+        """Start it and wait until it says that it is ready."""
+        before = len(self.lines("operator is ready"))
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("FLOWY_")}
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stderr=log, env=environment)
+        deadline = time.monotonic() + timeout_s
+        while len(self.lines("operator is ready")) == before:
+            assert self._process.poll() is None, f"the operator ended at its start:\n{self.log.read_text()[-4000:]}"
+            assert time.monotonic() < deadline, f"the operator isn't ready:\n{self.log.read_text()[-4000:]}"
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """As a crash would: SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self, timeout_s: float = 15) -> int:
+        """As Kubernetes would: SIGTERM. Returns the exit code."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout_s)
+
+    def lines(self, message: str | None = None, level: str | None = None) -> list[dict[str, Any]]:
+        """The log's lines, of one message or level if given."""
+        if not self.log.exists():
+            return []
+        found = []
+        for text in self.log.read_text().splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:
+                line = {"level": "ERROR", "message": text}
+            if message in {None, line["message"]} and level in {None, line["level"]}:
+                found.append(line)
+        return found

@@ -1,0 +1,1 @@
+"""The steps of the video example: one program, a subcommand a step, the standard library and ffmpeg."""

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import click
 
-from flowy_operator.adapters.crd import schema
+from flowy_operator.adapters.crd import model, reference, schema
 
 
 def generated() -> dict[Path, str]:
     """Make every file, by its path below the root of the repository."""
-    return {Path("crds/workflows.flowy.dev.yaml"): schema.to_yaml(schema.workflow_crd())}
+    return {
+        Path("crds/workflows.flowy.dev.yaml"): schema.to_yaml(schema.workflow_crd()),
+        Path("docs/reference/workflow.md"): reference.page(schema.structural(model.Workflow)),
+    }
 
 
 @click.command()

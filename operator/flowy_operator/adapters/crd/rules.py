@@ -9,6 +9,8 @@ import keyword
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flowy_operator.core.job import MAIN
+
 Rule = Mapping[str, str]
 """One entry of `x-kubernetes-validations`."""
 
@@ -35,7 +37,7 @@ def _fixed(field: str) -> Rule:
 def _main_image(template: str) -> str:
     """Ask whether the pod template at the path `template` names an image for the container `main`."""
     containers = f"{template}.spec.containers"
-    return f"has({template}.spec) && has({containers}) && {containers}.exists(c, c.name == 'main' && has(c.image))"
+    return f"has({template}.spec) && has({containers}) && {containers}.exists(c, c.name == '{MAIN}' && has(c.image))"
 
 
 def _unclear_image() -> Rule:
@@ -44,9 +46,9 @@ def _unclear_image() -> Rule:
     return {
         "rule": f"!has(self.tasks) || ({default}) || self.tasks.all(t, {own})",
         "message": "no image for a task's container: give activity.image, or a template with an image for the"
-        " container named main",
+        f" container named {MAIN}",
         "messageExpression": "'no image for the container of %s: give activity.image, or a template with an image for the"
-        f" container named main'.format([self.tasks.map(t, !({own}), t.name)])",
+        f" container named {MAIN}'.format([self.tasks.map(t, !({own}), t.name)])",
         "reason": "FieldValueRequired",
         "fieldPath": ".tasks",
     }

@@ -5,7 +5,7 @@ defaults are laid by `spec.py`), what has no type is preserved as it is, each li
 place in a structural schema is an error here, in the developer's face, not one of the API server.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -106,7 +106,7 @@ def published(node: Node) -> Node:
     return told
 
 
-COLUMNS = (
+COLUMNS: Sequence[Node] = (
     {
         "name": "Status",
         "type": "string",
@@ -132,7 +132,12 @@ COLUMNS = (
         "jsonPath": ".status.waitingOn[0].task",
         "priority": 1,
     },
-    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {
+        "name": "Age",
+        "type": "date",
+        "description": "Time since the Workflow was made.",
+        "jsonPath": ".metadata.creationTimestamp",
+    },
 )
 
 

@@ -1,0 +1,210 @@
+"""The custom resource's spec -> the spec as decisions see it, checked again and with all defaults laid under.
+
+The API server has checked the same by the schema and by `rules.py`. But a CRD may be older than the operator, or made by
+hand, so nothing here relies on it: what can't be run is an `InvalidSpec`, which becomes a condition that a person reads.
+"""
+
+import keyword
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from flowy.errors import ValueRefused
+from flowy.policy.retry import RetrySpec
+from flowy.policy.timeout import TimeoutSpec
+from flowy.wire import values
+from flowy_operator.adapters.crd import model
+from flowy_operator.adapters.crd.pod import PodTemplate
+from flowy_operator.adapters.crd.rules import MAX_WORKFLOW_NAME
+from flowy_operator.core.job import MAIN
+from flowy_operator.core.spec import Activity, TaskSpec, WorkflowSpec
+
+
+class InvalidSpec(ValueError):
+    """A spec that can't be run: `path` says where, `reason` what is wrong there and what is right."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+def workflow_spec(body: Mapping[str, Any]) -> WorkflowSpec:
+    """Make the spec of a Workflow from its JSON; `InvalidSpec` names the first thing that can't be run.
+
+    Core/v1 shapes are passed on as they stand in `body`, fields unknown here included.
+    """
+    name = body.get("metadata", {}).get("name", "")
+    if len(name) > MAX_WORKFLOW_NAME:
+        raise InvalidSpec("metadata.name", f"has {len(name)} characters: at most {MAX_WORKFLOW_NAME}")
+    raw = body.get("spec")
+    if raw is None:
+        raise InvalidSpec("spec", "is missing")
+    spec = _parsed(raw)
+    given: dict[str, Any] = {
+        "entrypoint": spec.code.entrypoint,
+        "input": _input(spec.input),
+        "parallelism": spec.parallelism,
+        "ttl_s": spec.ttl_seconds_after_finished,
+        "suspend": spec.suspend,
+    }
+    if spec.timeouts is not None:
+        given["workflow_timeout_s"] = spec.timeouts.workflow_seconds
+        given["decision_timeout_s"] = spec.timeouts.decision_seconds
+    if spec.jobs is not None:
+        given["keep_succeeded_s"] = spec.jobs.keep_succeeded_seconds
+        given["keep_failed_s"] = spec.jobs.keep_failed_seconds
+    return WorkflowSpec(
+        source=spec.code.source,
+        tasks=_tasks(spec, raw.get("tasks") or ()),
+        default_template=(raw.get("defaults") or {}).get("template") or {},
+        **{field: value for field, value in given.items() if value is not None},
+    )
+
+
+def _parsed(raw: object) -> model.Spec:
+    try:
+        return model.Spec.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        context = {**first.get("ctx", {}), "input": first["input"]}
+        reason = _REASONS.get(first["type"], first["msg"]).format_map(context)
+        raise InvalidSpec(_path(first["loc"]), reason) from error
+
+
+_REASONS = {
+    "missing": "is missing",
+    "greater_than_equal": "is {input}: at least {ge}",
+    "less_than_equal": "is {input}: at most {le}",
+    "string_too_short": "is too short: at least {min_length} characters",
+    "string_too_long": "is too long: at most {max_length} characters",
+    "too_short": "has {actual_length} items: at least {min_length}",
+    "too_long": "has {actual_length} items: at most {max_length}",
+    "string_pattern_mismatch": "is {input!r}: must match {pattern}",
+    "enum": "is {input!r}: must be {expected}",
+    "int_type": "must be an integer",
+    "bool_type": "must be true or false",
+    "string_type": "must be a string",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+}
+"""Sentences for pydantic's kinds of error that the models can give; they are read beside a path."""
+
+
+def _path(location: Sequence[int | str]) -> str:
+    return "spec" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+
+
+def _input(given: model.Input | None) -> str | None:
+    """Make the JSON text of the arguments; `json` is passed on exactly as it stands."""
+    if given is None:
+        return None
+    try:
+        if given.json_text is None:
+            return values.encode({"args": given.args or [], "kwargs": given.keywords or {}}, "spec.input")
+        if given.args is not None or given.keywords is not None:
+            raise InvalidSpec("spec.input.json", "stands beside args or kwargs: give either json or args and kwargs")
+        _check_arguments(given.json_text, "spec.input.json")
+    except ValueRefused as refusal:
+        raise InvalidSpec(refusal.path, refusal.reason) from refusal
+    return given.json_text
+
+
+def _check_arguments(text: str, path: str) -> None:
+    try:
+        value = values.decode(text)
+    except RecursionError as error:
+        raise InvalidSpec(path, f"has more than {values.MAX_LEVELS} levels") from error
+    except ValueError as error:
+        raise InvalidSpec(path, f"is no JSON text: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidSpec(path, 'must be a JSON object: {"args": [...], "kwargs": {...}}')
+    if unknown := [name for name in value if name not in {"args", "kwargs"}]:
+        raise InvalidSpec(path, f"has the field {unknown[0]!r}: only args and kwargs have a meaning")
+    if not isinstance(value.get("args", []), list):
+        raise InvalidSpec(path, "args must be a list")
+    if not isinstance(value.get("kwargs", {}), dict):
+        raise InvalidSpec(path, "kwargs must be an object")
+    values.plain(value, path)
+
+
+def _tasks(spec: model.Spec, raw: Sequence[Mapping[str, Any]]) -> dict[str, TaskSpec]:
+    defaults = spec.defaults or model.Defaults()
+    _check_retry(defaults.retry, "spec.defaults")
+    tasks: dict[str, TaskSpec] = {}
+    for n, (task, raw_task) in enumerate(zip(spec.tasks, raw, strict=True)):
+        path = f"spec.tasks[{n}]"
+        if task.name in tasks:
+            raise InvalidSpec(f"{path}.name", f"is {task.name!r} a second time: each task needs a name of its own")
+        if keyword.iskeyword(task.name):
+            raise InvalidSpec(f"{path}.name", f"is {task.name!r}, a Python keyword: choose another name")
+        if not (task.activity.image or _main_image(task.activity.template) or _main_image(defaults.template)):
+            raise InvalidSpec(
+                f"{path}.activity",
+                f"has no image: give image, or a template with an image for the container named {MAIN}",
+            )
+        _check_retry(task.retry, path)
+        tasks[task.name] = TaskSpec(
+            name=task.name,
+            activity=_activity(raw_task["activity"]),
+            timeouts=_timeouts(defaults.timeouts, task.timeouts, f"{path}.timeouts"),
+            retry=RetrySpec(**_laid(defaults.retry, task.retry)),
+        )
+    return tasks
+
+
+def _activity(raw: Mapping[str, Any]) -> Activity:
+    return Activity(
+        image=raw.get("image"),
+        command=raw.get("command"),
+        args=raw.get("args"),
+        env=raw.get("env") or (),
+        resources=raw.get("resources"),
+        template=raw.get("template") or {},
+    )
+
+
+def _main_image(template: PodTemplate | None) -> str | None:
+    if template is None or template.spec is None:
+        return None
+    return next((c.image for c in template.spec.containers or () if c.name == MAIN), None)
+
+
+def _check_retry(retry: model.Retry | None, path: str) -> None:
+    if retry is not None and retry.bare_on is not None:
+        raise InvalidSpec(
+            f"{path}.retry.true", 'is what YAML makes of a bare on: put the name in quotes, "on": [Timeout]'
+        )
+
+
+def _timeouts(default: model.Timeouts | None, own: model.Timeouts | None, path: str) -> TimeoutSpec:
+    timeouts = TimeoutSpec(**_laid(default, own))
+    close_s = timeouts.schedule_to_close_s
+    attempt_s: Mapping[Literal["startToCloseSeconds", "scheduleToStartSeconds"], int | None] = {
+        "startToCloseSeconds": timeouts.start_to_close_s,
+        "scheduleToStartSeconds": timeouts.schedule_to_start_s,
+    }
+    for field, limit_s in attempt_s.items():
+        if close_s is not None and limit_s is not None and close_s < limit_s:
+            raise InvalidSpec(
+                f"{path}.scheduleToCloseSeconds",
+                f"is {close_s}, less than {field}, which is {limit_s} (spec.defaults.timeouts laid under it):"
+                " it spans all attempts",
+            )
+    return timeouts
+
+
+def _laid(default: BaseModel | None, own: BaseModel | None) -> dict[str, Any]:
+    """Give the fields that are set, the task's own over the defaults, by their names inside: `_s` for `_seconds`."""
+    return {
+        name.replace("_seconds", "_s"): tuple(value) if isinstance(value, list) else value
+        for layer in (default, own)
+        if layer is not None
+        for name, value in layer
+        if value is not None
+    }

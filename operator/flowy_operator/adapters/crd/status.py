@@ -1,0 +1,128 @@
+"""The status: nothing here writes one. The models give the schema, and names to whoever reads a status.
+
+`core/status.py` writes it as JSON. What it may hold must fit the bounds here, else the API server refuses the write.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from flowy_operator.adapters.crd.shape import MAX_COUNT, MAX_JSON, PRESERVED, Count, Shape, list_map
+
+
+class Condition(Shape):
+    """A condition of Kubernetes' standard shape."""
+
+    type: str = Field(
+        min_length=1,
+        max_length=316,
+        description="Succeeded (Unknown while open, then True or False), Reconciling (True while open), Stalled (True"
+        " when only a person can help).",
+    )
+    status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
+    observed_generation: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = Field(
+        None, description="The metadata.generation that this was said of."
+    )
+    last_transition_time: datetime = Field(strict=False, description="When status changed last.")
+    reason: str = Field(
+        min_length=1,
+        max_length=1024,
+        pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+        description="Why, in one word.",
+    )
+    message: str = Field(max_length=32_768, description="Why, in a sentence.")
+
+
+class Progress(Shape):
+    """Tasks by state, as counts."""
+
+    scheduled: Count | None = Field(None, description="Tasks that the code has called so far.")
+    running: Count | None = Field(None, description="Those without a final outcome.")
+    succeeded: Count | None = Field(None, description="Those that succeeded.")
+    failed: Count | None = Field(None, description="Those that failed, timed out or were cancelled for good.")
+    summary: Annotated[str, Field(max_length=32)] | None = Field(
+        None, description="Those with a final outcome / those called, such as 6/9: kubectl get can't join two fields."
+    )
+
+
+class Waiting(Shape):
+    """A task that the code waits for."""
+
+    task: str = Field(
+        max_length=64, description="Key of the task: its name and the number of the call, such as encode-1."
+    )
+    line: Count | None = Field(None, description="Line of the source that waits.")
+    since: datetime | None = Field(None, strict=False, description="Since when.")
+    reason: Annotated[str, Field(max_length=32_768)] | None = Field(None, description="Why the task isn't done yet.")
+
+
+class Error(Shape):
+    """Why a task or the workflow failed."""
+
+    type: str = Field(max_length=1024, description="Class of the exception, or the type that the activity reported.")
+    message: str = Field(max_length=131_072, description="What happened.")
+    task: Annotated[str, Field(max_length=64)] | None = Field(None, description="Key of the task that failed first.")
+    attempt: Count | None = Field(None, description="Attempts made of it.")
+    timer: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="The timer that fired: ScheduleToStart, StartToClose, ScheduleToClose."
+    )
+    exit_code: Annotated[int, Field(ge=-(2**31), le=MAX_COUNT)] | None = Field(
+        None, description="Exit code of the container."
+    )
+    details: Annotated[str, Field(max_length=MAX_JSON)] | None = Field(
+        None, description="What the activity reported beside it, as JSON text."
+    )
+    line: Count | None = Field(None, description="Line of the workflow's source where it arose.")
+    traceback: Annotated[str, Field(max_length=131_072)] | None = Field(
+        None, description="Lines of the workflow's source that led there."
+    )
+
+
+class RecordedCode(Shape):
+    """What the decisions were made with."""
+
+    digest: Annotated[str, Field(max_length=128)] | None = Field(None, description="Digest of the source.")
+    python: Annotated[str, Field(max_length=32)] | None = Field(None, description="Version of Python.")
+    flowy: Annotated[str, Field(max_length=64)] | None = Field(None, description="Version of Flowy.")
+
+
+class Event(Shape):
+    """One event of the history: id, time, type and the fields of its type."""
+
+    # A schema per type would double what each write costs the API server.
+    model_config = ConfigDict(json_schema_extra=PRESERVED)
+
+
+class Status(Shape):
+    """What has happened. The operator alone writes it."""
+
+    conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = Field(
+        default_factory=list, description="Succeeded, Reconciling and Stalled, with reasons."
+    )
+    observed_generation: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = Field(
+        None, description="The metadata.generation that the operator has acted upon."
+    )
+    start_time: datetime | None = Field(None, strict=False, description="When the operator took the workflow up.")
+    completion_time: datetime | None = Field(None, strict=False, description="When the workflow ended.")
+    progress: Progress | None = None
+    waiting_on: Annotated[list[Waiting], Field(max_length=1000)] | None = Field(
+        None, description="The tasks that the code waits for, and why they aren't done yet."
+    )
+    result: Annotated[str, Field(max_length=MAX_JSON)] | None = Field(
+        None, description="What the code returned, as JSON text."
+    )
+    error: Error | None = Field(None, description="Why the workflow failed.")
+    ignored_errors: Annotated[list[Error], Field(max_length=1000)] | None = Field(
+        None, description="Errors of tasks whose results the code never looked at."
+    )
+    run: Count | None = Field(None, description="Number of the run, one more at each restart.")
+    code: RecordedCode | None = None
+    history_start: Count | None = Field(None, description="Id of the first event in history.")
+    history_digest: Annotated[str, Field(max_length=16, pattern="^[0-9a-f]{16}$")] | None = Field(
+        None, description="Digest of the history: events changed by anyone else are found by it."
+    )
+    history: Annotated[list[Event], Field(max_length=100_000)] | None = Field(
+        None,
+        description="What happened, in order: the only clock that the code can see. Nobody but the operator writes it.",
+    )

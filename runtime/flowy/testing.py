@@ -10,9 +10,9 @@ from flowy.replay.loading import Factory, LoadFailed, file_of, fresh_module, req
 from flowy.replay.replayer import call_workflow, load
 from flowy.replay.run import Run
 from flowy.replay.source import UserSource
-from flowy.replay.task import check_names, task_of
 from flowy.replay.verdict import verdict
 from flowy.wire import values
+from flowy.wire.keys import check_names, task_of
 from flowy.wire.messages import Outcome, Record, RecordState
 
 __all__ = ["Call", "Decision", "Outcome", "decide"]
@@ -140,13 +140,15 @@ def _with_notes(keys: Iterable[str] | Mapping[str, str]) -> Iterable[tuple[str, 
     return keys.items() if isinstance(keys, Mapping) else [(key, None) for key in keys]
 
 
-_ERROR_FIELDS = ("type", "message", "task", "attempt", "exitCode", "timer", "details", "traceback", "line")
+_ERROR_FIELDS = ("type", "message", "task", "attempt", "exitCode", "timer", "details")
 
 
 def _error(key: str, given: str | ErrorObject) -> ErrorObject:
     error: Any = {"message": given} if isinstance(given, str) else values.plain(given, f"errors[{key!r}]")
     if unknown := [field for field in error if field not in _ERROR_FIELDS]:
         raise ValueError(f"errors[{key!r}] has the unknown field {unknown[0]!r}")
+    if error.get("task", key) != key:
+        raise ValueError(f"errors[{key!r}] has the task {error['task']!r}; an error is that of its key")
     return {"attempt": 1, **error}
 
 

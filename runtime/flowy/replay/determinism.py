@@ -13,10 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-LOG_LIMIT_BYTES = (
-    64 * 1024
-)  # enough to follow a decision by eye; the log is kept with it, and a loop prints without end
-MAX_WARNINGS = 100
+from flowy.wire.messages import MAX_LOG_BYTES, MAX_WARNINGS
 
 _TIME = {name: getattr(time, name) for name in ("gmtime", "localtime", "ctime", "strftime", "asctime")}
 
@@ -45,7 +42,7 @@ class Log:
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._open = ""  # printed without a newline so far
-        self._left_bytes = LOG_LIMIT_BYTES
+        self._left_bytes = MAX_LOG_BYTES
         self._warnings = 0
 
     def print(self, *items: object, sep: str | None = " ", end: str | None = "\n", **_: object) -> None:
@@ -63,7 +60,7 @@ class Log:
         *lines, self._open = (self._open + raw.decode("utf-8", "ignore")).split("\n")
         self._lines += lines
         if self._left_bytes < 0:
-            self._lines += [*([self._open] if self._open else []), f"(log cut at {LOG_LIMIT_BYTES} bytes)"]
+            self._lines += [*([self._open] if self._open else []), f"(log cut at {MAX_LOG_BYTES} bytes)"]
             self._open = ""
 
     def add_warning(self, text: str) -> None:
@@ -72,8 +69,8 @@ class Log:
         if self._warnings <= MAX_WARNINGS:
             self._lines.append(f"warning: {text}")
 
-    def lines(self) -> list[str]:
-        return [*self._lines, *([self._open] if self._open else [])]
+    def lines(self) -> tuple[str, ...]:
+        return (*self._lines, *([self._open] if self._open else []))
 
 
 class _Present:

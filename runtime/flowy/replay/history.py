@@ -13,6 +13,9 @@ EXCEPTIONS: Mapping[RecordState, type[TaskError]] = {
 }
 """What touching an error raises. The recorded type does not choose it: a sub-workflow fails whatever its error was."""
 
+# What a record tells of its error; where the error arose inside of a sub-workflow is not the parent's business.
+_RECORDED_FIELDS = ("type", "message", "attempt", "exitCode", "timer", "details")
+
 DEFAULT_TIMER = "StartToClose"
 
 
@@ -65,7 +68,7 @@ def error_of(record: Record) -> ErrorObject:
             known = {"type": "TaskCancelled", "message": cancelled_message(record.key, None)}
         case _:
             known = {"type": "Error", "message": f"{record.key} failed"}
-    known |= {field: value for field, value in given.items() if value is not None}
+    known |= {field: given[field] for field in _RECORDED_FIELDS if given.get(field) is not None}
     known["task"] = record.key
     return known
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-class Restart:
+class Restart:  # noqa: PLW1641 - equality touches results, and Python then takes the hash away
     """Returned by the workflow, it starts the run over with new input and an empty history."""
 
     __slots__ = ("args", "kwargs")

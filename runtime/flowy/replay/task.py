@@ -1,15 +1,9 @@
 """What a factory gets for each task's name: a callable that never blocks and gives a result at once."""
 
-import re
-from collections.abc import Iterable, Mapping
-from keyword import iskeyword
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from flowy.replay.result import Result
-
-MAX_NAME = 40  # leaves room in a Job's name, which Kubernetes cuts at 63 characters
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_KEY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)-(0|[1-9][0-9]{0,8})")
 
 
 class Caller(Protocol):
@@ -33,26 +27,3 @@ class Task:
 
     def __repr__(self) -> str:
         return f"<task {self._name}>"
-
-
-def check_names(names: Iterable[str]) -> list[str]:
-    """Give the task names as a list. Raises ValueError for a malformed or repeated one."""
-    checked: list[str] = []
-    for name in names:
-        if not _NAME.fullmatch(name) or len(name) > MAX_NAME or iskeyword(name):
-            raise ValueError(
-                f"{name!r} is no task name: a Python name of ASCII letters, digits and underscores, "
-                f"at most {MAX_NAME} characters, no keyword"
-            )
-        if name in checked:
-            raise ValueError(f"the task name {name!r} is given twice")
-        checked.append(name)
-    return checked
-
-
-def task_of(key: str) -> str:
-    """Give the task's name in a key `<task>-<n>`. Raises ValueError for a malformed key."""
-    match = _KEY.fullmatch(key)
-    if match is None:
-        raise ValueError(f"{key!r} is no key: <task name>-<number> is expected")
-    return match[1]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flowy.replay.barrier import Completed, Deviated, End, Failed, Restarted, Suspended
 from flowy.replay.result import Pending
 from flowy.replay.source import limited
-from flowy.replay.task import task_of
+from flowy.wire.keys import number_of, task_of
 from flowy.wire.messages import Answer, AnsweredCall, AnsweredWait, Outcome, Phase, Record
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def verdict(run: "Run") -> Verdict:
     if isinstance(end, Suspended):
         answer = Answer(
             outcome=Outcome.SUSPENDED,
-            scheduled=run.calls,
-            repeated=run.repeated,
+            scheduled=tuple(run.calls),
+            repeated=tuple(run.repeated),
             more=run.more,
             waiting_on=_waiting_on(end),
             log=log,
@@ -51,24 +51,23 @@ def verdict(run: "Run") -> Verdict:
     ]
     answer = Answer(
         outcome=_OUTCOMES[type(end)],
-        repeated=run.repeated,
+        repeated=tuple(run.repeated),
         result=end.result if isinstance(end, Completed) else None,
         restart=end.arguments if isinstance(end, Restarted) else None,
         error=end.error if isinstance(end, Failed) else None,
         phase=phase,
-        dropped=[call.key for call in run.calls],
-        ignored_errors=ignored,
+        dropped=tuple(call.key for call in run.calls),
+        ignored_errors=tuple(ignored),
         log=log,
     )
     return Verdict(answer, run.calls)
 
 
 def _is_reached(record: Record, counters: Mapping[str, int]) -> bool:
-    task = task_of(record.key)
-    return int(record.key[len(task) + 1 :]) < counters.get(task, 0)
+    return number_of(record.key) < counters.get(task_of(record.key), 0)
 
 
-def _waiting_on(end: Suspended) -> list[AnsweredWait]:
+def _waiting_on(end: Suspended) -> tuple[AnsweredWait, ...]:
     """Find the open tasks that the barrier depends on, in call order."""
     found: dict[int, Pending] = {}
     ahead = list(end.pending)
@@ -83,10 +82,10 @@ def _waiting_on(end: Suspended) -> list[AnsweredWait]:
             if id(inner) not in seen:
                 seen.add(id(inner))
                 ahead.append(inner)
-    return [
+    return tuple(
         AnsweredWait(key=state.key, line=state.line if end.line is None else end.line)
         for _, state in sorted(found.items())
-    ]
+    )
 
 
 def deviation(record: Record, asked: str, line: int | None) -> dict[str, object]:

@@ -23,7 +23,9 @@ def main(words: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python3 -m tests.cluster", description="A real Kubernetes cluster for tests.")
+    parser = argparse.ArgumentParser(
+        prog="python3 -m tests.cluster", description="A real Kubernetes cluster for tests."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="make it run; the last line of output is the kubeconfig's path")
     commands.add_parser("down", help="stop it and take away everything but images and certificates")

@@ -26,12 +26,16 @@ def admin_context() -> ssl.SSLContext:
     return context
 
 
-def request(method: str, path: str, body: Mapping[str, Any] | None = None, content_type: str = "application/json") -> str:
+def request(
+    method: str, path: str, body: Mapping[str, Any] | None = None, content_type: str = "application/json"
+) -> str:
     """Ask once. OSError where nobody listens, ApiError where the answer is no."""
     connection = http.client.HTTPSConnection(NODE_ADDRESS, API_PORT, timeout=TIMEOUT_S, context=admin_context())
     try:
         text = None if body is None else json.dumps(body)
-        connection.request(method, path, body=text, headers={"Content-Type": content_type, "Accept": "application/json"})
+        connection.request(
+            method, path, body=text, headers={"Content-Type": content_type, "Accept": "application/json"}
+        )
         answer = connection.getresponse()
         words = answer.read().decode(errors="replace")
     finally:

@@ -14,7 +14,9 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def write(root: Path, target: Path, tags: Sequence[str], *, command: Sequence[str], entrypoint: Sequence[str] = ()) -> None:
+def write(
+    root: Path, target: Path, tags: Sequence[str], *, command: Sequence[str], entrypoint: Sequence[str] = ()
+) -> None:
     """Write `root` as an image with these names. The same folder gives the same bytes: times are zero, names sorted."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:

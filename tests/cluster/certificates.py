@@ -15,7 +15,14 @@ from tests.cluster.network import API_PORT, FIRST_SERVICE, NODE, NODE_ADDRESS
 from tests.cluster.paths import CERTIFICATES, KUBECONFIG
 
 DAYS = "3650"  # it serves one machine's tests; an expired certificate would only puzzle whoever comes back after a year
-NAMES = ("localhost", NODE, "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+NAMES = (
+    "localhost",
+    NODE,
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+)
 ADDRESSES = ("127.0.0.1", NODE_ADDRESS, FIRST_SERVICE)
 SERVER = f"https://{NODE_ADDRESS}:{API_PORT}"
 

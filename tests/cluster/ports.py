@@ -1,7 +1,6 @@
 """Who has a port that we need."""
 
 import errno
-import os
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -38,7 +37,7 @@ def _owner(port: int) -> str:
                 inodes.add(f"socket:[{fields[_INODE]}]")
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # ended meanwhile, or not ours to look at
-            if any(os.readlink(descriptor) in inodes for descriptor in (folder / "fd").iterdir()):
+            if any(str(descriptor.readlink()) in inodes for descriptor in (folder / "fd").iterdir()):
                 words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
                 return f"process {folder.name} ({' '.join(words).strip()[:80]})"
     return "a process that this user may not see"

@@ -113,7 +113,9 @@ def end(pid: int, moment: str, *, grace_s: float) -> None:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
         if not _ended(handle, 10.0):
-            raise ClusterError(f"process {pid} does not end although killed: it hangs in the kernel; see /proc/{pid}/stack")
+            raise ClusterError(
+                f"process {pid} does not end although killed: it hangs in the kernel; see /proc/{pid}/stack"
+            )
     except ProcessLookupError:
         return
     finally:

@@ -58,7 +58,7 @@ def clear() -> None:
         if result.name.startswith(f"{network.POD_NETWORK}-") or any(name in result.name for name in identifiers):
             result.unlink(missing_ok=True)
     for link in CONTAINER_LOG_LINKS.glob("*"):
-        if link.is_symlink() and str(paths.POD_LOGS) in os.readlink(link):
+        if link.is_symlink() and str(paths.POD_LOGS) in str(link.readlink()):
             link.unlink()
     for folder in (paths.RUN, paths.KUBELET, paths.POD_LOGS, paths.ETCD, paths.PROCESSES, paths.HOST_PATH_VOLUMES):
         shutil.rmtree(folder, ignore_errors=True)
@@ -115,7 +115,7 @@ def _shims() -> list[int]:
 
 def _mounts() -> list[str]:
     """Return mount points in our folders, innermost first."""
-    ours = tuple(f"{folder}/" for folder in (paths.RUN, paths.KUBELET, paths.CONTAINERD_ROOT))
+    ours = tuple(f"{folder}/" for folder in (paths.RUN, paths.KUBELET, paths.CONTAINERD_ROOT, paths.IMAGES))
     points = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         point = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), line.split()[4])

@@ -154,6 +154,7 @@ class Run:
             return
         message = f"{what} in the thread {current_thread().name!r}; workflow code has one thread only"
         self._latch(Failed({"type": "RuntimeError", "message": limited(message)}))
+        self._has_warned = True  # the error says it all, and the code itself swallowed nothing
         raise RuntimeError(message)
 
     def _end_again(self) -> None:

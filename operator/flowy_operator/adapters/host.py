@@ -19,7 +19,7 @@ What embedding it needs to know (read in kopf 1.45.2, `_core/reactor/running.py`
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -71,7 +71,7 @@ async def run_host(
             return
         started_at = clock()
         try:
-            await _run_kopf(client, changed, namespaces, ready=ready, stop=stop, signals=signals)
+            await _until(stop, _run_kopf(client, changed, namespaces, ready=ready, signals=signals))
         except Exception as error:  # noqa: BLE001 - kopf ends with whatever broke one of its tasks
             _log.warning("kopf has failed and starts again", extra={"error": repr(error)})
         if clock() - started_at > LASTING_S:
@@ -87,7 +87,6 @@ async def _run_kopf(
     namespaces: Sequence[str] | None,
     *,
     ready: asyncio.Event,
-    stop: asyncio.Event,
     signals: Callable[[], None],
 ) -> None:
     tasks = await kopf.spawn_tasks(
@@ -97,7 +96,6 @@ async def _run_kopf(
         clusterwide=namespaces is None,
         namespaces=namespaces or (),
         ready_flag=ready,
-        stop_flag=stop,
     )
     signals()
     await kopf.run_tasks(tasks, ignored=_Everything())
@@ -129,8 +127,8 @@ def _settings() -> kopf.OperatorSettings:
     settings.process.ultimate_exiting_timeout = None
     settings.networking.request_timeout = 30.0
     settings.networking.connect_timeout = 10.0
-    settings.watching.server_timeout = 300.0
-    settings.watching.client_timeout = 310.0  # somewhat longer: the server's own end of a stream is the cleaner one
+    settings.watching.server_timeout = 300  # an integer: the API server refuses "300.0"
+    settings.watching.client_timeout = 310  # somewhat longer: the server's own end of a stream is the cleaner one
     settings.watching.chunk_size = 500
     settings.queueing.idle_timeout = 1.0  # a task per object while it is busy; our handler takes microseconds
     # One INFO line per event otherwise.
@@ -176,6 +174,20 @@ async def _crd_is_there(client: KubeClient, stop: asyncio.Event) -> bool:
         if await _set_within(stop, CRD_POLL_S):
             break
     return False
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Await `work`, or cancel it when `stop` is set: kopf's own stop flag would leave a task that waits for it."""
+    working = asyncio.create_task(work, name="kopf")
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        working.cancel()
+        stopping.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
+    if not working.cancelled() and not stop.is_set():
+        working.result()
 
 
 async def _set_within(flag: asyncio.Event, seconds: float) -> bool:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
 
 import aiohttp
+import yaml
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTResponse
@@ -43,6 +44,9 @@ TOKEN_CHECK_S = 60.0
 _EXPIRED_LISTS = 3
 _JSON = "application/json"
 _JSON_PATCH = "application/json-patch+json"
+
+_ODD_CREDENTIALS = (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError)
+"""What the library raises over a file that isn't as it should be: whatever it trips over."""
 
 _log = logging.getLogger(__name__)
 
@@ -262,8 +266,7 @@ async def load_configuration(kubeconfig: str | None, context: str | None) -> Con
             raise NoClusterError(
                 f"no kubeconfig was named, and there is no service account of a pod ({SERVICE_TOKEN_FILENAME})"
             )
-    except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-        # The library trips over odd files with whatever error comes.
+    except _ODD_CREDENTIALS as error:
         raise NoClusterError(f"no way to the cluster by {kubeconfig or 'the service account'}: {error}") from error
     return configuration
 
@@ -296,7 +299,7 @@ async def _load_kubeconfig(configuration: Configuration, kubeconfig: str, contex
         checked_at = loop.time()  # first, so that calls in the meantime go on with what they have
         try:
             await loader.load_and_set(own)
-        except (ConfigException, OSError, ValueError, KeyError, TypeError):
+        except _ODD_CREDENTIALS:
             _log.warning("credentials can't be renewed", exc_info=True)
 
     configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]

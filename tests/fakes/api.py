@@ -1,0 +1,272 @@
+"""The fake API server without a socket: a request in, an answer out; a watch as an iterator.
+
+`server.py` puts it on loopback for clients that want HTTP; `client.py` calls it directly, for virtual time.
+"""
+
+import asyncio
+import copy
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.fakes.faults import Delay, Faults, LoseAnswer, Refuse
+from tests.fakes.store import Change, Json, Kind, Refusal, Store
+
+REQUEST_LIMIT = 3 * 1024 * 1024
+
+
+class LostError(Exception):
+    """The connection ends here, whatever has been done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    kind: Kind
+    namespace: str | None
+    name: str | None
+    subresource: str | None
+
+
+@dataclass(slots=True)
+class Api:
+    """One cluster. `calls` counts requests by (verb, resource)."""
+
+    store: Store = field(default_factory=Store)
+    faults: Faults = field(default_factory=Faults)
+    bookmark_s: float = 60.0
+    calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _watches: list["_Watch"] = field(default_factory=list)
+    _opened: asyncio.Event = field(default_factory=asyncio.Event)
+    _pages: dict[str, tuple[list[Json], int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.store.news.append(self._tell)
+
+    def cut_watches(self) -> None:
+        """End every stream in the middle of nowhere, as a restarting API server does."""
+        for watch in self._watches:
+            watch.cut = True
+            watch.news.set()
+
+    async def watched(self, streams: int) -> None:
+        """Wait until so many streams are open."""
+        while len(self._watches) != streams:
+            self._opened.clear()
+            await self._opened.wait()
+
+    async def request(self, verb: str, path: str, query: Mapping[str, str], body: Any) -> tuple[int, Json]:
+        """Answer (status code, JSON). Raises Refusal, and LostError where the answer is dropped."""
+        if (found := self._discover(path)) is not None:
+            return 200, found
+        target = self._target(path)
+        if verb == "get" and target.name is None:
+            verb = "list"
+        resource = target.kind.plural + (f"/{target.subresource}" if target.subresource else "")
+        lose = await self._strike(verb, resource)
+        answer = self._do(verb, target, query, body)
+        if lose:
+            raise LostError
+        return (201 if verb == "create" else 200), answer
+
+    async def watch(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[Json, None]:
+        """Open a stream of watch events as JSON, which ends at its timeout. Raises Refusal; the stream, LostError."""
+        target = self._target(path)
+        lost = await self._strike("watch", target.kind.plural)
+        return self._stream(target, query, lost=lost)
+
+    async def _stream(self, target: Target, query: Mapping[str, str], *, lost: bool) -> AsyncGenerator[Json, None]:
+        if lost:
+            raise LostError
+        watch = _Watch()
+        self._watches.append(watch)
+        self._opened.set()
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + float(query.get("timeoutSeconds", "1800"))
+        bookmark_at = loop.time() + self.bookmark_s
+        version = int(query.get("resourceVersion") or 0)
+        try:
+            while True:
+                watch.news.clear()
+                try:
+                    changes = self.store.since(target.kind, version)
+                except Refusal as error:
+                    yield {"type": "ERROR", "object": error.status}
+                    return
+                for change in changes:
+                    if watch.cut:
+                        raise LostError
+                    version = change.version
+                    event = _event(change, target, query.get("labelSelector", ""))
+                    if event is not None:
+                        yield event
+                if watch.cut:
+                    raise LostError
+                now = loop.time()
+                if (now >= bookmark_at or now >= ends_at) and query.get("allowWatchBookmarks"):
+                    bookmark_at = now + self.bookmark_s
+                    version = self.store.version
+                    yield _bookmark(target.kind, version)
+                if now >= ends_at:
+                    return
+                try:
+                    async with asyncio.timeout_at(min(ends_at, bookmark_at)):
+                        await watch.news.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            self._watches.remove(watch)
+            self._opened.set()
+
+    async def _strike(self, verb: str, resource: str) -> bool:
+        self.calls[verb, resource] += 1
+        lose = False
+        for fault in self.faults.strike(verb, resource):
+            match fault:
+                case Delay(seconds):
+                    await asyncio.sleep(seconds)
+                case Refuse(status, reason, retry_after_s):
+                    raise Refusal(status, reason, "a fault of the test's", retry_after_s=retry_after_s, kind=resource)
+                case LoseAnswer():
+                    lose = True
+        return lose
+
+    def _do(self, verb: str, target: Target, query: Mapping[str, str], body: Any) -> Json:
+        store, kind, namespace, name = self.store, target.kind, target.namespace or "", target.name or ""
+        match verb:
+            case "list":
+                return self._list(target, query)
+            case "get":
+                return store.get(kind, namespace, name)
+            case "create":
+                return store.create(kind, namespace, body)
+            case "patch":
+                return store.patch(kind, namespace, name, body, subresource=target.subresource)
+            case "update":
+                return store.replace(kind, namespace, name, body, subresource=target.subresource)
+            case "delete":
+                uid = ((body or {}).get("preconditions") or {}).get("uid")
+                return store.delete(kind, namespace, name, uid=uid)
+            case _:
+                raise Refusal(405, "MethodNotAllowed", f"{verb} isn't supported")
+
+    def _list(self, target: Target, query: Mapping[str, str]) -> Json:
+        token = query.get("continue")
+        if token:
+            if token not in self._pages or self._pages[token][1] < self.store.floor:
+                raise Refusal(410, "Expired", "The provided continue parameter is too old")
+            rest, version = self._pages.pop(token)
+        else:
+            version = self.store.version
+            selector = query.get("labelSelector", "")
+            rest = [o for o in self.store.all(target.kind, target.namespace) if matches(selector, o)]
+        limit = int(query.get("limit", "0")) or len(rest)
+        page, rest = rest[:limit], rest[limit:]
+        metadata: Json = {"resourceVersion": str(version)}
+        if rest:
+            metadata["continue"] = f"{version}-{len(self._pages)}-{len(rest)}"
+            self._pages[metadata["continue"]] = (rest, version)
+        for item in page:
+            del item["kind"], item["apiVersion"]
+        return {
+            "kind": f"{target.kind.kind}List",
+            "apiVersion": target.kind.api_version,
+            "metadata": metadata,
+            "items": page,
+        }
+
+    def _target(self, path: str) -> Target:
+        """Raises Refusal 404."""
+        parts = path.strip("/").split("/")
+        group, version, rest = ("", parts[1], parts[2:]) if parts[0] == "api" else (parts[1], parts[2], parts[3:])
+        namespace = None
+        if rest[0] == "namespaces" and len(rest) > 2:
+            namespace, rest = rest[1], rest[2:]
+        for kind in self.store.kinds:
+            if (kind.group, kind.version, kind.plural) == (group, version, rest[0]):
+                name = rest[1] if len(rest) > 1 else None
+                subresource = rest[2] if len(rest) > 2 else None
+                if subresource is None or (subresource == "status" and kind.status):
+                    return Target(kind, namespace, name, subresource)
+        raise Refusal(404, "NotFound", "the server could not find the requested resource")
+
+    def _discover(self, path: str) -> Json | None:
+        match path.strip("/").split("/"):
+            case ["version"]:
+                return {"major": "1", "minor": "35", "gitVersion": "v1.35.4"}
+            case ["api"]:
+                return {"kind": "APIVersions", "versions": ["v1"]}
+            case ["apis"]:
+                groups = {kind.group: kind.version for kind in self.store.kinds if kind.group}
+                versions = {g: {"groupVersion": f"{g}/{v}", "version": v} for g, v in groups.items()}
+                return {
+                    "kind": "APIGroupList",
+                    "groups": [{"name": g, "versions": [v], "preferredVersion": v} for g, v in versions.items()],
+                }
+            case ["api", version]:
+                return self._resources("", version)
+            case ["apis", group, version]:
+                return self._resources(group, version)
+            case _:
+                return None
+
+    def _resources(self, group: str, version: str) -> Json:
+        resources: list[Json] = []
+        for kind in self.store.kinds:
+            if (kind.group, kind.version) == (group, version):
+                verbs = ["create", "delete", "get", "list", "patch", "update", "watch"]
+                entry = {"name": kind.plural, "singularName": "", "namespaced": kind.namespaced, "kind": kind.kind}
+                resources.append({**entry, "verbs": verbs})
+                if kind.status:
+                    resources.append({**entry, "name": f"{kind.plural}/status", "verbs": ["get", "patch", "update"]})
+        if not resources:
+            raise Refusal(404, "NotFound", "the server could not find the requested resource")
+        return {"kind": "APIResourceList", "groupVersion": f"{group}/{version}", "resources": resources}
+
+    def _tell(self) -> None:
+        for watch in self._watches:
+            watch.news.set()
+
+
+def matches(selector: str, found: Json) -> bool:
+    """Equality, inequality and presence, joined by commas."""
+    labels = found["metadata"].get("labels") or {}
+    for term in filter(None, selector.split(",")):
+        if "!=" in term:
+            key, _, value = term.partition("!=")
+            if labels.get(key) == value:
+                return False
+        elif "=" in term:
+            key, _, value = term.replace("==", "=").partition("=")
+            if labels.get(key) != value:
+                return False
+        elif (term.lstrip("!") in labels) == term.startswith("!"):
+            return False
+    return True
+
+
+@dataclass(slots=True)
+class _Watch:
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    cut: bool = False
+
+
+def _event(change: Change, target: Target, selector: str) -> Json | None:
+    """What the watch of a selection sees: an object that leaves the selection is DELETED, one that enters it ADDED."""
+    found = change.new or change.old
+    assert found is not None
+    if target.namespace is not None and found["metadata"].get("namespace") != target.namespace:
+        return None
+    was = change.old is not None and matches(selector, change.old)
+    is_in = change.new is not None and matches(selector, change.new)
+    if not was and not is_in:
+        return None
+    return {
+        "type": "DELETED" if not is_in else "MODIFIED" if was else "ADDED",
+        "object": copy.deepcopy(found),
+    }
+
+
+def _bookmark(kind: Kind, version: int) -> Json:
+    bookmark = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": {"resourceVersion": str(version)}}
+    return {"type": "BOOKMARK", "object": bookmark}

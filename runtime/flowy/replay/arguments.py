@@ -6,6 +6,7 @@ errors and pending results found on the way. Whoever asked decides: the earliest
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn, Protocol
 
 from flowy.errors import ValueRefused
@@ -17,7 +18,6 @@ from flowy.wire import values
 
 _SHOWN_CHARACTERS = 120  # of arguments in a message
 _MADE_FROM_PENDING = re.compile("⟨[^⟨⟩]*: pending⟩")
-_SHORT_INT = 1 << 63
 
 
 class Run(Owner, Protocol):
@@ -27,28 +27,30 @@ class Run(Owner, Protocol):
         """Take note that a result is passed on whose value the code has changed in place."""
 
 
+_NO_KWARGS: Mapping[str, object] = MappingProxyType({})
+
+
 class Walked:
     """What a walk found; `args` and `kwargs` are complete only if nothing failed and nothing is pending."""
 
-    __slots__ = ("args", "failed", "kwargs", "pasts", "pending")
-
-    def __init__(self) -> None:
-        self.args: Sequence[object] = ()
-        self.kwargs: Mapping[str, object] = {}
-        self.pasts: list[Past] = []
-        self.failed: list[Failed] = []
-        self.pending: list[Pending] = []
+    # Defaults of the class, because most calls find nothing and creating six fields would be half of their cost.
+    args: Sequence[object] = ()
+    kwargs: Mapping[str, object] = _NO_KWARGS
+    pasts: Sequence[Past] = ()
+    failed: Sequence[Failed] = ()
+    pending: Sequence[Pending] = ()
+    canonical: str | None = None
 
     def text(self) -> str:
         """Give the JSON text of the call: args and kwargs."""
-        return self._spliced({"args": self.args, "kwargs": self.kwargs})
+        return self._spliced({"args": self.args, "kwargs": dict(self.kwargs)})
 
     def text_of_value(self) -> str:
         """Give the JSON text of the only argument."""
         return self._spliced(self.args[0])
 
     def digest(self) -> str:
-        canonical = values.canonical((self.args, self.kwargs))
+        canonical = self.canonical or values.canonical((self.args, dict(self.kwargs)))
         if self.pasts:
             canonical = values.spliced(canonical, [past.canonical() for past in self.pasts])
         return values.digest_of(canonical)
@@ -67,9 +69,11 @@ class Walked:
 def walk_call(run: Run, args: Sequence[Any], kwargs: Mapping[str, Any], root: str = "") -> Walked:
     """Walk the arguments of a call; `root` precedes `args[n]` and `kwargs.name` in refusals."""
     walked = Walked()
-    if not kwargs and all(map(_is_simple, args)):
-        walked.args = args
-        return walked
+    if not kwargs:
+        walked.canonical = values.canonical_scalars(args)
+        if walked.canonical is not None:
+            walked.args = args
+            return walked
     walk = _walk(run, walked)
     walked.args = [walk.plain(arg, f"{root}args[{n}]") for n, arg in enumerate(args)]
     walked.kwargs = {
@@ -83,16 +87,6 @@ def walk_value(run: Run, value: object, root: str) -> Walked:
     walked = Walked()
     walked.args = (_walk(run, walked).plain(value, root),)
     return walked
-
-
-def _is_simple(value: object) -> bool:
-    """Tell whether a value needs no walk: the common arguments, and 1,000 calls have to be walked in milliseconds."""
-    kind = type(value)
-    if kind is str:
-        return value.isascii()  # type: ignore[attr-defined,no-any-return]
-    if kind is int:
-        return -_SHORT_INT < value < _SHORT_INT  # type: ignore[operator]
-    return kind is bool or value is None
 
 
 def _name(name: str, root: str) -> str:
@@ -113,6 +107,11 @@ def _check_text(text: str) -> None:
 
 
 def _walk(run: Run, walked: Walked) -> values.Walk:
+    pasts: list[Past] = []
+    failed: list[Failed] = []
+    pending: list[Pending] = []
+    walked.pasts, walked.failed, walked.pending = pasts, failed, pending
+
     def splice(result: Result, levels_around: int) -> object:
         state = state_of(result)
         if state.run is not run:
@@ -121,12 +120,12 @@ def _walk(run: Run, walked: Walked) -> values.Walk:
             state.past.accept(levels_around)
             if state.kept and _is_changed(state.value, state.past):
                 run.changed(state)
-            walked.pasts.append(state.past)
-            return values.splice_mark(len(walked.pasts) - 1)
+            pasts.append(state.past)
+            return values.splice_mark(len(pasts) - 1)
         if isinstance(state, Failed):
-            walked.failed.append(state)
+            failed.append(state)
         else:
-            walked.pending.append(state)
+            pending.append(state)
         return None
 
     def key_of(key: object) -> object:

@@ -63,14 +63,17 @@ class Run:
 
     def call(self, task: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result:
         """Answer a task call: by the record of its key, or by what stands in its arguments."""
-        self._check_thread(f"the task {task!r} was called")
-        self._end_again()
+        if get_ident() != self._thread:
+            self._refuse_thread(f"the task {task!r} was called")
+        if self.end is not None or self._is_over:
+            self._end_again()
         refusal: ValueRefused | None = None
         try:
             walked = walk_call(self, args, kwargs)
         except ValueRefused as error:
             refusal, walked = error, Walked()
-        self._end_again()  # code run by an iterator may have swallowed an end
+        if self.end is not None:  # code run by an iterator may have swallowed an end
+            self._end_again()
         number = self.counters.get(task, 0)
         self.counters[task] = number + 1
         key = f"{task}-{number}"
@@ -94,8 +97,10 @@ class Run:
 
     def suspend(self, pending: Sequence[Pending]) -> NoReturn:
         """End the decision at a barrier."""
-        self._check_thread(f"the pending result of {pending[0].key} was touched")
-        self._end_again()
+        if get_ident() != self._thread:
+            self._refuse_thread(f"the pending result of {pending[0].key} was touched")
+        if self.end is not None or self._is_over:
+            self._end_again()
         self._stop(Suspended(pending, self.source.line()))
 
     def touched(self, state: Done | FailedState) -> None:
@@ -149,23 +154,20 @@ class Run:
 
     # -- ends --------------------------------------------------------------------------------------------------------
 
-    def _check_thread(self, what: str) -> None:
-        if get_ident() == self._thread:
-            return
+    def _refuse_thread(self, what: str) -> NoReturn:
         message = f"{what} in the thread {current_thread().name!r}; workflow code has one thread only"
         self._latch(Failed({"type": "RuntimeError", "message": limited(message)}))
         self._has_warned = True  # the error says it all, and the code itself swallowed nothing
         raise RuntimeError(message)
 
-    def _end_again(self) -> None:
+    def _end_again(self) -> NoReturn:
         """Refuse to go on after the end."""
         if self._is_over:
             raise RuntimeError("this task or result belongs to a decision that has ended")
-        if self.end is not None:
-            # While it is being handled, as in `finally`, nobody has swallowed it yet.
-            if not isinstance(sys.exc_info()[1], DecisionEnds):
-                self._warn_swallowed()
-            raise DecisionEnds
+        # While it is being handled, as in `finally`, nobody has swallowed it yet.
+        if not isinstance(sys.exc_info()[1], DecisionEnds):
+            self._warn_swallowed()
+        raise DecisionEnds
 
     def _stop(self, end: End) -> NoReturn:
         self._latch(end)

@@ -7,6 +7,7 @@ from typing import Any, NoReturn, TypeVar
 from flowy.wire import values
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 class MalformedMessage(ValueError):
@@ -21,19 +22,24 @@ def load(raw: bytes, limit_bytes: int | None = None) -> object:
         text = raw.decode()
     except UnicodeDecodeError as error:
         raise MalformedMessage(f"the message is no UTF-8 at byte {error.start}") from error
-    return load_text(text, "the message", _decode_strictly)
+    decoded = _guarded("the message", _decode_strictly, text)
+    _guarded("the message", _canonical_bytes, decoded)
+    return decoded
 
 
-def load_text(text: str, what: str, decode: Callable[[str], object] = values.decode) -> object:
-    """Decode JSON text, `what` says whose; numbers must be finite and strings valid Unicode at any depth."""
+def _canonical_bytes(value: object) -> bytes:
+    """Encode a decoded value: this refuses lone surrogates and infinities, which decoding lets pass."""
+    return values.canonical(value).encode()
+
+
+def _guarded(what: str, step: Callable[[Any], Made], given: object) -> Made:
+    """Take a step with JSON, and say of `what` that it is none if the step fails."""
     try:
-        decoded = decode(text)
-        values.canonical(decoded).encode()
+        return step(given)
     except RecursionError as error:
         raise MalformedMessage(f"{what} is nested too deeply") from error
     except ValueError as error:
         raise MalformedMessage(f"{what} is no JSON: {_first_words(error)}") from error
-    return decoded
 
 
 def _first_words(error: ValueError) -> str:
@@ -55,21 +61,33 @@ def _refuse_constant(name: str) -> NoReturn:
 _decode_strictly = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_refuse_constant).decode
 
 
-def value_text(text: object, what: str, levels: int = values.MAX_LEVELS) -> object:
-    """Check that `text` is the JSON text of a value, and decode it."""
-    decoded = load_text(string(text, what), what)
-    if values.levels(decoded) > levels:
-        raise MalformedMessage(f"{what} has more than {levels} levels")
-    return decoded
+def value_text(text: object, what: str) -> None:
+    """Check that `text` is the JSON text of a value."""
+    checked = string(text, what)
+    decoded = _guarded(what, values.decode, checked)
+    _guarded(what, _canonical_bytes, decoded)
+    _check_levels(checked, decoded, what, values.MAX_LEVELS)
 
 
-def call_text(text: object, what: str) -> tuple[list[object], dict[str, object]]:
-    """Check that `text` is the JSON text of args and kwargs, and decode them."""
-    call = fields(value_text(text, what, values.MAX_LEVELS + 2), what, {"args", "kwargs"})
+def call_text(text: object, what: str) -> str:
+    """Check that `text` is the JSON text of args and kwargs; give the digest of the call."""
+    checked = string(text, what)
+    decoded = _guarded(what, values.decode, checked)
+    call = fields(decoded, what, ("args", "kwargs"))
     args, kwargs = call["args"], call["kwargs"]
     if type(args) is not list or type(kwargs) is not dict:
         raise MalformedMessage(f"{what} needs a list of args and an object of kwargs")
-    return args, kwargs
+    _check_levels(checked, decoded, what, values.MAX_LEVELS + 2)
+    return _guarded(what, _digest, (args, kwargs))
+
+
+def _digest(call: object) -> str:
+    return values.digest_of(values.canonical(call))
+
+
+def _check_levels(text: str, decoded: object, what: str, most: int) -> None:
+    if values.may_exceed(text, most) and values.levels(decoded) > most:
+        raise MalformedMessage(f"{what} has more than {values.MAX_LEVELS} levels")
 
 
 def fields(value: object, what: str, needed: Collection[str], allowed: Collection[str] = ()) -> Mapping[str, Any]:

@@ -396,11 +396,10 @@ def _line(value: object) -> int | None:
 
 
 def _answered_call(value: object, what: str) -> AnsweredCall:
-    call = fields(value, f"an item of {what}", {"key", "task", "arguments", "digest", "line"})
+    call = fields(value, f"an item of {what}", ("key", "task", "arguments", "digest", "line"))
     key = string(call["key"], f"a key in {what}")
-    args, kwargs = call_text(call["arguments"], f"the arguments of an item of {what}")
-    digest = string(call["digest"], f"a digest in {what}")
-    if digest != values.digest_of(values.canonical((args, kwargs))):
+    digest = call_text(call["arguments"], f"the arguments of an item of {what}")
+    if call["digest"] != digest:
         raise MalformedMessage(f"a digest in {what} is not that of the arguments")
     if call["task"] != _task_of(key, what):
         raise MalformedMessage(f"a key in {what} is not one of its task")

@@ -23,6 +23,7 @@ MAX_LEVELS = 200  # far above honest data, and far below what recursion bears in
 
 # Python refuses to convert longer ints to text and back (a guard against quadratic time); lifting that is process-wide.
 MAX_DIGITS = 4300
+_SMALL_INT = 1 << 63
 _SURELY_SHORT_BITS = 14_000  # below 4,300 digits; counting them exactly is slow
 
 StandIn = Callable[[Any, int], object]
@@ -223,6 +224,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=F
 _encode_canonical = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"), sort_keys=True
 ).encode
+_encode_string: Callable[[str], str] = json.encoder.encode_basestring
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -277,14 +279,40 @@ def canonical(value: object) -> str:
     return _encode_canonical(value)
 
 
+def canonical_scalars(args: Sequence[object]) -> str | None:
+    """Give the canonical JSON of a call with such `args` alone, or None if they are not all common scalars.
+
+    Most calls are like this. It needs no walk, and the general encoder costs more to call than all of the rest.
+    """
+    texts = []
+    for value in args:
+        kind = type(value)
+        if kind is str and value.isascii():  # type: ignore[attr-defined]
+            texts.append(_encode_string(value))  # type: ignore[arg-type]
+        elif kind is int and -_SMALL_INT < value < _SMALL_INT:  # type: ignore[operator]
+            texts.append(repr(value))
+        elif value is None:
+            texts.append("null")
+        elif kind is bool:
+            texts.append("true" if value else "false")
+        else:
+            return None
+    return f"[[{','.join(texts)}],{{}}]"
+
+
 def digest_of(canonical_call: str) -> str:
     """Give the digest, 16 hex digits, of the canonical JSON of `[args, kwargs]`."""
-    return sha256(canonical_call.encode(), usedforsecurity=False).hexdigest()[:16]
+    return sha256(canonical_call.encode()).hexdigest()[:16]
 
 
 def digest(args: Sequence[object], kwargs: Mapping[str, object]) -> str:
     """Give the digest of a call's arguments. Raises `ValueRefused`."""
     return digest_of(canonical(plain_call(args, kwargs)))
+
+
+def may_exceed(text: str, most: int) -> bool:
+    """Tell whether JSON text may have more than `most` levels: its brackets bound them, and counting is fast."""
+    return text.count("[") + text.count("{") > most
 
 
 def levels(value: object) -> int:

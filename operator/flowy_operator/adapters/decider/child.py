@@ -1,0 +1,77 @@
+"""One decision, inside the process that exists for it: lock, read, replay, answer, exit.
+
+The process ends *at the barrier*: the replayer calls `leave` from within the workflow code, and that writes the answer
+and exits. An exception that unwinds the code was tried: `finally`, a bare `except` or a swallowing `__exit__` ran on and
+scheduled more tasks.
+
+Nothing returns from `run`, and nothing is raised: whatever goes wrong becomes an exit code of `frames`.
+"""
+
+import os
+import sys
+from typing import NoReturn
+
+from flowy.replay.replayer import replay
+from flowy.wire.messages import Answer, MalformedMessage, Request, encode_answer, parse_request
+from flowy_operator.adapters.decider import frames, lockdown
+from flowy_operator.adapters.decider.frames import LENGTH, Allowance
+from flowy_operator.adapters.decider.lockdown import CHANNEL
+
+_READ_BYTES = 256 * 1024
+
+# The barrier may lie deep in the workflow code's recursion, at its last frame; writing the answer takes a few more.
+_FRAMES_TO_LEAVE = 200
+
+
+def run(connection: int, null: int, zygote: int, base_bytes: int) -> NoReturn:
+    """Answer the request that comes over `connection`, then exit."""
+    try:
+        lockdown.lock(connection, null, zygote)
+        allowance = Allowance.parse(_read(Allowance.SIZE))
+        lockdown.limit(allowance, base_bytes)
+    except Exception:  # noqa: BLE001 - no part of a lock may be missing, whatever the reason
+        os._exit(frames.EXIT_LOCKDOWN_FAILED)
+    try:
+        _decide(_read(allowance.request_bytes), allowance)
+    except MemoryError:  # also one that the workflow code let pass: no failure of the workflow, a larger limit helps
+        os._exit(frames.EXIT_OUT_OF_MEMORY)
+    except MalformedMessage:
+        os._exit(frames.EXIT_REQUEST_REFUSED)
+    except KeyboardInterrupt:  # nobody interrupts here, so the workflow code raised it, and it passes the replay too
+        os._exit(1)
+    except BaseException:  # noqa: BLE001 - the workflow's own exceptions are in the answer, so this is our bug
+        os._exit(frames.EXIT_OWN_BUG)
+
+
+def _decide(request_text: bytes, allowance: Allowance) -> NoReturn:
+    request: Request = parse_request(request_text)
+
+    def leave(answer: Answer) -> NoReturn:
+        try:
+            sys.setrecursionlimit(sys.getrecursionlimit() + _FRAMES_TO_LEAVE)
+            _write(answer, allowance.answer_bytes)
+        except MemoryError:
+            os._exit(frames.EXIT_OUT_OF_MEMORY)
+        except BaseException:  # noqa: BLE001 - raised into the workflow code, it could be swallowed there
+            os._exit(frames.EXIT_OWN_BUG)
+        os._exit(0)
+
+    leave(replay(request, leave=leave))
+
+
+def _read(size_bytes: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size_bytes:
+        part = os.read(CHANNEL, min(size_bytes - len(parts), _READ_BYTES))
+        if not part:
+            raise MalformedMessage("the connection ended within the request")
+        parts += part
+    return bytes(parts)
+
+
+def _write(answer: Answer, limit_bytes: int) -> None:
+    """Send the answer. Of one that is too large only its length goes out: the reader judges by that, and may name it."""
+    body = encode_answer(answer)
+    rest = memoryview(LENGTH.pack(len(body)) + (body if len(body) <= limit_bytes else b""))
+    while rest:
+        rest = rest[os.write(CHANNEL, rest) :]

@@ -1,0 +1,89 @@
+"""The fixed headers on a decision's connection, around the two messages of `flowy.wire`.
+
+    pool   -> child   Allowance, then the request: the limits are known, and set, before a byte of the request is read
+    child  -> pool    the answer's length, then the answer
+    zygote -> pool    Ending, once the child is reaped; then the end of the stream
+
+All three share one connection. A second one from the zygote to the pool was considered: the two streams would have to be
+matched, and the zygote would need to know whose child is whose. What a hostile child gains by writing an ending itself is
+a wrong sentence about its own end. Integers are big-endian. Both sides import this module, so it imports next to nothing.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import ClassVar
+
+READY_LINE = b"ready\n"
+"""What the zygote writes to its standard output once decisions can come."""
+
+LENGTH = struct.Struct("!I")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What one child may use, and how many bytes of request follow. All of it is the operator's word."""
+
+    wall_ms: int
+    cpu_ms: int
+    memory_bytes: int
+    answer_bytes: int
+    request_bytes: int
+
+    # The number at the front changes with the shape: a zygote of another version must not take bytes for milliseconds.
+    _SHAPE: ClassVar[struct.Struct] = struct.Struct("!8sIIQII")
+    _MAGIC: ClassVar[bytes] = b"flowy-d1"
+    SIZE: ClassVar[int] = _SHAPE.size
+
+    def encode(self) -> bytes:
+        return self._SHAPE.pack(
+            self._MAGIC, self.wall_ms, self.cpu_ms, self.memory_bytes, self.answer_bytes, self.request_bytes
+        )
+
+    @classmethod
+    def parse(cls, raw: bytes) -> "Allowance":
+        magic, wall_ms, cpu_ms, memory_bytes, answer_bytes, request_bytes = cls._SHAPE.unpack(raw)
+        if magic != cls._MAGIC:
+            raise ValueError("not an allowance of this version")
+        return cls(
+            wall_ms=wall_ms,
+            cpu_ms=cpu_ms,
+            memory_bytes=memory_bytes,
+            answer_bytes=answer_bytes,
+            request_bytes=request_bytes,
+        )
+
+
+NOT_FORKED = -1
+"""In place of a wait status: there was no child, the system refused one."""
+
+EXIT_OUT_OF_MEMORY = 91
+EXIT_LOCKDOWN_FAILED = 92
+EXIT_REQUEST_REFUSED = 93
+EXIT_OWN_BUG = 94
+"""How a child says what it can't answer. Workflow code can exit with them too, and thereby misname its own end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a child ended: its wait status (or `NOT_FORKED`) and what it used. The zygote's word."""
+
+    status: int
+    cpu_ms: int = 0
+    peak_kib: int = 0
+
+    # The first four bytes, read as a length, exceed every limit: a reader that waits for an answer's length and gets an
+    # ending can't take it for an answer.
+    _SHAPE: ClassVar[struct.Struct] = struct.Struct("!8siII")
+    _MAGIC: ClassVar[bytes] = b"\xff\xff\xff\xffend1"
+    SIZE: ClassVar[int] = _SHAPE.size
+
+    def encode(self) -> bytes:
+        return self._SHAPE.pack(self._MAGIC, self.status, min(self.cpu_ms, 2**32 - 1), min(self.peak_kib, 2**32 - 1))
+
+    @classmethod
+    def at_end_of(cls, received: bytes | bytearray) -> "Ending | None":
+        """Find the ending at the back of a stream, if it is there."""
+        if len(received) < cls.SIZE:
+            return None
+        magic, status, cpu_ms, peak_kib = cls._SHAPE.unpack_from(received, len(received) - cls.SIZE)
+        return cls(status=status, cpu_ms=cpu_ms, peak_kib=peak_kib) if magic == cls._MAGIC else None

@@ -1,0 +1,180 @@
+"""Our side of the decider: a request in, an answer or the reason why there is none out.
+
+The pool starts the zygote and restarts it, lets few decisions run at once and namespaces take turns, and judges what
+comes back: size first, then shape. What the answer means is for others.
+"""
+
+import asyncio
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+
+from flowy.wire.messages import Answer, MalformedMessage, Outcome, Request, encode_request, parse_answer
+from flowy_operator.adapters.decider import verdict
+from flowy_operator.adapters.decider.exchange import Ended, Exchange, Finding, Garbage, Lost, Overdue, Said, TooLarge
+from flowy_operator.adapters.decider.frames import Allowance
+from flowy_operator.adapters.decider.limits import Limits
+from flowy_operator.adapters.decider.spawn import ZygoteProcess
+from flowy_operator.adapters.decider.turns import Turn, Turns
+from flowy_operator.core.errors import DecisionStalled, StallReason
+
+log = logging.getLogger(__name__)
+
+# Between the child's own wall timer and ours, which is only for code that disarmed it. Long, since on a busy machine the
+# fork itself may wait, and a decision must not fail twice for that.
+_GRACE_S = 5.0
+
+_GONE_WITHIN_S = 2.0  # from the end of a connection without an ending to the news that the zygote is dead
+
+_TRIES = 2  # a zygote that dies under the same decisions twice is not bad luck
+
+_SELF_TEST = Request(
+    source="def main(probe):\n    return lambda n: str(probe(n))\n",
+    entrypoint="main",
+    tasks=("probe",),
+    input='{"args": [1], "kwargs": {}}',
+)
+
+
+class DeciderPool:
+    """Decisions by processes of their own. `start` before, `close` after; both wait for the processes."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = Limits() if limits is None else limits
+        self._turns = Turns(self._limits.children, self._limits.children_per_namespace)
+        self._folder: Path | None = None
+        self._zygote: ZygoteProcess | None = None
+        self._starting = asyncio.Lock()
+        self._exchanges: set[Exchange] = set()
+
+    async def start(self) -> None:
+        """Start the zygote and prove that it decides. Raises `DecisionStalled` (unavailable) with the cause."""
+        self._folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="flowy-decider-"))
+        try:
+            await self._self_test()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """End the zygote and all children. Decisions in flight end as unavailable."""
+        folder, self._folder = self._folder, None
+        async with self._starting:
+            zygote, self._zygote = self._zygote, None
+            if zygote is not None:
+                await zygote.close()
+        for exchange in tuple(self._exchanges):
+            exchange.close()
+        if folder is not None:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def decide(self, request: Request, *, namespace: str, wall_s: float) -> Answer:
+        """Replay in a child of its own. `wall_s` counts from its start and not while the decision waits for its turn.
+
+        Raises `DecisionStalled`. May be repeated: a decision changes nothing. Cancelling it kills the child.
+        """
+        message, allowance = self._message(request, wall_s)
+        last_words = ""
+        for _ in range(_TRIES):
+            turn = await self._turns.take(namespace)
+            try:
+                zygote = await self._running_zygote()
+            except BaseException:
+                turn.end()
+                raise
+            finding = await self._ask(zygote, message, allowance, turn)
+            if isinstance(finding, Lost):
+                if await zygote.is_gone(_GONE_WITHIN_S):
+                    last_words = zygote.last_words
+                    continue
+                raise verdict.channel_closed()
+            return _judge(finding, request, allowance)
+        raise DecisionStalled(
+            StallReason.UNAVAILABLE, f"The decider's zygote died during the decision, and again {last_words}".rstrip()
+        )
+
+    async def _self_test(self) -> None:
+        answer = await self.decide(_SELF_TEST, namespace="", wall_s=self._limits.start_s)
+        if answer.outcome is not Outcome.SUSPENDED or [call.key for call in answer.scheduled] != ["probe-0"]:
+            raise DecisionStalled(StallReason.UNAVAILABLE, f"The decider's self-test went wrong: {answer}")
+
+    @property
+    def zygote_pid(self) -> int | None:
+        """The present zygote, for whoever reads its memory and CPU from /proc."""
+        return None if self._zygote is None else self._zygote.pid
+
+    def _message(self, request: Request, wall_s: float) -> tuple[bytes, Allowance]:
+        limits = self._limits
+        try:
+            body = encode_request(request)
+        except MalformedMessage as error:  # a lone surrogate, which JSON can hold and UTF-8 can't
+            raise DecisionStalled(StallReason.MALFORMED, f"The decision can't be asked for: {error}") from error
+        source_bytes = len(request.source.encode())
+        if source_bytes > limits.source_bytes:
+            raise DecisionStalled(
+                StallReason.TOO_LARGE,
+                f"The workflow's source has {source_bytes} bytes, the limit is {limits.source_bytes}",
+            )
+        if len(body) > limits.request_bytes:
+            raise DecisionStalled(
+                StallReason.TOO_LARGE,
+                f"The decision's request has {len(body)} bytes, the limit is {limits.request_bytes}; "
+                "pass references to large values between tasks instead of the values",
+            )
+        allowance = Allowance(
+            wall_ms=round(wall_s * 1000),
+            cpu_ms=round(limits.cpu_of(len(request.records)) * 1000),
+            memory_bytes=limits.memory_bytes,
+            answer_bytes=limits.answer_bytes,
+            request_bytes=len(body),
+        )
+        return allowance.encode() + body, allowance
+
+    async def _running_zygote(self) -> ZygoteProcess:
+        async with self._starting:
+            if self._folder is None:
+                raise DecisionStalled(StallReason.UNAVAILABLE, "The decider is not running")
+            if self._zygote is None or self._zygote.gone.is_set():
+                self._zygote = await ZygoteProcess.start(self._folder / "zygote.sock", self._limits.start_s)
+            return self._zygote
+
+    async def _ask(self, zygote: ZygoteProcess, message: bytes, allowance: Allowance, turn: Turn) -> Finding:
+        """One exchange. It ends the turn itself, when the child is reaped."""
+
+        def on_closed() -> None:
+            self._exchanges.discard(exchange)
+            turn.end()
+
+        exchange = Exchange(message, allowance.answer_bytes, allowance.wall_ms / 1000 + _GRACE_S, on_closed)
+        self._exchanges.add(exchange)
+        try:
+            await asyncio.get_running_loop().create_unix_connection(lambda: exchange, str(zygote.socket_path))
+        except (ConnectionError, FileNotFoundError):
+            exchange.close()
+            return Lost()
+        except BaseException:
+            exchange.close()
+            raise
+        try:
+            return await exchange.finding
+        except asyncio.CancelledError:
+            exchange.close()
+            raise
+
+
+def _judge(finding: Said | TooLarge | Garbage | Ended | Overdue, request: Request, allowance: Allowance) -> Answer:
+    match finding:
+        case Said(answer):
+            try:
+                return parse_answer(answer, request, allowance.answer_bytes)
+            except MalformedMessage as error:
+                raise verdict.malformed(str(error)) from error
+        case TooLarge(size_bytes):
+            raise verdict.too_large(size_bytes, allowance)
+        case Garbage():
+            raise verdict.malformed("the workflow code wrote to the decider's connection")
+        case Ended(ending, said_bytes):
+            raise verdict.of_ending(ending, said_bytes, allowance)
+        case Overdue():
+            raise verdict.out_of_time(allowance)

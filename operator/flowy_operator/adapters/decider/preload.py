@@ -1,0 +1,101 @@
+"""What workflow code may import, loaded before the first fork, and a plain word about everything else.
+
+This is for people, not for security: code that wants around it gets around it. What keeps it in is the kernel.
+"""
+
+import builtins
+import importlib
+import json
+import sys
+import time
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, NoReturn
+
+from flowy.replay.replayer import replay
+from flowy.wire.messages import Request, encode_answer, encode_request, parse_request
+
+# Computation on plain values. Missing on purpose: whatever reaches files, the network, processes or threads. `os`, `sys`
+# and their like are loaded all the same, since these need them.
+AVAILABLE = (
+    "__future__", "abc", "base64", "binascii", "bisect", "calendar", "cmath", "collections", "collections.abc", "contextlib",
+    "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "enum", "fnmatch", "fractions", "functools", "graphlib",
+    "hashlib", "heapq", "hmac", "html", "inspect", "io", "ipaddress", "itertools", "json", "keyword", "math", "numbers",
+    "operator", "pprint", "random", "re", "reprlib", "shlex", "statistics", "string", "struct", "textwrap", "time",
+    "traceback", "types", "typing", "unicodedata", "urllib.parse", "uuid", "warnings", "weakref", "zlib", "zoneinfo",
+)  # fmt: skip
+
+# Loaded by the above only when a certain function is called, or by a name of a codec.
+_LATE = (
+    "_strptime", "encodings.ascii", "encodings.idna", "encodings.latin_1", "encodings.punycode", "encodings.utf_16",
+    "encodings.utf_16_be", "encodings.utf_16_le", "encodings.utf_32", "encodings.utf_8_sig", "linecache", "tracemalloc",
+)  # fmt: skip
+
+# What the zygote needs and workflow code does not: loaded, but not to be found by an import. `resource` is missing
+# here, since `os.wait4` imports it at each call.
+_HIDDEN = ("_ctypes", "_socket", "ctypes", "ctypes._endian", "select", "selectors", "socket", "threading")
+
+_WARM_UP = """
+import json
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Item:
+    name: str
+
+def main(warm, last):
+    def run(n, fail=False):
+        parts = [warm(Item(f"{i}").name, size=i) for i in range(n)]
+        if parts:
+            last(json.dumps(str(parts[0])))
+        if fail:
+            raise KeyError("no")
+        return n
+    return run
+"""
+
+
+class _Unavailable:
+    """The last finder on the path: it finds nothing, and says why."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG004 - the import system's signature
+        raise ModuleNotFoundError(
+            f"module {name!r} is not available to workflow code: let a task do what needs it. "
+            f"Available are {', '.join(AVAILABLE)}",
+            name=name,
+        )
+
+
+def preload() -> None:
+    """Load all of it, decide a few times so that caches are filled, then close the import path for good."""
+    for name in (*AVAILABLE, *_LATE):
+        importlib.import_module(name)
+    _warm_up()
+    sys.path.clear()
+    sys.meta_path[:] = [_Unavailable]
+    for name in _HIDDEN:
+        sys.modules.pop(name, None)
+    builtins.open = _refused("open() is not available to workflow code: let a task read and write files")
+    builtins.input = _refused("input() is not available to workflow code: nobody is there to answer")
+    time.sleep = _refused("time.sleep() is not available to workflow code: let a task wait")
+
+
+def _refused(message: str) -> Any:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise RuntimeError(message)
+
+    return refuse
+
+
+def _warm_up() -> None:
+    """Decide in the very steps of a child: up to a barrier, to the end, to a failure."""
+    for arguments in ({"args": [2]}, {"args": [0]}, {"args": [0, True]}):
+        request = Request(
+            source=_WARM_UP,
+            entrypoint="main",
+            tasks=("warm", "last"),
+            input=json.dumps({"kwargs": {}, **arguments}),
+        )
+        encode_answer(replay(parse_request(encode_request(request))))

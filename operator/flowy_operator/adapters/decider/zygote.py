@@ -1,0 +1,179 @@
+"""The clean process that forks one child for each decision.
+
+It is started by exec with an empty environment, imports what workflow code may use, replays once so that all is warm,
+and then only accepts connections and forks. **It never reads a request**, so that a child, which is its copy, finds
+nothing of others in its memory. It has one thread, no timers and no clock: the kernel ends children that overstay.
+
+What it does with a connection: fork, keep a copy of the connection, and when the child is reaped write how it ended and
+close. When the other side hangs up first, the child is killed. A pid is signalled only while its child is not reaped,
+so that it can't be somebody else's by then.
+
+It lives until the pipe on its standard input ends, which is when the operator closes it or dies.
+"""
+
+import contextlib
+import gc
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+from flowy_operator.adapters.decider import child, lockdown
+from flowy_operator.adapters.decider.frames import NOT_FORKED, READY_LINE, Ending
+from flowy_operator.adapters.decider.preload import preload
+
+_LIFE = 0  # standard input: a pipe on which nothing comes but its end
+_READY = 1  # standard output
+_BACKLOG = 256  # connections that wait for accept; the pool never has that many open
+
+
+class _Child:
+    """A child that is not reaped, or whose ending is not sent yet."""
+
+    __slots__ = ("connection", "ending", "pid")
+
+    def __init__(self, pid: int, connection: socket.socket) -> None:
+        self.pid = pid
+        self.connection = connection
+        self.ending = b""  # set once reaped
+
+
+class Zygote:
+    """The loop, and the children it knows by pid and by connection."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self._pid = os.getpid()
+        self._by_pid: dict[int, _Child] = {}
+        self._by_connection: dict[int, _Child] = {}
+        self._poller = select.poll()
+        # SIGCHLD only wakes the loop. A handler that reaps could run between fork and the entry in the tables.
+        self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        self._base_bytes = 0
+
+    def serve(self) -> None:
+        """Fork for each connection until the pipe of life ends."""
+        for descriptor in (_LIFE, self._woken, self._listener.fileno()):
+            self._poller.register(descriptor, select.POLLIN)
+        self._base_bytes = _mapped_bytes()
+        # Frozen objects are not visited by a collection, so their pages stay shared. Off altogether: a decision is
+        # short, its memory is bounded, and collections at arbitrary moments would run `__del__` at arbitrary moments.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        while True:
+            for descriptor, events in self._poller.poll():
+                if descriptor == _LIFE:
+                    return
+                if descriptor == self._woken:
+                    self._reap()
+                elif descriptor == self._listener.fileno():
+                    self._accept()
+                elif descriptor in self._by_connection:  # an earlier event of the same poll may have ended it
+                    self._on_connection(self._by_connection[descriptor], events)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        try:
+            pid = os.fork()
+        except OSError:
+            failed = _Child(0, connection)
+            failed.ending = Ending(status=NOT_FORKED).encode()
+            self._by_connection[connection.fileno()] = failed
+            self._send_ending(failed)
+            return
+        if pid == 0:
+            self._become_child(connection)
+        started = _Child(pid, connection)
+        self._by_pid[pid] = started
+        self._by_connection[connection.fileno()] = started
+        self._poller.register(connection, 0)  # no event asked for: that the other side hung up is always told
+
+    def _become_child(self, connection: socket.socket) -> NoReturn:
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            child.run(connection.fileno(), self._null, self._pid, self._base_bytes)
+        finally:
+            os._exit(1)  # never a second zygote, whatever happened
+
+    def _on_connection(self, known: _Child, events: int) -> None:
+        if known.ending:
+            self._send_ending(known)
+        elif events & (select.POLLHUP | select.POLLERR):
+            os.kill(known.pid, signal.SIGKILL)
+            self._poller.unregister(known.connection)  # it would be told again and again until the child is reaped
+
+    def _reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._woken, 4096)
+        while self._by_pid:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            known = self._by_pid.pop(pid, None)
+            if known is None:  # as a container's first process we inherit the children of others
+                continue
+            known.ending = Ending(
+                status=status,
+                cpu_ms=round((usage.ru_utime + usage.ru_stime) * 1000),
+                peak_kib=usage.ru_maxrss,
+            ).encode()
+            self._send_ending(known)
+
+    def _send_ending(self, known: _Child) -> None:
+        """Send how it ended, at once or, if the reader lags behind the answer, when there is room."""
+        try:
+            # The flag and not a mode of the socket: the mode would be the child's as well.
+            sent = known.connection.send(known.ending, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # the reader is gone
+            sent = len(known.ending)
+        known.ending = known.ending[sent:]
+        if known.ending:
+            self._poller.register(known.connection, select.POLLOUT)
+            return
+        with contextlib.suppress(KeyError):  # hung up before, or never registered
+            self._poller.unregister(known.connection)
+        del self._by_connection[known.connection.fileno()]
+        known.connection.close()
+
+
+def _mapped_bytes() -> int:
+    statm = os.open("/proc/self/statm", os.O_RDONLY)  # the builtin is refused here, see `preload`
+    try:
+        return int(os.read(statm, 200).split()[0]) * resource.getpagesize()
+    finally:
+        os.close(statm)
+
+
+def main(socket_path: str) -> None:
+    """Serve decisions on `socket_path` until standard input ends. The pool starts this, see `spawn`."""
+    lockdown.die_with_parent()  # if it died before this line, the pipe has ended already
+    lockdown.restore_signals()
+    descriptors = min(lockdown.ZYGOTE_DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+    os.umask(0o077)
+    os.environ.clear()  # PYTHONHASHSEED has done its work
+    sys.argv = [""]
+    preload()
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(socket_path)  # noqa: PTH108 - pathlib is not loaded here; the file is that of a zygote that died
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(socket_path)
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)  # a connection that is aborted between poll and accept must not block the loop
+    zygote = Zygote(listener)
+    os.write(_READY, READY_LINE)
+    zygote.serve()
+    os._exit(0)  # the children go by their parent's death; there is nothing to flush

@@ -1,0 +1,177 @@
+"""Processes come and go; nothing is left behind."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from flowy_operator.adapters.decider.limits import Limits
+from flowy_operator.adapters.decider.pool import DeciderPool
+from flowy_operator.adapters.decider.spawn import ZygoteProcess
+from flowy_operator.core.errors import DecisionStalled, StallReason
+from tests.adapters.decider.processes import PATIENCE_S, children_of, is_running, open_descriptors, until
+from tests.adapters.decider.programs import GOOD, GOOD_KEYS, HANGING, body
+
+WALL_S = 60.0  # far beyond the test: no child ends by it
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[DeciderPool]:
+    pool = DeciderPool(Limits(children=4, children_per_namespace=4))
+    await pool.start()
+    await until(lambda: not children_of(zygote_of(pool)))  # that of the self-test
+    yield pool
+    await pool.close()
+
+
+async def is_good(pool: DeciderPool) -> bool:
+    answer = await pool.decide(GOOD, namespace="good", wall_s=WALL_S)
+    return [call.key for call in answer.scheduled] == GOOD_KEYS
+
+
+def zygote_of(pool: DeciderPool) -> int:
+    assert pool.zygote_pid is not None
+    return pool.zygote_pid
+
+
+async def test_a_killed_zygote_is_replaced(pool: DeciderPool) -> None:
+    before = zygote_of(pool)
+    os.kill(before, signal.SIGKILL)
+    assert await is_good(pool)
+    assert zygote_of(pool) != before
+
+
+async def test_a_decision_under_which_the_zygote_dies_is_made_again(pool: DeciderPool) -> None:
+    hanging = asyncio.create_task(pool.decide(HANGING, namespace="x", wall_s=WALL_S))
+    before = zygote_of(pool)
+    await until(lambda: bool(children_of(before)))
+    (child,) = children_of(before)
+    os.kill(before, signal.SIGKILL)
+    await until(lambda: not is_running(child))
+    await until(lambda: zygote_of(pool) != before and bool(children_of(zygote_of(pool))))
+    os.kill(zygote_of(pool), signal.SIGKILL)
+    with pytest.raises(DecisionStalled) as stalled:
+        await hanging
+    assert stalled.value.reason is StallReason.UNAVAILABLE
+    assert await is_good(pool)
+
+
+async def test_code_that_kills_the_zygote_harms_itself_only(pool: DeciderPool) -> None:
+    with pytest.raises(DecisionStalled) as stalled:
+        await pool.decide(body("os.kill(os.getppid(), 9)", "while True: pass"), namespace="x", wall_s=WALL_S)
+    assert stalled.value.reason is StallReason.UNAVAILABLE
+    assert await is_good(pool)
+
+
+async def test_code_that_shuts_its_channel_is_ended(pool: DeciderPool) -> None:
+    shut = body(
+        "frame = sys._getframe()",
+        "while 'socket' not in frame.f_globals: frame = frame.f_back",
+        "frame.f_globals['socket'].socket(fileno=3).shutdown(2)",
+        "while True: pass",
+    )
+    with pytest.raises(DecisionStalled, match="closed the decider's connection") as stalled:
+        await pool.decide(shut, namespace="x", wall_s=WALL_S)
+    assert stalled.value.reason is StallReason.CRASHED
+    await until(lambda: not children_of(zygote_of(pool)))
+
+
+async def test_a_cancelled_decision_ends_its_child(pool: DeciderPool) -> None:
+    decision = asyncio.create_task(pool.decide(HANGING, namespace="x", wall_s=WALL_S))
+    await until(lambda: bool(children_of(zygote_of(pool))))
+    (child,) = children_of(zygote_of(pool))
+    decision.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await decision
+    await until(lambda: not children_of(zygote_of(pool)))
+    assert not is_running(child)
+    assert await is_good(pool)
+
+
+async def test_nothing_is_left_of_many_decisions(pool: DeciderPool) -> None:
+    assert await is_good(pool)
+    await until(lambda: not children_of(zygote_of(pool)))
+    zygote = zygote_of(pool)
+    before = open_descriptors(zygote), open_descriptors(os.getpid())
+
+    async def client(decisions: int) -> None:
+        for n in range(decisions):
+            if n % 10 == 9:
+                with contextlib.suppress(DecisionStalled, TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await pool.decide(HANGING if n % 20 == 9 else body("os._exit(3)"), namespace="x", wall_s=WALL_S)
+            else:
+                assert await is_good(pool)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(client(50))
+    await until(lambda: not children_of(zygote))
+    assert zygote_of(pool) == zygote
+    await until(lambda: open_descriptors(zygote) <= before[0] and open_descriptors(os.getpid()) <= before[1])
+
+
+async def test_closing_ends_everything_and_decisions_in_flight_too() -> None:
+    pool = DeciderPool()
+    await pool.start()
+    zygote = zygote_of(pool)
+    await until(lambda: not children_of(zygote))
+    decision = asyncio.create_task(pool.decide(HANGING, namespace="x", wall_s=WALL_S))
+    await until(lambda: bool(children_of(zygote)))
+    (child,) = children_of(zygote)
+    await pool.close()
+    with pytest.raises(DecisionStalled) as stalled:
+        await decision
+    assert stalled.value.reason is StallReason.UNAVAILABLE
+    assert not is_running(zygote)
+    await until(lambda: not is_running(child))
+    with pytest.raises(DecisionStalled):
+        await pool.decide(GOOD, namespace="x", wall_s=WALL_S)
+
+
+OPERATOR = """
+import asyncio, sys
+sys.path[:0] = {path!r}
+from flowy_operator.adapters.decider.pool import DeciderPool
+from tests.adapters.decider.processes import children_of, until
+from tests.adapters.decider.programs import HANGING
+
+async def main():
+    pool = DeciderPool()
+    await pool.start()
+    await until(lambda: not children_of(pool.zygote_pid))
+    print(pool.zygote_pid, flush=True)
+    await pool.decide(HANGING, namespace="x", wall_s=60)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_operator_takes_zygote_and_children_along() -> None:
+    operator = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", OPERATOR.format(path=sys.path), stdout=asyncio.subprocess.PIPE
+    )
+    assert operator.stdout is not None
+    zygote = int(await asyncio.wait_for(operator.stdout.readline(), PATIENCE_S))
+    await until(lambda: bool(children_of(zygote)))
+    (child,) = children_of(zygote)
+    operator.kill()
+    await operator.wait()
+    await until(lambda: not is_running(zygote) and not is_running(child))
+
+
+async def test_a_zygote_that_can_not_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(DecisionStalled, match=r"while starting:[\s\S]*No such file") as stalled:
+        await ZygoteProcess.start(tmp_path / "no such folder" / "socket", 30.0)
+    assert stalled.value.reason is StallReason.UNAVAILABLE
+
+
+async def test_a_zygote_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(DecisionStalled, match="not ready within"):
+        await ZygoteProcess.start(tmp_path / "socket", 0.001)
+    assert not children_of(os.getpid())

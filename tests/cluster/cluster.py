@@ -54,6 +54,8 @@ DEFAULT_STORAGE_CLASS = {
     "volumeBindingMode": "Immediate",
 }
 
+API_CLIENTS = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
+
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
@@ -148,8 +150,7 @@ def start(name: str) -> None:
     with _lock():
         if processes.find(name) is not None:
             raise ClusterError(f"{name} runs already")
-        _start(component)
-        readiness.wait_for(component)
+        _start_again(component)
 
 
 def restart(name: str) -> None:
@@ -158,8 +159,7 @@ def restart(name: str) -> None:
     component = _known(name)
     with _lock():
         processes.stop(name, grace_s=component.grace_s)
-        _start(component)
-        readiness.wait_for(component)
+        _start_again(component)
 
 
 def build_image(
@@ -239,6 +239,25 @@ def _start(component: Component) -> None:
         path.write_text(text)
     ports.check_free(component)
     processes.start(component.name, component.argv, component.fingerprint)
+
+
+def _start_again(component: Component) -> None:
+    """Start, wait, and wake up who depends on it.
+
+    An API server listens before it has read its RBAC rules, and answers 403 in between. The clients that ask in that moment then
+    wait, up to a minute after a few restarts; where several servers stand behind a load balancer nobody sees this. Here they are
+    started anew, which costs a second.
+    """
+    _start(component)
+    readiness.wait_for(component)
+    if component.name != "kube-apiserver":
+        return
+    clients = [c for c in all_components(build.kubernetes(), Limits.chosen()) if c.name in API_CLIENTS]
+    clients = [client for client in clients if processes.stop(client.name, grace_s=client.grace_s)]
+    for client in clients:
+        _start(client)
+    for client in clients:
+        readiness.wait_for(client)
 
 
 def _forget_containers() -> bool:

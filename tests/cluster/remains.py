@@ -36,26 +36,27 @@ def end_containers() -> None:
         if time.monotonic() > deadline:
             raise ClusterError(f"processes of containers do not end although killed: {pids}")
         time.sleep(0.02)
+    # Below /run/containerd, a path that containerd does not let us choose; listed now, since the list goes with the shims.
+    addresses = list(paths.CONTAINERD_STATE.glob("io.containerd.runtime.v2.task/*/*/address"))
+    sockets = [Path(address.read_text().removeprefix("unix://")) for address in addresses]
     for pid in _shims():
         moment = processes.started(pid)
         if moment is not None:
             processes.end(pid, moment, grace_s=0)
+    for socket in sockets:
+        socket.unlink(missing_ok=True)
 
 
 def clear() -> None:
     """Remove mounts, namespaces, control groups, iptables chains, files. Everything must have ended before."""
     identifiers = _container_ids()
-    sockets = list(paths.CONTAINERD_STATE.glob("io.containerd.runtime.v2.task/*/*/address"))
-    shim_sockets = [Path(address.read_text().removeprefix("unix://")) for address in sockets]
     _unmount()
     _remove_cgroups(identifiers)
     for program in ("iptables", "ip6tables"):
         _remove_chains(program)
     network.release()
-    for socket in shim_sockets:  # below /run/containerd, a path that containerd does not let us choose
-        socket.unlink(missing_ok=True)
     for result in CNI_RESULTS.glob("*"):
-        if result.name.startswith(f"{network.POD_NETWORK}-") or any(name in result.name for name in identifiers):
+        if str(paths.CONTAINERD_STATE) in result.read_text(errors="replace"):  # where the pod's network namespace was
             result.unlink(missing_ok=True)
     for link in CONTAINER_LOG_LINKS.glob("*"):
         if link.is_symlink() and str(paths.POD_LOGS) in str(link.readlink()):

@@ -78,6 +78,7 @@ def up() -> Path:
         run([kubectl_path(), "get", "--raw", "/readyz"], doing=f"asking the cluster that KUBECONFIG={external} names")
         say("KUBECONFIG is set: using that cluster, starting nothing")
         return Path(external)
+    _check_root()
     with _lock():
         # Not first: the binary's hash costs a millisecond where it is there, minutes where it is not.
         components = all_components(build.kubernetes(), Limits.chosen())
@@ -86,7 +87,6 @@ def up() -> Path:
         if not stale and readiness.is_ready(_named(components, "kube-apiserver")):
             say("the cluster is up already")
             return paths.KUBECONFIG
-        _check_root()
         packages.ensure(packages.NEEDED)
         certificates.ensure()
         if not any(running.values()):
@@ -111,8 +111,8 @@ def down() -> None:
     if external_kubeconfig() is not None:
         say("KUBECONFIG is set: that cluster is not ours to stop")
         return
+    _check_root()
     with _lock():
-        _check_root()
         say("stopping the cluster")
         # Killed, not asked: etcd's data goes with them, and the API server alone would take seconds over its open watches. From
         # the kubelet on, because it would start again what is ended below.
@@ -131,12 +131,13 @@ def down() -> None:
 
 
 def status() -> list[ComponentStatus]:
+    _check_root()
     return [_status(component) for component in all_components(build.kubernetes(), Limits.chosen())]
 
 
 def kill(name: str) -> None:
     """End a component as a crash would (SIGKILL). Pods go on, data stays; `start` brings it back."""
-    _refuse_external()
+    _check_ours()
     component = _known(name)
     with _lock():
         if not processes.stop(component.name, grace_s=0):
@@ -145,7 +146,7 @@ def kill(name: str) -> None:
 
 def start(name: str) -> None:
     """Start a component that was killed, and wait until it works."""
-    _refuse_external()
+    _check_ours()
     component = _known(name)
     with _lock():
         if processes.find(name) is not None:
@@ -155,7 +156,7 @@ def start(name: str) -> None:
 
 def restart(name: str) -> None:
     """End a component in good order (SIGTERM), start it, and wait until it works."""
-    _refuse_external()
+    _check_ours()
     component = _known(name)
     with _lock():
         processes.stop(name, grace_s=component.grace_s)
@@ -166,18 +167,18 @@ def build_image(
     folder: Path, tag: str, *, dockerfile: Path | None = None, build_args: Mapping[str, str] | None = None
 ) -> str:
     """Build a Dockerfile into the cluster's node and return the image's full name; nothing is done if nothing changed."""
-    _refuse_external("images must be pushed by hand to a registry that it can reach")
+    _check_ours("images must be pushed by hand to a registry that it can reach")
     return images.build(folder, tag, dockerfile=dockerfile, build_args=build_args)
 
 
 def import_image(archive: Path) -> list[str]:
     """Put the images of an archive (Docker's or OCI's format) on the cluster's node and return their names."""
-    _refuse_external("images must be pushed by hand to a registry that it can reach")
+    _check_ours("images must be pushed by hand to a registry that it can reach")
     return images.load(archive)
 
 
 def list_images() -> list[str]:
-    _refuse_external("its nodes' images are not visible from here")
+    _check_ours("its nodes' images are not visible from here")
     return images.listing()
 
 
@@ -192,10 +193,12 @@ def external_kubeconfig() -> str | None:
     return named if named and Path(named).absolute() != paths.KUBECONFIG else None
 
 
-def _refuse_external(instead: str = "its parts can only be started and stopped by who runs it") -> None:
+def _check_ours(instead: str = "its parts can only be started and stopped by who runs it") -> None:
+    """Raise unless it is the embedded cluster that is meant, and the caller may touch it."""
     external = external_kubeconfig()
     if external is not None:
         raise ClusterError(f"KUBECONFIG={external} names a cluster that is not the embedded one: {instead}")
+    _check_root()
 
 
 def _check_root() -> None:

@@ -1,11 +1,14 @@
 """Run a program and wait for it; a failure becomes an error that shows the program's own words."""
 
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.cluster.errors import ClusterError
 
+# Debian keeps these out of a normal user's PATH, and `sudo` or a cron job may have no more than that.
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SHOWN_LINES = 20  # of a failed program's output: enough for a compiler's first errors, and still one screen
 
 
@@ -19,6 +22,7 @@ def run(
 ) -> str:
     """Run to the end and return stdout; `doing` completes the sentence "... failed"."""
     command = [str(word) for word in argv]
+    env = _with_system_path(os.environ if env is None else env)
     try:
         done = subprocess.run(command, env=env, cwd=cwd, input=stdin, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
@@ -32,4 +36,9 @@ def run(
 def succeeds(argv: Sequence[str | Path]) -> bool:
     """Run for the exit code alone, where failing is one of the answers."""
     command = [str(word) for word in argv]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    env = _with_system_path(os.environ)
+    return subprocess.run(command, env=env, capture_output=True, check=False).returncode == 0
+
+
+def _with_system_path(env: Mapping[str, str]) -> dict[str, str]:
+    return {**env, "PATH": f"{env.get('PATH', '')}:{SYSTEM_PATH}".lstrip(":")}

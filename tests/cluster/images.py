@@ -6,7 +6,6 @@ containerd. Nothing is ever pulled.
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -167,11 +166,7 @@ def _buildah(*words: str, doing: str) -> str:
         policy = paths.IMAGES / "policy.json"
         policy.write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
         words = (words[0], f"--signature-policy={policy}", *words[1:]) if words[0] in {"bud", "pull", "push"} else words
-    return run(
-        ["buildah", *store, *words],
-        doing=doing,
-        env={**os.environ, "PATH": f"{packages.SYSTEM_PATH}:{os.environ['PATH']}"},
-    )
+    return run(["buildah", *store, *words], doing=doing)
 
 
 def _host_settings() -> dict[Path, str]:

@@ -3,7 +3,7 @@
 import os
 import shutil
 
-from tests.cluster.commands import run
+from tests.cluster.commands import SYSTEM_PATH, run
 from tests.cluster.errors import ClusterError, say
 
 # A program that proves the package is there, and the package. Programs and not dpkg's list: a machine may have them from elsewhere.
@@ -20,9 +20,6 @@ NEEDED = {
 FOR_IMAGES = {"buildah": "buildah"}
 FOR_BUSYBOX = {"/bin/busybox": "busybox-static"}
 FOR_ROOTS = {"debootstrap": "debootstrap"}
-
-# Debian keeps these out of a normal user's PATH, and `sudo` or a cron job may have no more than that.
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def ensure(needed: dict[str, str]) -> None:

@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.commands import SYSTEM_PATH
 from tests.cluster.errors import ClusterError
-from tests.cluster.packages import SYSTEM_PATH
 from tests.cluster.paths import LOGS, PROCESSES
 
 KEPT_LOG_BYTES = 20_000_000  # of a former run; one more start turns it into NAME.log.1

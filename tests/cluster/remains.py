@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.cluster import network, paths, processes
-from tests.cluster.commands import run
+from tests.cluster.commands import SYSTEM_PATH, run
 from tests.cluster.errors import ClusterError
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -156,7 +156,7 @@ def _remove_cgroup(folder: Path) -> None:
 def _chains(program: str) -> dict[str, list[str]]:
     """Return the chains of Kubernetes and ours, by table."""
     tables: dict[str, list[str]] = {}
-    if shutil.which(f"{program}-save") is None:
+    if shutil.which(f"{program}-save", path=SYSTEM_PATH) is None:
         return tables
     table = ""
     for line in run([f"{program}-save"], doing="listing iptables chains").splitlines():

@@ -200,6 +200,6 @@ class Operator:
 
 
 async def run_operator(settings: Settings) -> None:
-    """Connect and run one operator until it is told to stop. Raises NoClusterError, or ZygoteError if no decider starts."""
+    """Connect and run one operator until it is told to stop. Raises NoClusterError, or DecisionStalled if no decider starts."""
     async with await KubeClient.connect(settings.kubeconfig, settings.context) as client:
         await Operator(client, settings, clock=lambda: datetime.now(UTC)).run()

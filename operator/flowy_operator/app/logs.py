@@ -25,9 +25,9 @@ def set_up(level: str, form: Literal["json", "text"]) -> None:
     """Send all logs of this process to standard error in one format."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if form == "json" else Text())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # kopf tells each watch event that it handles; ours says what came of it.
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    # The level is ours: libraries at debug would bury it, kopf's with a line for each watch event.
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("flowy_operator").setLevel(level.upper())
 
 
 def _head(record: logging.LogRecord) -> dict[str, Any]:

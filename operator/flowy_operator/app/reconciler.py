@@ -84,7 +84,8 @@ class Reconciler:
         view = self._view(workflow)
         spec, state = _read(workflow)
         if spec is None or state is None:
-            await self._hold(workflow, view, now)
+            if not workflow.ended:  # an end stands, whatever is done to the history afterwards
+                await self._hold(workflow, view, now)
             return None
         if workflow.ended:
             return await self._after_the_end(workflow, spec, state, view, now)

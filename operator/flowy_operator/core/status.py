@@ -71,6 +71,7 @@ def status_patch(
     """The JSON patch from the previous status (None: there is none yet) to these fields and further events.
 
     Fields that are not named in `fields` go, but for the history and what else the status may hold of another version.
+    `previous` needs no history: the first event begins the list, every other is appended.
     """
     changes: Patch = []
     history = [event_json(event) for event in events]
@@ -85,10 +86,10 @@ def status_patch(
             for name in ("waitingOn", "error", "ignoredErrors", "result")
             if name in previous and name not in fields
         ]
-        if "history" in previous:
-            changes += [{"op": "add", "path": "/status/history/-", "value": item} for item in history]
-        elif history:
+        if events and events[0].id == 1:
             changes.append({"op": "add", "path": "/status/history", "value": history})
+        else:
+            changes += [{"op": "add", "path": "/status/history/-", "value": item} for item in history]
     if not changes:
         return []
     return [{"op": "test", "path": "/metadata/resourceVersion", "value": resource_version}, *changes]

@@ -5,9 +5,9 @@ A whole PodTemplateSpec would be ten times the CRD, and old as soon as Kubernete
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from flowy_operator.adapters.crd.shape import PRESERVED, Object, Shape, list_map
+from flowy_operator.adapters.crd.shape import Object, Shape
 
 
 class EnvVar(Shape):
@@ -31,34 +31,8 @@ class Resources(Shape):
     limits: Annotated[Object, Field(max_length=64)] | None = Field(
         None, description="What the container may not pass, for example {memory: 2Gi}."
     )
-    claims: Annotated[list[Object], Field(max_length=64)] | None = Field(
+    claims: Annotated[list[Annotated[Object, Field(max_length=8)]], Field(max_length=64)] | None = Field(
         None, description="Resource claims that the container uses, as in a Pod."
-    )
-
-
-class Container(Shape):
-    """A container, as in a Pod. All its fields are passed on."""
-
-    model_config = ConfigDict(json_schema_extra=PRESERVED)
-
-    name: str = Field(
-        min_length=1,
-        max_length=63,
-        description="Name of the container. The activity itself runs in the one named main.",
-    )
-    image: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
-        None, description="Image of the container."
-    )
-
-
-class PodSpec(Shape):
-    """The pod's spec, as in a Pod. All its fields are passed on."""
-
-    model_config = ConfigDict(json_schema_extra=PRESERVED)
-
-    containers: Annotated[list[Container], Field(max_length=32, json_schema_extra=list_map("name"))] | None = Field(
-        None,
-        description="Containers. One named main is laid under the activity's short fields, others run beside it.",
     )
 
 
@@ -68,4 +42,21 @@ class PodTemplate(Shape):
     metadata: Annotated[Object, Field(max_length=32)] | None = Field(
         None, description="Labels and annotations of the pods, as in a Pod."
     )
-    spec: PodSpec | None = None
+    spec: Annotated[Object, Field(max_length=64)] | None = Field(
+        None,
+        description="The pod's spec, as in a Pod. The container named main is laid under the activity's short fields, others"
+        " run beside it.",
+    )
+
+
+class Container(Shape):
+    """What is looked at in a container of a template."""
+
+    name: str
+    image: str | None = None
+
+
+class PodSpec(Shape):
+    """What is looked at in the spec of a template. The CRD can't know it: see `schema.py` on preserved fields beside known ones."""
+
+    containers: list[Container] | None = None

@@ -34,21 +34,15 @@ def _fixed(field: str) -> Rule:
     }
 
 
-def _main_image(template: str) -> str:
-    """Ask whether the pod template at the path `template` names an image for the container `main`."""
-    containers = f"{template}.spec.containers"
-    return f"has({template}.spec) && has({containers}) && {containers}.exists(c, c.name == '{MAIN}' && has(c.image))"
-
-
 def _unclear_image() -> Rule:
-    own = f"has(t.activity.image) || (has(t.activity.template) && {_main_image('t.activity.template')})"
-    default = f"has(self.defaults) && has(self.defaults.template) && {_main_image('self.defaults.template')}"
+    """Refuse tasks that have neither image nor template; whether the template has an image, `spec.py` looks up."""
+    own = "has(t.activity.image) || has(t.activity.template)"
+    hint = f"give activity.image, or a template with an image for the container named {MAIN}"
     return {
-        "rule": f"!has(self.tasks) || ({default}) || self.tasks.all(t, {own})",
-        "message": "no image for a task's container: give activity.image, or a template with an image for the"
-        f" container named {MAIN}",
-        "messageExpression": "'no image for the container of %s: give activity.image, or a template with an image for the"
-        f" container named {MAIN}'.format([self.tasks.map(t, !({own}), t.name)])",
+        "rule": f"!has(self.tasks) || (has(self.defaults) && has(self.defaults.template)) || self.tasks.all(t, {own})",
+        "message": f"no image for a task's container: {hint}",
+        "messageExpression": f"'no image for the container of %s: {hint}'"
+        f".format([self.tasks.map(t, !({own}), t.name)])",
         "reason": "FieldValueRequired",
         "fieldPath": ".tasks",
     }
@@ -104,8 +98,8 @@ SPEC = rules(
 )
 INPUT = rules(
     {
-        # A list of anything has no type in CEL, so `args` is no field of `self` there, only of the value behind it.
-        "rule": "!has(self.json) || (!has(dyn(self).args) && !has(self.kwargs))",
+        # Lists and maps of anything have no type in CEL: they are no fields of `self` there, only of the value behind it.
+        "rule": "!has(self.json) || (!has(dyn(self).args) && !has(dyn(self).kwargs))",
         "message": "give either json or args and kwargs, not both",
         "fieldPath": ".json",
     }

@@ -24,6 +24,7 @@ Node = dict[str, Any]
 _DROPPED = ("title", "default")
 _KEPT = (
     "absent",  # ours: what it means to leave the field out; taken away by `published`
+    "additionalProperties",
     "description",
     "enum",
     "format",
@@ -46,6 +47,9 @@ _KEPT = (
     "x-kubernetes-validations",
 )
 
+# A null where none may be does no harm until CEL compares it: then every later write is refused, the status's too.
+_ANYTHING: Mapping[str, Any] = {"x-kubernetes-preserve-unknown-fields": True, "nullable": True}
+
 
 def structural(shape: type[BaseModel]) -> Node:
     """Make the schema of one model, whole and without references; "absent" in its nodes is for readers."""
@@ -55,9 +59,9 @@ def structural(shape: type[BaseModel]) -> Node:
 
 def _rewritten(node: Mapping[str, Any], definitions: Mapping[str, Node], path: str) -> Node:
     flat = _flat(node, definitions, path)
-    if flat.pop("additionalProperties", True) is not True:
-        raise TypeError(f"{path}: a map of typed values; the API conventions want a list keyed by name")
     flat = {keyword: value for keyword, value in flat.items() if keyword not in _DROPPED}
+    if "const" in flat:
+        flat["enum"] = [flat.pop("const")]
     if unknown := flat.keys() - _KEPT:
         raise TypeError(f"{path}: {', '.join(sorted(unknown))} has no place in a structural schema")
     match flat.get("type"):
@@ -69,15 +73,20 @@ def _rewritten(node: Mapping[str, Any], definitions: Mapping[str, Node], path: s
             flat["items"] = _rewritten(flat["items"], definitions, f"{path}[]")
             flat.setdefault("x-kubernetes-list-type", "atomic")
         case "integer":
+            if not {"minimum", "maximum"} <= flat.keys():
+                raise TypeError(f"{path}: an integer needs both bounds")
             # The range decides the width, so that clients generate the type that holds it.
             flat["format"] = "int32" if flat["maximum"] < 2**31 else "int64"
-        case "object":
+        case "object" if "x-kubernetes-preserve-unknown-fields" in flat:
             flat.pop("properties", None)
-            flat["x-kubernetes-preserve-unknown-fields"] = True
+        case "object":
+            if flat["additionalProperties"] is not True:
+                raise TypeError(f"{path}: a map of typed values; the API conventions want a list keyed by name")
+            # Not "preserve unknown fields" on the map itself: to CEL two such maps of one size are equal if the keys that
+            # they share are (apiserver/pkg/cel/common/valuesunstructured.go, 1.35), so a renamed key would be no change.
+            flat["additionalProperties"] = dict(_ANYTHING)
         case None:
-            flat["x-kubernetes-preserve-unknown-fields"] = True
-            # A null where none may be does no harm until CEL compares it: then every later write is refused, status too.
-            flat["nullable"] = True
+            flat |= _ANYTHING
     return {keyword: flat[keyword] for keyword in _KEPT if keyword in flat}
 
 

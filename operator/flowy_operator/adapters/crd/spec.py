@@ -6,7 +6,7 @@ hand, so nothing here relies on it: what can't be run is an `InvalidSpec`, which
 
 import keyword
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,10 +15,12 @@ from flowy.policy.retry import RetrySpec
 from flowy.policy.timeout import TimeoutSpec
 from flowy.wire import values
 from flowy_operator.adapters.crd import model
-from flowy_operator.adapters.crd.pod import PodTemplate
+from flowy_operator.adapters.crd.pod import PodSpec, PodTemplate
 from flowy_operator.adapters.crd.rules import MAX_WORKFLOW_NAME
 from flowy_operator.core.job import MAIN
 from flowy_operator.core.spec import Activity, TaskSpec, WorkflowSpec
+
+_Shape = TypeVar("_Shape", bound=BaseModel)
 
 
 class InvalidSpec(ValueError):
@@ -44,7 +46,7 @@ def workflow_spec(body: Mapping[str, Any]) -> WorkflowSpec:
     raw = body.get("spec")
     if raw is None:
         raise InvalidSpec("spec", "is missing")
-    spec = _parsed(raw)
+    spec = _parsed(model.Spec, raw, "spec")
     given: dict[str, Any] = {
         "entrypoint": spec.code.entrypoint,
         "input": _input(spec.input),
@@ -66,14 +68,14 @@ def workflow_spec(body: Mapping[str, Any]) -> WorkflowSpec:
     )
 
 
-def _parsed(raw: object) -> model.Spec:
+def _parsed(shape: type[_Shape], raw: object, path: str) -> _Shape:
     try:
-        return model.Spec.model_validate(raw)
+        return shape.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         context = {**first.get("ctx", {}), "input": first["input"]}
         reason = _REASONS.get(first["type"], first["msg"]).format_map(context)
-        raise InvalidSpec(_path(first["loc"]), reason) from error
+        raise InvalidSpec(path + _steps(first["loc"]), reason) from error
 
 
 _REASONS = {
@@ -96,8 +98,8 @@ _REASONS = {
 """Sentences for pydantic's kinds of error that the models can give; they are read beside a path."""
 
 
-def _path(location: Sequence[int | str]) -> str:
-    return "spec" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+def _steps(location: Sequence[int | str]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
 
 
 def _input(given: model.Input | None) -> str | None:
@@ -135,6 +137,7 @@ def _check_arguments(text: str, path: str) -> None:
 
 def _tasks(spec: model.Spec, raw: Sequence[Mapping[str, Any]]) -> dict[str, TaskSpec]:
     defaults = spec.defaults or model.Defaults()
+    default_image = _main_image(defaults.template, "spec.defaults")
     _check_retry(defaults.retry, "spec.defaults")
     tasks: dict[str, TaskSpec] = {}
     for n, (task, raw_task) in enumerate(zip(spec.tasks, raw, strict=True)):
@@ -143,7 +146,8 @@ def _tasks(spec: model.Spec, raw: Sequence[Mapping[str, Any]]) -> dict[str, Task
             raise InvalidSpec(f"{path}.name", f"is {task.name!r} a second time: each task needs a name of its own")
         if keyword.iskeyword(task.name):
             raise InvalidSpec(f"{path}.name", f"is {task.name!r}, a Python keyword: choose another name")
-        if not (task.activity.image or _main_image(task.activity.template) or _main_image(defaults.template)):
+        own_image = _main_image(task.activity.template, f"{path}.activity")
+        if not (task.activity.image or own_image or default_image):
             raise InvalidSpec(
                 f"{path}.activity",
                 f"has no image: give image, or a template with an image for the container named {MAIN}",
@@ -169,10 +173,11 @@ def _activity(raw: Mapping[str, Any]) -> Activity:
     )
 
 
-def _main_image(template: PodTemplate | None) -> str | None:
+def _main_image(template: PodTemplate | None, path: str) -> str | None:
     if template is None or template.spec is None:
         return None
-    return next((c.image for c in template.spec.containers or () if c.name == MAIN), None)
+    pod = _parsed(PodSpec, template.spec, f"{path}.template.spec")
+    return next((container.image for container in pod.containers or () if container.name == MAIN), None)
 
 
 def _check_retry(retry: model.Retry | None, path: str) -> None:

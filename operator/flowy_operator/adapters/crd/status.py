@@ -21,7 +21,7 @@ class Condition(Shape):
         " when only a person can help).",
     )
     status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
-    observed_generation: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = Field(
+    observed_generation: Annotated[int, Field(ge=0, le=2**53)] | None = Field(
         None, description="The metadata.generation that this was said of."
     )
     last_transition_time: datetime = Field(strict=False, description="When status changed last.")
@@ -91,7 +91,7 @@ class Event(Shape):
     """One event of the history: id, time, type and the fields of its type."""
 
     # A schema per type would double what each write costs the API server.
-    model_config = ConfigDict(json_schema_extra=PRESERVED)
+    model_config = ConfigDict(json_schema_extra={**PRESERVED, "maxProperties": 64})
 
 
 class Status(Shape):
@@ -100,7 +100,7 @@ class Status(Shape):
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] = Field(
         default_factory=list, description="Succeeded, Reconciling and Stalled, with reasons."
     )
-    observed_generation: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = Field(
+    observed_generation: Annotated[int, Field(ge=0, le=2**53)] | None = Field(
         None, description="The metadata.generation that the operator has acted upon."
     )
     start_time: datetime | None = Field(None, strict=False, description="When the operator took the workflow up.")

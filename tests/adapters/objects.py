@@ -34,6 +34,6 @@ def spoiled(draw: st.DrawFn, found: dict[str, Any]) -> dict[str, Any]:
             if draw(st.booleans()):
                 del parent[key]
             else:
-                parent[key] = draw(ODD)
+                parent[key] = copy.deepcopy(draw(ODD))
             break
     return result

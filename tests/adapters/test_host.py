@@ -15,6 +15,7 @@ from flowy_operator.adapters.host import run_host
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.core.key import Key
 from tests.fakes.api import Api
+from tests.fakes.faults import Refuse
 from tests.fakes.server import serve
 from tests.fakes.store import HISTORY_PAGES, WORKFLOWS
 
@@ -88,7 +89,7 @@ async def test_nothing_is_written_to_the_cluster(client: KubeClient, api: Api) -
 
     assert api.store.all(WORKFLOWS) == before
     assert {verb for verb, _ in api.calls} <= {"get", "list", "watch"}
-    assert {resource for _, resource in api.calls} == {"workflows"}
+    assert {resource for _, resource in api.calls} == {"workflows", "discovery"}
 
 
 async def test_only_the_named_namespaces_are_watched(client: KubeClient, api: Api) -> None:
@@ -155,7 +156,31 @@ async def test_stop_ends_it_soon_and_leaves_other_tasks_alone(client: KubeClient
 async def test_stop_while_waiting_for_the_crd(client: KubeClient, api: Api) -> None:
     api.store.kinds.remove(WORKFLOWS)
     async with asyncio.timeout(1), hosted(client):
-        pass
+        await asyncio.sleep(0.05)
+
+
+async def test_stop_while_waiting_to_start_again(
+    client: KubeClient, api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "LASTING_S", 0.0)
+    create(api)
+    async with asyncio.timeout(2), hosted(client) as (seen, _, _):
+        await seen.until(lambda: bool(seen.events))
+        api.store.kinds.remove(WORKFLOWS)
+        api.cut_watches()
+        await asyncio.sleep(0.4)
+
+    assert any("starts again" in record.message for record in caplog.records)
+
+
+async def test_server_that_is_away_at_the_start_is_waited_for(
+    client: KubeClient, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CRD_POLL_S", 0.02)
+    api.faults.add(Refuse(503), resource="discovery", times=3)
+    create(api)
+    async with hosted(client) as (seen, _, _):
+        await seen.until(lambda: bool(seen.events))
 
 
 async def test_cancelled_host_leaves_no_task_behind(client: KubeClient, api: Api) -> None:

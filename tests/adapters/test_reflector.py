@@ -14,7 +14,7 @@ from flowy_operator.adapters.jobs import parse_job
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.fields import SELECTOR
-from flowy_operator.adapters.reflector import QUIET_FAILURES, Reflector
+from flowy_operator.adapters.reflector import QUIET_FAILURES, RELIST_FAILURES, Reflector
 from flowy_operator.core.records import JobRecord
 from tests.fakes.api import Api
 from tests.fakes.client import LocalClient
@@ -293,6 +293,27 @@ def test_foreign_and_odd_objects_are_no_records() -> None:
             world.api.store.edit("jobs", "ns", "a", lambda found: found["metadata"]["labels"].pop("flowy.dev/workflow"))
             await settle()
         assert world.told == [(None, "a"), ("a", None)]
+
+    run_virtual(main())
+
+
+def test_versions_that_have_gone_back_are_believed_after_a_list() -> None:
+    async def main() -> None:
+        world = World()
+        world.create("a")
+        world.create("b")
+        async with world.running():
+            world.api.store.version = 0
+            world.api.store.floor = 0
+            world.api.store.log.clear()
+            world.complete("a")
+            world.api.faults.add(Refuse(504, "Timeout"), verb="watch", times=RELIST_FAILURES)
+            world.api.cut_watches()
+            await settle(120)
+            assert world.reflector.records["ns", "a"].complete
+            world.complete("b")
+            await settle()
+            assert world.reflector.lists == 2
 
     run_virtual(main())
 

@@ -58,6 +58,7 @@ class Api:
     async def request(self, verb: str, path: str, query: Mapping[str, str], body: Any) -> tuple[int, Json]:
         """Answer (status code, JSON). Raises Refusal, and LostError where the answer is dropped."""
         if (found := self._discover(path)) is not None:
+            await self._strike(verb, "discovery")
             return 200, found
         target = self._target(path)
         if verb == "get" and target.name is None:

@@ -61,8 +61,7 @@ async def run_host(
 ) -> None:
     """Watch Workflows until `stop` is set, in the whole cluster if `namespaces` is None.
 
-    `changed(key, body)` is called on the loop's thread for every event, with None once the object is gone; the body
-    must not be kept changed. `ready` is set when the CRD is there and kopf has started; its first listing follows.
+    `changed(key, body)` is called on the loop's thread for every event, with None once the object is gone. `ready` is set when the CRD is there and kopf has started; its first listing follows.
     """
     clock = asyncio.get_running_loop().time
     wait_s = RESTART_S

@@ -37,6 +37,9 @@ SHORT_STREAM_S = 1.0
 QUIET_FAILURES = 3
 """Errors in a row before a person is told: API servers restart, streams are cut."""
 
+RELIST_FAILURES = 5
+"""Errors in a row before the version is given up too: a server that was restored from a backup knows only older ones."""
+
 _log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=PodRecord | JobRecord)
@@ -60,7 +63,10 @@ class Reflector(Generic[R]):
         namespaces: Sequence[str] | None = None,
         spread: Callable[[], float] = random.random,
     ) -> None:
-        """`path` gives the collection's path for a namespace; `namespaces` None means the whole cluster."""
+        """`path` gives the collection's path for a namespace; `namespaces` None means the whole cluster.
+
+        `spread`, in [0, 1), keeps many operators apart that were all cut off at once.
+        """
         self.synced = asyncio.Event()
         self.lists = 0
         self._client = client
@@ -85,8 +91,6 @@ class Reflector(Generic[R]):
 
     async def run(self) -> None:
         """Keep the cache up to date until cancelled. Raises nothing of the API server's."""
-        if not self._scopes:
-            self.synced.set()
         async with asyncio.TaskGroup() as group:
             for scope in self._scopes:
                 group.create_task(self._follow(scope), name=f"reflect {self._path(scope)}")
@@ -118,6 +122,8 @@ class Reflector(Generic[R]):
                 )
                 if error.retry_after_s is not None:
                     await asyncio.sleep(error.retry_after_s)
+            if stream.failures % RELIST_FAILURES == 0:
+                stream.version = None
             # Half of the wait is drawn, so that many streams cut at once don't come back at once.
             wait_s = min(BASE_S * 2.0 ** min(stream.failures - 1, 16), CAP_S)
             await asyncio.sleep(wait_s * (1 - self._spread() / 2))
@@ -130,7 +136,8 @@ class Reflector(Generic[R]):
             record = self._parse(item)
             if record is not None:
                 listed.add((record.namespace, record.name))
-                self._store(record)
+                # A list is the whole truth of its moment, even if versions have gone back, as after a restored backup.
+                self._put(record)
         gone = [
             record
             for key, record in self._records.items()
@@ -176,13 +183,15 @@ class Reflector(Generic[R]):
             self._store(record)
 
     def _store(self, record: R) -> None:
+        old = self._records.get((record.namespace, record.name))
+        if old is None or record.resource_version > old.resource_version:
+            self._put(record)
+
+    def _put(self, record: R) -> None:
         key = (record.namespace, record.name)
         old = self._records.get(key)
-        if old is not None:
-            if record.resource_version <= old.resource_version:
-                return
-            if old.workflow != record.workflow:
-                self._unindex(old)
+        if old is not None and old.workflow != record.workflow:
+            self._unindex(old)
         self._records[key] = record
         self._by_workflow.setdefault((record.namespace, record.workflow), {})[record.name] = record
         if old is None or replace(old, resource_version=record.resource_version) != record:

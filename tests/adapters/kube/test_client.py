@@ -11,6 +11,7 @@ import pytest
 import yaml
 from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import incluster_config
 
 from flowy_operator.adapters.kube import client as module
 from flowy_operator.adapters.kube import errors, paths
@@ -18,6 +19,19 @@ from flowy_operator.adapters.kube.client import KubeClient, NoClusterError, Watc
 from tests.fakes.api import Api
 from tests.fakes.faults import Delay, LoseAnswer, Refuse
 from tests.fakes.server import serve
+
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBdTCCARugAwIBAgIUQaQrR4csmBxO8tKAfGizuuOp3SowCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjQxMzU5NDNaGA8yMTI2MTAzMTEzNTk0
+M1owDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABIar
+4RjGSPNIbWdHMvnI8QQmzvsyMzQuHu59WuY8lIHtQPo8i2IcLtodPphXFYsYwy3r
+CHUMPoou86Srq1VjHfCjUzBRMB0GA1UdDgQWBBSogZ2ujCG5TJHpYl3ieDuweeIr
+yzAfBgNVHSMEGDAWgBSogZ2ujCG5TJHpYl3ieDuweeIryzAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0gAMEUCIBCEzHd52/bFm4mC+cDegizp2ujkorrQqc3f
+1dtGiMTwAiEAkJZsc3ITwEiAcRVEkJEWmOTZiP5DRw+oOeN8A41toQ0=
+-----END CERTIFICATE-----
+"""  # of nobody: its key was thrown away
 
 
 @asynccontextmanager
@@ -329,12 +343,39 @@ async def test_token_of_a_kubeconfig_is_sent_and_read_again(
 ) -> None:
     monkeypatch.setattr(module, "TOKEN_CHECK_S", 0.0)
     token = tmp_path / "token"
-    token.write_text("old")
+    token.write_text("old\n")
     async with serve(api, token="new") as url, await KubeClient.connect(kubeconfig(tmp_path, url, token)) as client:
         with pytest.raises(errors.Unauthorized):
             await client.list(paths.configmaps("ns"))
-        token.write_text("new")
+        token.write_text("new\n")
         assert (await client.list(paths.configmaps("ns")))[0] == []
+
+
+async def test_credentials_that_cant_be_read_again_are_kept(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "TOKEN_CHECK_S", 0.0)
+    token = tmp_path / "token"
+    token.write_text("new")
+    async with serve(api, token="new") as url, await KubeClient.connect(kubeconfig(tmp_path, url, token)) as client:
+        token.unlink()
+        assert (await client.list(paths.configmaps("ns")))[0] == []
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+async def test_pod_speaks_for_its_service_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, content in (("token", "secret"), ("ca.crt", CERTIFICATE)):
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(module, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+
+    async with await KubeClient.connect(None) as client:
+        (tmp_path / "token").unlink()
+        assert client.configuration.host == "https://[fd00::1]:443"
+        assert await client.authorization() == "bearer secret"
 
 
 async def test_context_is_chosen(api: Api, tmp_path: Path) -> None:

@@ -179,7 +179,8 @@ class KubeClient:
     async def authorization(self) -> str | None:
         """Return the Authorization header of this moment, for other clients of the same cluster."""
         value = await self.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        return None if value is None else str(value)
+        # Token files may end in a newline, which no header may hold.
+        return None if value is None else str(value).strip()
 
     async def _list(self, path: str, label_selector: str | None, chunk: int) -> tuple[Objects, str]:
         query = {"limit": str(chunk)}

@@ -453,6 +453,25 @@ def test_changeable_field_comes_changes_and_goes(
     assert field not in kube.get(KIND, name)["spec"]
 
 
+def test_rules_stay_cheap_enough_for_the_largest_workflow(kube: Kube) -> None:
+    big = task(
+        timeouts={"startToCloseSeconds": 5},
+        retry={"delaysSeconds": [0] * 100},
+        activity={"image": "a", "env": [{"name": f"A{n}", "value": "x"} for n in range(16)]},
+    )
+    name = create(
+        kube,
+        workflow(
+            code={"source": "x" * 200_000},
+            input={"json": json.dumps({"args": ["x" * 700_000]})},
+            tasks=[{**big, "name": f"t{n}"} for n in range(256)],
+            defaults={"timeouts": {"scheduleToCloseSeconds": 5, "scheduleToStartSeconds": 5}},
+        ),
+    )
+    patch(kube, name, {"op": "add", "path": "/spec/suspend", "value": True})
+    set_status(kube, name, STATUS)
+
+
 def test_labels_and_annotations_are_nobody_elses_business(kube: Kube, full: str) -> None:
     kube.run("label", KIND, full, "team=media")
     kube.run("annotate", KIND, full, "note=x")

@@ -91,7 +91,7 @@ def _rewritten(node: Mapping[str, Any], definitions: Mapping[str, Node], path: s
 
 
 def _flat(node: Mapping[str, Any], definitions: Mapping[str, Node], path: str) -> Node:
-    """Follow references and "or null"; what stands beside them wins, rules of both sides hold."""
+    """Follow references and "or null"; what stands beside them wins."""
     flat = dict(node)
     if alternatives := flat.pop("anyOf", None):
         values = [one for one in alternatives if one != {"type": "null"}]

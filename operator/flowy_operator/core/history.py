@@ -169,11 +169,20 @@ def format_time(at: datetime) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """The instant of an RFC 3339 text; ValueError if it is none or lacks a zone."""
+    """The instant of an RFC 3339 text, in milliseconds as we write it; ValueError if it is none or lacks a zone."""
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return at.astimezone(UTC)
+    try:
+        return in_milliseconds(at.astimezone(UTC))
+    except OverflowError as error:
+        # The first and the last day that Python knows, in a zone where it is another day.
+        raise ValueError(f"{text!r} is out of range") from error
+
+
+def in_milliseconds(at: datetime) -> datetime:
+    """The instant without what is finer than the history's times."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 def event_json(event: Event) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from flowy_operator.core.history import (
     TaskFailed,
     TaskScheduled,
     TaskTimedOut,
+    in_milliseconds,
 )
 from flowy_operator.core.naming import job_name
 
@@ -124,7 +125,9 @@ def task_name(key: str) -> str:
 
 def place(state: State, facts: Iterable[Fact], now: datetime) -> list[Event]:
     """Give facts their ids and times, to be appended to this state's history."""
-    time = max(now.replace(microsecond=now.microsecond // 1000 * 1000), state.last_time or now)
+    time = in_milliseconds(now)
+    if state.last_time is not None:
+        time = max(time, state.last_time)
     return [Event(state.events + n, time, fact) for n, fact in enumerate(facts, 1)]
 
 
@@ -183,8 +186,10 @@ class _Fold:
                 if task.phase is Phase.OPEN:
                     self._check_current(task, fact, event)
                     self._end_launch(task, event, _end_of(fact))
-                elif isinstance(fact, TaskCompleted):
+                elif isinstance(fact, TaskCompleted | TaskFailed):
                     raise _contradiction(event, "no attempt of the task was open")
+                elif fact.attempt != task.attempt:
+                    raise _contradiction(event, "that attempt is not the current one")
                 self.tasks[task.key] = replace(
                     task, phase=Phase.FINAL, final=fact, finished_at=event.time, rank=self.finished, due_at=None
                 )

@@ -59,6 +59,19 @@ def test_bad_arguments_give_a_clear_error(there: Containers, task: str, args: li
     assert message in outcome.log
 
 
+@pytest.mark.parametrize("arg", ["four", "1.5", "", [3]], ids=str)
+def test_the_shell_refuses_what_is_no_integer(there: Containers, arg: object) -> None:
+    outcome = there.run("square_in_shell", arg)
+    assert outcome.status != 0
+    assert outcome.value is None, "with nothing in the result file, the log is the error"
+    assert outcome.log
+
+
+def test_zero_and_negative_numbers_have_squares(there: Containers) -> None:
+    for task in ("square_in_shell", "square_in_go"):
+        assert [there.run(task, n).value for n in (0, -3)] == [0, 9]
+
+
 def test_the_go_image_needs_no_system(square_go: Path) -> None:
     # FROM scratch has no C library: the file must ask for no interpreter.
     assert b"/ld-linux" not in square_go.read_bytes()

@@ -1,7 +1,10 @@
 """The video example's steps, each run as its container runs it, with a real ffmpeg; and its code over those steps."""
 
 import json
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -104,6 +107,17 @@ def test_one_more_scene_gives_one_more_chapter_and_thumbnail(there: Containers) 
     scenes = ["dusk", "rainbow", "testcard", "coast", "rainbow", "city"]
     result = factory(there.workflow)(**there.functions())(scenes, "tour.srt", ["mp4", "webm"])
     probe.outputs(there.folder, result, seconds=5 * len(scenes), chapters=len(scenes))
+
+
+def test_a_step_that_is_told_to_stop_leaves_nothing(there: Containers) -> None:
+    command = [*there.entrypoints[IMAGE], "shoot", "tour", json.dumps(SCENES * 10)]
+    with subprocess.Popen(command, cwd=there.folder, env=there.environment) as step:
+        while not list(there.folder.glob("tour/.unfinished-*/film.mkv")):
+            assert step.poll() is None, "it ended before it wrote anything"
+            time.sleep(0.01)
+        step.terminate()
+        assert step.wait(timeout=10) == 128 + signal.SIGTERM
+    assert list((there.folder / "tour").iterdir()) == []
 
 
 def test_a_path_may_hold_what_filters_use_as_signs(run: Run, there: Containers) -> None:

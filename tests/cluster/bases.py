@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tests.cluster import archive, build, components, packages, paths
+from tests.cluster import archive, build, node, packages, paths
 from tests.cluster.commands import run
 from tests.cluster.errors import ClusterError, say
 
@@ -66,7 +66,7 @@ def ensure(name: str) -> tuple[Path, str]:
 
 def _recipe(name: str) -> tuple[list[str], Callable[[Path], None], list[str]]:
     """Return what the content depends on, the function that fills the root, and the command."""
-    if name == components.PAUSE_IMAGE:
+    if name == node.PAUSE_IMAGE:
         program = build.pause()
         return [program.parent.name], lambda root: _copy(program, root / "pause"), ["/pause"]
     if name == BUSYBOX:

@@ -12,20 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster import (
-    api,
     build,
     certificates,
     images,
-    network,
     packages,
     paths,
-    ports,
     processes,
     readiness,
     remains,
+    starting,
 )
 from tests.cluster.commands import run
-from tests.cluster.components import Component, Limits, all_components
+from tests.cluster.component import Component, Limits
+from tests.cluster.components import NAMES, all_components, check_known
 from tests.cluster.errors import ClusterError, say
 from tests.cluster.kubectl import kubectl_path
 
@@ -44,17 +43,6 @@ __all__ = [
     "status",
     "up",
 ]
-
-DEFAULT_STORAGE_CLASS = {
-    "apiVersion": "storage.k8s.io/v1",
-    "kind": "StorageClass",
-    "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
-    "provisioner": "kubernetes.io/host-path",
-    "reclaimPolicy": "Delete",
-    "volumeBindingMode": "Immediate",
-}
-
-API_CLIENTS = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +70,17 @@ def up() -> Path:
     with _lock():
         # Not first: the binary's hash costs a millisecond where it is there, minutes where it is not.
         components = all_components(build.kubernetes(), Limits.chosen())
-        running = {component.name: processes.find(component.name) for component in components}
-        stale = [c for c in components if (p := running[c.name]) is None or p.fingerprint != c.fingerprint]
-        if not stale and readiness.is_ready(_named(components, "kube-apiserver")):
+        running = {name: processes.find(name) for name in components}
+        stale = [n for n, c in components.items() if (p := running[n]) is None or p.fingerprint != c.fingerprint]
+        if not stale and readiness.is_ready(components["kube-apiserver"]):
             say("the cluster is up already")
             return paths.KUBECONFIG
         packages.ensure(packages.NEEDED)
         certificates.ensure()
-        if not any(running.values()):
-            _start_fresh(components)
+        if any(running.values()):
+            starting.some(components, stale)
         else:
-            say(f"starting {', '.join(component.name for component in stale)}; all objects are kept")
-            network.prepare()
-            for component in reversed(stale):
-                processes.stop(component.name, grace_s=component.grace_s)
-            for component in stale:
-                _start(component)
-                readiness.wait_for(component)
-        images.ensure_needed()
-        api.apply("/apis/storage.k8s.io/v1/storageclasses", DEFAULT_STORAGE_CLASS)
-        readiness.wait_for_node()
+            starting.fresh(components)
         say("the cluster is up")
         return paths.KUBECONFIG
 
@@ -116,12 +95,12 @@ def down() -> None:
         say("stopping the cluster")
         # Killed, not asked: etcd's data goes with them, and the API server alone would take seconds over its open watches. From
         # the kubelet on, because it would start again what is ended below.
-        for component in reversed(all_components(build.kubernetes(), Limits.chosen())):
-            if component.name != "containerd":
-                processes.stop(component.name, grace_s=0)
+        for name in reversed(NAMES):
+            if name != "containerd":
+                processes.stop(name, grace_s=0)
         remains.end_containers()
         if processes.find("containerd") is not None:
-            _forget_containers()
+            starting.forget_containers()
             processes.stop("containerd", grace_s=5.0)
         remains.clear()
         left = remains.listing()
@@ -132,35 +111,37 @@ def down() -> None:
 
 def status() -> list[ComponentStatus]:
     _check_root()
-    return [_status(component) for component in all_components(build.kubernetes(), Limits.chosen())]
+    # The binary's path plays no part here, and finding it might mean building it.
+    return [_status(component) for component in all_components(Path("kubernetes"), Limits.chosen()).values()]
 
 
 def kill(name: str) -> None:
     """End a component as a crash would (SIGKILL). Pods go on, data stays; `start` brings it back."""
     _check_ours()
-    component = _known(name)
+    check_known(name)
     with _lock():
-        if not processes.stop(component.name, grace_s=0):
+        if not processes.stop(name, grace_s=0):
             raise ClusterError(f"{name} does not run")
 
 
 def start(name: str) -> None:
     """Start a component that was killed, and wait until it works."""
     _check_ours()
-    component = _known(name)
+    check_known(name)
     with _lock():
         if processes.find(name) is not None:
             raise ClusterError(f"{name} runs already")
-        _start_again(component)
+        starting.again(all_components(build.kubernetes(), Limits.chosen()), name)
 
 
 def restart(name: str) -> None:
     """End a component in good order (SIGTERM), start it, and wait until it works."""
     _check_ours()
-    component = _known(name)
+    check_known(name)
     with _lock():
-        processes.stop(name, grace_s=component.grace_s)
-        _start_again(component)
+        components = all_components(build.kubernetes(), Limits.chosen())
+        processes.stop(name, grace_s=components[name].grace_s)
+        starting.again(components, name)
 
 
 def build_image(
@@ -184,7 +165,8 @@ def list_images() -> list[str]:
 
 def log_path(name: str) -> Path:
     """Return where a component's output is."""
-    return paths.LOGS / f"{_known(name).name}.log"
+    check_known(name)
+    return paths.LOGS / f"{name}.log"
 
 
 def external_kubeconfig() -> str | None:
@@ -207,79 +189,6 @@ def _check_root() -> None:
             "starting and stopping containers needs root: run it again as root (sudo --preserve-env=HOME,FLOWY_CACHE), "
             "or set KUBECONFIG to use a cluster you have"
         )
-
-
-def _start_fresh(components: list[Component]) -> None:
-    remains.end_containers()
-    remains.clear()
-    network.prepare()
-    paths.RUN.mkdir(mode=0o711)
-    by_name = {component.name: component for component in components}
-    containerd, etcd, api_server = (by_name.pop(name) for name in ("containerd", "etcd", "kube-apiserver"))
-    say("starting containerd, etcd and the API server")
-    _start(containerd)
-    _start(etcd)
-    readiness.wait_for(etcd)
-    _start(api_server)
-    readiness.wait_for(containerd)
-    if _forget_containers():
-        # It read the records of the former run's pods before they were deleted, and would tell the kubelet of them.
-        processes.stop("containerd", grace_s=containerd.grace_s)
-        _start(containerd)
-        readiness.wait_for(containerd)
-    images.ensure_needed()
-    readiness.wait_for(api_server)
-    say("starting controllers and node")
-    for component in by_name.values():
-        _start(component)
-    for component in by_name.values():
-        readiness.wait_for(component)
-
-
-def _start(component: Component) -> None:
-    for path, text in component.files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    ports.check_free(component)
-    processes.start(component.name, component.argv, component.fingerprint)
-
-
-def _start_again(component: Component) -> None:
-    """Start, wait, and wake up who depends on it.
-
-    An API server listens before it has read its RBAC rules, and answers 403 in between. The clients that ask in that moment then
-    wait, up to a minute after a few restarts; where several servers stand behind a load balancer nobody sees this. Here they are
-    started anew, which costs a second.
-    """
-    _start(component)
-    readiness.wait_for(component)
-    if component.name != "kube-apiserver":
-        return
-    clients = [c for c in all_components(build.kubernetes(), Limits.chosen()) if c.name in API_CLIENTS]
-    clients = [client for client in clients if processes.stop(client.name, grace_s=client.grace_s)]
-    for client in clients:
-        _start(client)
-    for client in clients:
-        readiness.wait_for(client)
-
-
-def _forget_containers() -> bool:
-    """Delete containerd's records of containers (they have ended) and their root filesystems; tell whether there were any."""
-    names = images.ctr("containers", "list", "--quiet", doing="listing containers").split()
-    if names:
-        images.ctr("containers", "rm", *names, doing="deleting containers")
-    return bool(names)
-
-
-def _known(name: str) -> Component:
-    return _named(all_components(build.kubernetes(), Limits.chosen()), name)
-
-
-def _named(components: list[Component], name: str) -> Component:
-    for component in components:
-        if component.name == name:
-            return component
-    raise ClusterError(f"there is no component {name!r}; there are: {', '.join(c.name for c in components)}")
 
 
 def _status(component: Component) -> ComponentStatus:

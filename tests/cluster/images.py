@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.cluster import bases, components, context, packages, paths
+from tests.cluster import bases, context, node, packages, paths
 from tests.cluster.commands import run
 from tests.cluster.errors import ClusterError, say
 
@@ -204,5 +204,5 @@ def _pip_settings() -> Sequence[str]:
 
 def ensure_needed() -> None:
     """Put the images that every cluster has into containerd."""
-    for name in (components.PAUSE_IMAGE, bases.BUSYBOX):
+    for name in (node.PAUSE_IMAGE, bases.BUSYBOX):
         ensure_base(name)

@@ -5,7 +5,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from tests.cluster.components import Component
+from tests.cluster.component import Component
 from tests.cluster.errors import ClusterError
 
 _LOCAL_ADDRESS, _STATE, _INODE = 1, 3, 9  # fields of a line of /proc/net/tcp

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from tests.cluster import api, network, paths, processes
-from tests.cluster.components import Component
+from tests.cluster.component import Component
 from tests.cluster.errors import ClusterError
 
 PATIENCE_S = 90.0  # a start takes 2 s; a machine whose cores are all busy has been seen to need 30

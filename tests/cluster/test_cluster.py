@@ -246,15 +246,15 @@ def test_objects_outlive_a_component(namespace: Namespace, component: str, how: 
 
 @pytest.mark.skipif(cluster.external_kubeconfig() is not None, reason="nothing is built for it")
 def test_an_image_is_built_once_and_runs(namespace: Namespace, tmp_path: Path) -> None:
-    tag = f"flowy.local/cluster-test:{uuid.uuid4().hex[:8]}"
+    tag, word = "flowy.local/cluster-test:1", uuid.uuid4().hex
     (tmp_path / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nCOPY words /words\nRUN echo built >>/words\n")
-    (tmp_path / "words").write_text("copied\n")
+    (tmp_path / "words").write_text(f"{word}\n")
     build_args = {"BASE": BUSYBOX}
 
     assert cluster.build_image(tmp_path, tag, build_args=build_args) == tag
     assert tag in cluster.list_images()
     namespace.create(pod("built", "cat /words", container={"image": tag}))
-    assert namespace.output("built") == "copied\nbuilt\n"
+    assert namespace.output("built") == f"{word}\nbuilt\n"
 
 
 @pytest.mark.skipif(cluster.external_kubeconfig() is not None, reason="nothing is built for it")

@@ -42,8 +42,11 @@ RESTART_S = 1.0
 RESTART_CAP_S = 60.0
 LASTING_S = 120.0
 
-CREDENTIALS_S = 60.0
-"""How long kopf may use a token before asking us again; the connection itself looks for a new one every minute."""
+CREDENTIALS_S = 240.0
+"""How long kopf may use a token before asking us again; a service account's is renewed 12 min before its end.
+
+A change closes kopf's connections, so it isn't done more often than streams end anyway.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -130,8 +133,8 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.client_timeout = 310  # somewhat longer: the server's own end of a stream is the cleaner one
     settings.watching.chunk_size = 500
     settings.queueing.idle_timeout = 1.0  # a task per object while it is busy; our handler takes microseconds
-    # One INFO line per event otherwise.
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    # An INFO line for every event otherwise, three for every look at the credentials.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
     return settings
 
 

@@ -14,8 +14,8 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import incluster_config
 
 from flowy_operator.adapters.kube import client as module
-from flowy_operator.adapters.kube import errors, paths
-from flowy_operator.adapters.kube.client import KubeClient, NoClusterError, WatchEvent
+from flowy_operator.adapters.kube import errors, login, paths
+from flowy_operator.adapters.kube.client import KubeClient, WatchEvent
 from tests.fakes.api import Api
 from tests.fakes.faults import Delay, LoseAnswer, Refuse
 from tests.fakes.server import serve
@@ -341,7 +341,7 @@ async def test_error_in_a_stream_is_raised_by_its_code() -> None:
 async def test_token_of_a_kubeconfig_is_sent_and_read_again(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TOKEN_CHECK_S", 0.0)
+    monkeypatch.setattr(login, "TOKEN_CHECK_S", 0.0)
     token = tmp_path / "token"
     token.write_text("old\n")
     async with serve(api, token="new") as url, await KubeClient.connect(kubeconfig(tmp_path, url, token)) as client:
@@ -354,7 +354,7 @@ async def test_token_of_a_kubeconfig_is_sent_and_read_again(
 async def test_credentials_that_cant_be_read_again_are_kept(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "TOKEN_CHECK_S", 0.0)
+    monkeypatch.setattr(login, "TOKEN_CHECK_S", 0.0)
     token = tmp_path / "token"
     token.write_text("new")
     async with serve(api, token="new") as url, await KubeClient.connect(kubeconfig(tmp_path, url, token)) as client:
@@ -366,7 +366,7 @@ async def test_credentials_that_cant_be_read_again_are_kept(
 async def test_pod_speaks_for_its_service_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, content in (("token", "secret"), ("ca.crt", CERTIFICATE)):
         (tmp_path / name).write_text(content)
-    monkeypatch.setattr(module, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(login, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
     monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
     monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
@@ -390,12 +390,12 @@ async def test_no_way_to_a_cluster_says_what_was_looked_for(tmp_path: Path) -> N
     empty = tmp_path / "empty"
     empty.write_text("{}")
 
-    with pytest.raises(NoClusterError, match="service account"):
+    with pytest.raises(login.NoClusterError, match="service account"):
         await KubeClient.connect(None)
-    with pytest.raises(NoClusterError, match=str(tmp_path / "none")):
+    with pytest.raises(login.NoClusterError, match=str(tmp_path / "none")):
         await KubeClient.connect(str(tmp_path / "none"))
     for odd in (broken, empty):
-        with pytest.raises(NoClusterError, match=odd.name):
+        with pytest.raises(login.NoClusterError, match=odd.name):
             await KubeClient.connect(str(odd))
 
 

@@ -7,27 +7,24 @@ a timeout for every call, and the look at the status code.
 No call is repeated here. Whether a write may be sent again is the reconcile's to know.
 """
 
-import asyncio
 import json
-import logging
-import os
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
 
 import aiohttp
-import yaml
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTResponse
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
-from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME, SERVICE_TOKEN_FILENAME
+from kubernetes.aio.config import ConfigException
 
 from flowy_operator.adapters.kube.errors import Gone, NotFound, Unreachable, from_response, from_status
+from flowy_operator.adapters.kube.login import NoClusterError, load_configuration
 from flowy_operator.adapters.kube.paths import resource_of
+
+__all__ = ["Json", "KubeClient", "NoClusterError", "WatchEvent"]  # the third for those who call `connect`
 
 CALL_TIMEOUT_S = 30.0
 """For one call, connecting and reading included. The API server gives up on its own side after 60 s."""
@@ -38,17 +35,9 @@ INACTIVITY_TIMEOUT_S = 70.0
 LINE_LIMIT_BYTES = 4 * 1024 * 1024
 """One watch event. An object ends at etcd's 1.5 MiB, and escapes can't more than double what is mostly text."""
 
-TOKEN_CHECK_S = 60.0
-"""How often credentials of a kubeconfig are looked at again; plug-ins are asked only when their answer has expired."""
-
 _EXPIRED_LISTS = 3
 _JSON = "application/json"
 _JSON_PATCH = "application/json-patch+json"
-
-_ODD_CREDENTIALS = (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError)
-"""What the library raises over a file that isn't as it should be: whatever it trips over."""
-
-_log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 Objects = list[Json]
@@ -59,10 +48,6 @@ class WatchEvent(NamedTuple):
 
     type: str
     object: Json
-
-
-class NoClusterError(Exception):
-    """There is no usable way to a cluster; the message says what was looked for."""
 
 
 class KubeClient:
@@ -253,57 +238,6 @@ class KubeClient:
         finally:
             self.requests[verb, resource, code] += 1
         raise from_response(code, content, response.headers.get("Retry-After"))
-
-
-async def load_configuration(kubeconfig: str | None, context: str | None) -> Configuration:
-    """Where the cluster is and how to prove who we are. Credentials that expire are looked at again while in use."""
-    configuration = Configuration()
-    try:
-        if kubeconfig is not None:
-            await _load_kubeconfig(configuration, kubeconfig, context)
-        elif _in_a_pod():
-            load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-        else:
-            raise NoClusterError(
-                f"no kubeconfig was named, and there is no service account of a pod ({SERVICE_TOKEN_FILENAME})"
-            )
-    except _ODD_CREDENTIALS as error:
-        raise NoClusterError(f"no way to the cluster by {kubeconfig or 'the service account'}: {error}") from error
-    return configuration
-
-
-def _in_a_pod() -> bool:
-    return Path(SERVICE_TOKEN_FILENAME).is_file() and SERVICE_HOST_ENV_NAME in os.environ
-
-
-def _any_file(kubeconfig: str) -> bool:
-    """Several files may be named, as in $KUBECONFIG."""
-    return any(Path(path).expanduser().is_file() for path in kubeconfig.split(os.pathsep) if path)
-
-
-async def _load_kubeconfig(configuration: Configuration, kubeconfig: str, context: str | None) -> None:
-    if not _any_file(kubeconfig):
-        # The library would only log this, and then fail with a riddle.
-        raise NoClusterError(f"no kubeconfig at {kubeconfig}")
-    loader = await load_kube_config(  # type: ignore[no-untyped-call]
-        kubeconfig, context=context, client_configuration=configuration, persist_config=False
-    )
-    loop = asyncio.get_running_loop()
-    checked_at = loop.time()
-
-    async def refresh(own: Configuration) -> None:
-        # The library's own refresh is an endless task for exec plug-ins only. This one serves every kind of token:
-        # loading again runs a plug-in only when its answer has expired, and reads a token file anew.
-        nonlocal checked_at
-        if loop.time() - checked_at < TOKEN_CHECK_S:
-            return
-        checked_at = loop.time()  # first, so that calls in the meantime go on with what they have
-        try:
-            await loader.load_and_set(own)
-        except _ODD_CREDENTIALS:
-            _log.warning("credentials can't be renewed", exc_info=True)
-
-    configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]
 
 
 async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:

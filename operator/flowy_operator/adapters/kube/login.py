@@ -1,0 +1,74 @@
+"""Where the cluster is and how to prove who we are: a kubeconfig, or the service account of the pod we run in."""
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+import yaml
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME, SERVICE_TOKEN_FILENAME
+
+TOKEN_CHECK_S = 60.0
+"""How often credentials of a kubeconfig are looked at again; plug-ins are asked only when their answer has expired."""
+
+_ODD_CREDENTIALS = (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError)
+"""What the library raises over a file that isn't as it should be: whatever it trips over."""
+
+_log = logging.getLogger(__name__)
+
+
+class NoClusterError(Exception):
+    """There is no usable way to a cluster; the message says what was looked for."""
+
+
+async def load_configuration(kubeconfig: str | None, context: str | None) -> Configuration:
+    """Read one or the other. Credentials that expire are looked at again while in use. Raises NoClusterError."""
+    configuration = Configuration()
+    try:
+        if kubeconfig is not None:
+            await _load_kubeconfig(configuration, kubeconfig, context)
+        elif _in_a_pod():
+            load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        else:
+            raise NoClusterError(
+                f"no kubeconfig was named, and there is no service account of a pod ({SERVICE_TOKEN_FILENAME})"
+            )
+    except _ODD_CREDENTIALS as error:
+        raise NoClusterError(f"no way to the cluster by {kubeconfig or 'the service account'}: {error}") from error
+    return configuration
+
+
+def _in_a_pod() -> bool:
+    return Path(SERVICE_TOKEN_FILENAME).is_file() and SERVICE_HOST_ENV_NAME in os.environ
+
+
+def _any_file(kubeconfig: str) -> bool:
+    """Several files may be named, as in $KUBECONFIG."""
+    return any(Path(path).expanduser().is_file() for path in kubeconfig.split(os.pathsep) if path)
+
+
+async def _load_kubeconfig(configuration: Configuration, kubeconfig: str, context: str | None) -> None:
+    if not _any_file(kubeconfig):
+        # The library would only log this, and then fail with a riddle.
+        raise NoClusterError(f"no kubeconfig at {kubeconfig}")
+    loader = await load_kube_config(  # type: ignore[no-untyped-call]
+        kubeconfig, context=context, client_configuration=configuration, persist_config=False
+    )
+    loop = asyncio.get_running_loop()
+    checked_at = loop.time()
+
+    async def refresh(own: Configuration) -> None:
+        # The library's own refresh is an endless task for exec plug-ins only. This one serves every kind of token:
+        # loading again runs a plug-in only when its answer has expired, and reads a token file anew.
+        nonlocal checked_at
+        if loop.time() - checked_at < TOKEN_CHECK_S:
+            return
+        checked_at = loop.time()  # first, so that calls in the meantime go on with what they have
+        try:
+            await loader.load_and_set(own)
+        except _ODD_CREDENTIALS:
+            _log.warning("credentials can't be renewed", exc_info=True)
+
+    configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from flowy_operator.adapters.jobs import parse_job
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
-from flowy_operator.adapters.kube.fields import SELECTOR
 from flowy_operator.adapters.reflector import QUIET_FAILURES, RELIST_FAILURES, Reflector
 from flowy_operator.core.records import JobRecord
 from tests.fakes.api import Api
 from tests.fakes.client import LocalClient
 from tests.fakes.clock import run_virtual
 from tests.fakes.faults import Refuse
+
+SELECTOR = "app.kubernetes.io/managed-by=flowy"
 
 Changes = list[tuple[str | None, str | None]]
 

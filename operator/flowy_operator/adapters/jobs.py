@@ -4,7 +4,6 @@ import logging
 
 from flowy_operator.adapters.kube.fields import (
     NOTHING,
-    WORKFLOW_LABEL,
     Raw,
     controller,
     instant,
@@ -13,6 +12,7 @@ from flowy_operator.adapters.kube.fields import (
     name,
     text,
 )
+from flowy_operator.core.job import WORKFLOW_LABEL
 from flowy_operator.core.records import JobRecord
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,6 @@ import re
 
 from flowy_operator.adapters.kube.fields import (
     NOTHING,
-    WORKFLOW_LABEL,
     Raw,
     controller,
     instant,
@@ -18,6 +17,7 @@ from flowy_operator.adapters.kube.fields import (
     name,
     text,
 )
+from flowy_operator.core.job import WORKFLOW_LABEL
 from flowy_operator.core.records import PodRecord
 
 MAIN = "main"

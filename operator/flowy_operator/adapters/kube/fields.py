@@ -6,12 +6,6 @@ from typing import Any
 
 Raw = Mapping[str, Any]
 
-SELECTOR = "app.kubernetes.io/managed-by=flowy"
-"""What our Jobs and their Pods have in common; reflectors ask the API server for nothing else."""
-
-WORKFLOW_LABEL = "flowy.dev/workflow"
-"""The name of the Workflow on its Jobs and Pods. A claim; the owner's uid proves it."""
-
 NOTHING: Raw = {}
 
 

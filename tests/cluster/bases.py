@@ -37,7 +37,7 @@ TRIMMED = (
     "etc/apt/sources.list.d",
 )
 MOUNTED_AT_BUILD = ("etc/apt/apt.conf.d/99flowy-host", "etc/pip.conf")  # images.py mounts the host's settings over them
-USERS = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
+USERS = "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
 GROUPS = "root:x:0:\nnogroup:x:65534:\n"
 
 
@@ -72,7 +72,11 @@ def _recipe(name: str) -> tuple[list[str], Callable[[Path], None], list[str]]:
     if name == BUSYBOX:
         packages.ensure(packages.FOR_BUSYBOX)
         busybox = Path("/bin/busybox")
-        return [hashlib.sha256(busybox.read_bytes()).hexdigest()], lambda root: _busybox(busybox, root), ["/bin/sh"]
+        return (
+            [hashlib.sha256(busybox.read_bytes()).hexdigest(), USERS],
+            lambda root: _busybox(busybox, root),
+            ["/bin/sh"],
+        )
     if name == DEBIAN:
         return [SUITE, *DEBIAN_PACKAGES, *TRIMMED], lambda root: _debian(root, DEBIAN_PACKAGES), ["/bin/sh"]
     if name == PYTHON:

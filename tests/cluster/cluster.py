@@ -15,8 +15,10 @@ from tests.cluster import (
     build,
     certificates,
     images,
+    network,
     packages,
     paths,
+    ports,
     processes,
     readiness,
     remains,
@@ -67,6 +69,7 @@ def up() -> Path:
         say("KUBECONFIG is set: using that cluster, starting nothing")
         return Path(external)
     _check_root()
+    _check_no_other()
     with _lock():
         # Not first: the binary's hash costs a millisecond where it is there, minutes where it is not.
         components = all_components(build.kubernetes(), Limits.chosen())
@@ -91,6 +94,7 @@ def down() -> None:
         say("KUBECONFIG is set: that cluster is not ours to stop")
         return
     _check_root()
+    _check_no_other()
     with _lock():
         say("stopping the cluster")
         # Killed, not asked: etcd's data goes with them, and the API server alone would take seconds over its open watches. From
@@ -188,6 +192,16 @@ def _check_root() -> None:
         raise ClusterError(
             "starting and stopping containers needs root: run it again as root (sudo --preserve-env=HOME,FLOWY_CACHE), "
             "or set KUBECONFIG to use a cluster you have"
+        )
+
+
+def _check_no_other() -> None:
+    """Raise if the cluster on this machine belongs to another cache folder and lives: cleaning up would be its end."""
+    owner = paths.OWNER.read_text() if paths.OWNER.exists() else str(paths.CACHE)
+    if owner != str(paths.CACHE) and ports.is_taken("127.0.0.1", network.ETCD_PORT):
+        raise ClusterError(
+            f"the cluster on this machine was started with the cache folder {owner}, and there can be one only. "
+            f"Use it (FLOWY_CACHE={owner}), or stop it: FLOWY_CACHE={owner} python3 -m tests.cluster down"
         )
 
 

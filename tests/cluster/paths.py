@@ -36,6 +36,9 @@ POD_LOGS = CLUSTER / "pod-logs"
 CONTAINERD_ROOT = CLUSTER / "containerd"  # images and snapshots: kept when the cluster stops
 
 RUN = Path("/run/flowy-cluster")
+OWNER = (
+    RUN / "cache"
+)  # holds the path of the cache folder whose cluster this is: another user's, or another FLOWY_CACHE, has another
 CONTAINERD_SOCKET = RUN / "containerd.sock"
 CONTAINERD_STATE = RUN / "containerd"
 RUNC_ROOT = RUN / "runc"

@@ -15,17 +15,25 @@ _LISTENING = "0A"
 def check_free(component: Component) -> None:
     """Raise if somebody else listens where the component is going to: its own message is somewhere in a log, and names nobody."""
     for address, port in component.ports:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, port))
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise ClusterError(f"{component.name} cannot listen on {address}:{port}: {error}") from error
-                raise ClusterError(
-                    f"port {port} on {address}, which {component.name} needs, is taken by {_owner(port)}; "
-                    "end that program, or set KUBECONFIG to use a cluster you have"
-                ) from error
+        if is_taken(address, port):
+            raise ClusterError(
+                f"port {port} on {address}, which {component.name} needs, is taken by {_owner(port)}; "
+                "end that program, or set KUBECONFIG to use a cluster you have"
+            )
+
+
+def is_taken(address: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # else connections that are just ending count as well
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise ClusterError(f"no program can listen on {address}:{port}: {error}") from error
+            return True
+    return False
 
 
 def _owner(port: int) -> str:

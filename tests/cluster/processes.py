@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.cluster.commands import SYSTEM_PATH
 from tests.cluster.errors import ClusterError
-from tests.cluster.paths import LOGS, PROCESSES
+from tests.cluster.paths import CLUSTER, LOGS, PROCESSES
 
 KEPT_LOG_BYTES = 20_000_000  # of a former run; one more start turns it into NAME.log.1
 _STATE, _START = 0, 19  # fields of /proc/PID/stat, counted after the program's name
@@ -60,7 +60,7 @@ def start(name: str, argv: Sequence[str], fingerprint: str) -> Process:
     if log.exists() and log.stat().st_size > KEPT_LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
     # Not the caller's environment: proxies, KUBECONFIG or GOGC of whoever said `up` would act on everybody's cluster.
-    env = {"PATH": SYSTEM_PATH, "HOME": "/root", "LANG": "C.UTF-8"}
+    env = {"PATH": SYSTEM_PATH, "HOME": str(CLUSTER), "LANG": "C.UTF-8"}
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),

@@ -23,6 +23,7 @@ def fresh(components: Mapping[str, Component]) -> None:
     remains.clear()
     network.prepare()
     paths.RUN.mkdir(mode=0o711)
+    paths.OWNER.write_text(str(paths.CACHE))
     say("starting containerd, etcd and the API server")
     containerd, api_server = components["containerd"], components["kube-apiserver"]
     _start(containerd)

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tests.cluster.kubectl import kubectl_path
 
 Manifest = Mapping[str, Any]
@@ -37,11 +35,11 @@ class Kube:
         return done
 
     def apply(self, manifest: Manifest) -> None:
-        self.run("apply", "-f", "-", stdin=yaml.safe_dump(dict(manifest), allow_unicode=True))
+        self.run("apply", "-f", "-", stdin=json.dumps(manifest))
 
     def refusal(self, manifest: Manifest) -> str:
         """What the API server says of a manifest that it must refuse."""
-        done = self.run("create", "-f", "-", stdin=yaml.safe_dump(dict(manifest), allow_unicode=True), check=False)
+        done = self.run("create", "-f", "-", stdin=json.dumps(manifest), check=False)
         assert done.returncode != 0, "the API server took it"
         return done.stderr
 

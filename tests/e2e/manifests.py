@@ -8,7 +8,12 @@ BUSYBOX = "docker.io/library/busybox:1"
 
 
 def workflow(
-    name: str, source: str, tasks: Sequence[Mapping[str, Any]], *args: Any, kwargs: Mapping[str, Any] | None = None, **spec: Any
+    name: str,
+    source: str,
+    tasks: Sequence[Mapping[str, Any]],
+    *args: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    **spec: Any,
 ) -> dict[str, Any]:
     """A Workflow of this source and these tasks; further fields of the spec by their name."""
     return {

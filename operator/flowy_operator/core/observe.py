@@ -95,7 +95,7 @@ def _observe_task(
             case Failed(failure, at):
                 return at or now, _after_error(spec, task, failure, started_at, now, launching)
             case Disrupted(reason, at):
-                return at or now, [_after_disruption(task, task.launch.number, reason)]
+                return at or now, [_after_disruption(spec, task, task.launch.number, reason, now)]
             case Deleted():
                 return now, [TaskCancelled(task=task.key, attempt=task.attempt, reason=CancelReason.DELETED)]
             case Pending():
@@ -136,6 +136,8 @@ def _retry(
     spec: TaskSpec, task: Task, failure: RetryOn, now: datetime, launching: Launching
 ) -> TaskScheduled | RetryScheduled | None:
     """The event of the next attempt, if the policy allows one. At once, it keeps the place that the task has."""
+    if _is_closed(spec, task, now):
+        return None
     match after_failure(spec.retry, task.attempt, failure):
         case GiveUp():
             return None
@@ -145,10 +147,20 @@ def _retry(
             return RetryScheduled(task=task.key, attempt=task.attempt + 1, at=now + timedelta(seconds=delay_s))
 
 
-def _after_disruption(task: Task, launch: int, reason: str) -> TaskDisrupted | TaskFailed:
+def _after_disruption(
+    spec: TaskSpec, task: Task, launch: int, reason: str, now: datetime
+) -> TaskDisrupted | TaskFailed | TaskTimedOut:
+    if _is_closed(spec, task, now):
+        return TaskTimedOut(task=task.key, attempt=task.attempt, timer=Timer.SCHEDULE_TO_CLOSE, final=True)
     if launch + 1 >= MAX_LAUNCHES:
         message = f"attempt {task.attempt} was disrupted {MAX_LAUNCHES} times, the last time by {reason}"
         return TaskFailed(
             task=task.key, attempt=task.attempt, error=Failure(type="TooManyDisruptions", message=message), final=True
         )
     return TaskDisrupted(task=task.key, attempt=task.attempt, launch=launch, reason=reason)
+
+
+def _is_closed(spec: TaskSpec, task: Task, now: datetime) -> bool:
+    """Whether the time of all attempts is over: what would follow now would be stopped by the very next pass."""
+    end = schedule_to_close(spec.timeouts, task.first_scheduled_at)
+    return end is not None and end.at <= now

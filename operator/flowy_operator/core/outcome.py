@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from flowy.wire.checks import MalformedMessage, value_text
 from flowy_operator.core.history import Failure
 from flowy_operator.core.records import JobRecord, PodRecord
 
@@ -19,6 +20,9 @@ be a cut one, so it is refused: the longest result is one byte less."""
 
 POD_MESSAGE_BYTES = 12 * 1024
 """What the kubelet reports of all termination messages of a pod together, the same share for each container."""
+
+_SIGNALLED = 128  # the shells' convention: 128 + n for death by signal n
+_LAST_SIGNAL = 64  # of Linux; 255 is what programs make of -1
 
 _SHOWN_CHARS = 200
 
@@ -70,24 +74,22 @@ def judge(job: JobRecord | None, pod: PodRecord | None, *, job_deleted: bool) ->
             return Disrupted(pod.disruption, pod.finished_at)
         if not pod.deleting:
             return Failed(_failure(pod), pod.finished_at)
-        # A pod that is being deleted fails in the end; whether somebody deleted it or its Job, the Job tells at once.
-        if job is not None and job.failed_reason is not None:
-            return Disrupted("PodDeleted", pod.finished_at)
-        return Pending()
+        # A pod that is being deleted fails in the end. Who deleted it, the Job tells: somebody, or its own deadline.
+        return Pending() if job is None else _job_alone(job, Disrupted("PodDeleted", pod.finished_at))
     if pod is None and job is not None:
-        return _job_alone(job)
+        return _job_alone(job, Disrupted("PodGone"))
     return Pending()
 
 
-def _job_alone(job: JobRecord) -> Outcome:
-    """The Job's own word, where its pod is gone."""
+def _job_alone(job: JobRecord, lost: Disrupted) -> Outcome:
+    """The Job's own word, where its pod has none: `lost` if the Job says no more than that the pod failed."""
     if job.complete:
         return Disrupted("ResultLost")
     match job.failed_reason:
         case None:
             return Pending()
         case "PodFailurePolicy" | "BackoffLimitExceeded":
-            return Disrupted("PodGone")
+            return lost
         case reason:
             return Failed(Failure(type=reason, message=job.failed_message or f"the Job failed: {reason}"), None)
 
@@ -101,11 +103,9 @@ def _result(pod: PodRecord) -> Outcome:
         message = f"the result fills all of the {limit:,} bytes that Kubernetes keeps of it and may be cut: write less than that"
         return Failed(Failure(type="ResultTooLong", message=message, exit_code=0), pod.finished_at)
     try:
-        value = json.loads(text, parse_constant=_no_constant)
-        # Lone surrogates pass the parser but can't be stored as UTF-8.
-        json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        message = f"the result is not JSON: {_reason(error)}; it begins {_shown(text)}"
+        value_text(text, "the result")
+    except MalformedMessage as error:
+        message = f"{error}; it begins {_shown(text)}"
         return Failed(Failure(type="ResultInvalid", message=message, exit_code=0), pod.finished_at)
     return Succeeded(text.strip(), pod.finished_at)
 
@@ -114,6 +114,9 @@ def _failure(pod: PodRecord) -> Failure:
     """What the container said in its result file, or else its last log lines, or else what Kubernetes says."""
     if pod.other_failure is not None and not pod.exit_code:
         return Failure(type="ContainerFailed", message=pod.other_failure, exit_code=pod.exit_code)
+    if pod.exit_code == 0:
+        # What the container wrote is its result; the pod failed by something else, such as a deadline of its own.
+        return Failure(type="PodFailed", message=_without_message(pod), exit_code=0)
     text = pod.message.strip()
     reported = _reported(text) if len(pod.message.encode()) < _message_limit(pod) else None
     if reported is not None:
@@ -130,20 +133,21 @@ def _failure(pod: PodRecord) -> Failure:
 
 
 def _reported(text: str) -> dict[str, Any] | None:
-    """The object below `error` if the text is JSON of that form."""
+    """The object below `error` if the text is JSON of that form and may travel as a value."""
     try:
-        value = json.loads(text, parse_constant=_no_constant)
-        json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
+        value_text(text, "the message")
+    except MalformedMessage:
         return None
+    value = json.loads(text)
     error = value.get("error") if isinstance(value, dict) else None
     return error if isinstance(error, dict) else None
 
 
 def _without_message(pod: PodRecord) -> str:
-    if pod.exit_code is None:
+    if not pod.exit_code:
         return pod.pod_message or "the pod failed, and neither its container nor Kubernetes says why"
-    signal = f" (signal {pod.exit_code - 128})" if pod.exit_code > 128 else ""  # noqa: PLR2004  the shells' convention
+    number = pod.exit_code - _SIGNALLED
+    signal = f" (signal {number})" if 0 < number <= _LAST_SIGNAL else ""
     return f"exit code {pod.exit_code}{signal}, and no message"
 
 
@@ -153,14 +157,6 @@ def _message_limit(pod: PodRecord) -> int:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _reason(error: Exception) -> str:
-    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def _shown(text: str) -> str:

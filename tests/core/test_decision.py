@@ -1,0 +1,246 @@
+"""What the decider is asked, and what its answer means."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from flowy.policy.timeout import Timer
+from flowy.wire.messages import Answer, AnsweredWait, Outcome, Phase, Record, RecordState, encode_request
+from flowy_operator.core.conditions import Blocker, Reason, Stall
+from flowy_operator.core.decision import End, Verdict, conclude, decision_request, time_out, workflow_deadline
+from flowy_operator.core.history import (
+    CancelReason,
+    Fact,
+    Failure,
+    Restarted,
+    TaskFailed,
+    TaskScheduled,
+)
+from flowy_operator.core.observe import Launching
+from flowy_operator.core.state import State
+from tests.builders import (
+    DIGEST,
+    START,
+    UID,
+    at,
+    calls,
+    cancelled,
+    completed,
+    disrupted,
+    empty_state,
+    failed,
+    followed,
+    scheduled,
+    state_of,
+    suspended,
+    task_spec,
+    timed_out,
+    waiting,
+    workflow_spec,
+)
+
+ALLOWED, SUSPENDED = Launching
+SPEC = workflow_spec(task_spec(), task_spec("red"), input='{"args":[1],"kwargs":{}}', entrypoint="f")
+RESTART_INPUT = '{"args":[2],"kwargs":{}}'
+ERROR = {"type": "KeyError", "message": "'x'", "line": 3}
+
+
+def record(state: RecordState, **fields: Any) -> Record:
+    return Record(key="task-0", state=state, digest=DIGEST, **fields)
+
+
+def final(state: RecordState, **fields: Any) -> Record:
+    return record(state, rank=0, finished_at=at(3).timestamp(), **fields)
+
+
+FULL_FAILURE = Failure(type="Oom", message="m", exit_code=137, details='{"k":1.0}')
+
+RECORDS: dict[str, tuple[list[Fact | float], Record]] = {
+    "open": ([scheduled()], record(RecordState.RUNNING)),
+    "N16: waiting for its first attempt": ([waiting(until=5)], record(RecordState.RUNNING)),
+    "D14: between two attempts": (
+        [scheduled(), timed_out(final=False), waiting(attempt=2, until=5)],
+        record(RecordState.RUNNING),
+    ),
+    "F25: between two launches": ([scheduled(), disrupted()], record(RecordState.RUNNING)),
+    "completed": (
+        [scheduled(), 3, completed(result='{"a":1.0}')],
+        final(RecordState.COMPLETED, value='{"a":1.0}'),
+    ),
+    "F24: failed": (
+        [scheduled(), 3, TaskFailed(task="task-0", error=FULL_FAILURE, final=True)],
+        final(
+            RecordState.FAILED,
+            error={
+                "type": "Oom",
+                "message": "m",
+                "attempt": 1,
+                "exitCode": 137,
+                "details": {"k": 1.0},
+                "task": "task-0",
+            },
+        ),
+    ),
+    "failed, with nothing but words": (
+        [scheduled(), 3, failed()],
+        final(RecordState.FAILED, error={"type": "Error", "message": "no", "attempt": 1, "task": "task-0"}),
+    ),
+    "failed, with details that are false": (
+        [scheduled(), 3, TaskFailed(task="task-0", error=Failure(type="E", message="", details="0"), final=True)],
+        final(RecordState.FAILED, error={"type": "E", "message": "", "attempt": 1, "details": 0, "task": "task-0"}),
+    ),
+    "D15: timed out for good": (
+        [scheduled(), timed_out(final=False), scheduled(attempt=2), 3, timed_out(attempt=2)],
+        final(
+            RecordState.TIMED_OUT,
+            error={
+                "type": "TaskTimedOut",
+                "message": "task-0 timed out (StartToClose)",
+                "task": "task-0",
+                "attempt": 2,
+                "timer": "StartToClose",
+            },
+        ),
+    ),
+    "F26: timed out for all attempts": (
+        [scheduled(), 3, timed_out(timer=Timer.SCHEDULE_TO_CLOSE)],
+        final(
+            RecordState.TIMED_OUT,
+            error={
+                "type": "TaskTimedOut",
+                "message": "task-0 timed out (ScheduleToClose)",
+                "task": "task-0",
+                "attempt": 1,
+                "timer": "ScheduleToClose",
+            },
+        ),
+    ),
+    "N26: cancelled": (
+        [scheduled(), 3, cancelled()],
+        final(
+            RecordState.CANCELLED,
+            error={
+                "type": "TaskCancelled",
+                "message": "task-0 was cancelled: Deleted",
+                "task": "task-0",
+                "attempt": 1,
+            },
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("facts", "expected"), RECORDS.values(), ids=RECORDS)
+def test_the_decider_sees_a_task_so(facts: list[Fact | float], expected: Record) -> None:
+    request = decision_request(SPEC, state_of(*facts), [])
+    assert request.records == [expected]
+    assert encode_request(request)
+
+
+def test_the_decider_sees_nothing_else() -> None:
+    request = decision_request(SPEC, state_of(scheduled("red-0"), scheduled("task-0")), ["red-0"])
+    assert (request.source, request.entrypoint, request.tasks) == (SPEC.source, "f", ("task", "red"))
+    assert (request.input, request.seed, request.started_at) == (SPEC.input, f"{UID}/1", START.timestamp())
+    assert [r.key for r in request.records] == ["red-0", "task-0"]
+    assert request.wanted == ("red-0",)
+
+
+def test_after_a_restart_the_input_and_the_seed_are_new() -> None:
+    request = decision_request(SPEC, state_of(5, Restarted(run=2, input=RESTART_INPUT)), [])
+    assert (request.input, request.seed, request.started_at) == (RESTART_INPUT, f"{UID}/2", at(5).timestamp())
+    assert request.records == []
+
+
+def ended(cancels: str) -> Fact:
+    return cancelled(cancels, reason=CancelReason.WORKFLOW_ENDED)
+
+
+ONE_OPEN = state_of(scheduled(), scheduled("red-0"), completed("red-0"))
+WAITS = [AnsweredWait(key="task-0", line=3)]
+
+VERDICTS: dict[str, tuple[State, Answer, Verdict]] = {
+    "suspended: new calls are scheduled": (
+        ONE_OPEN,
+        suspended(*calls(2, first=1), waiting_on=["task-0"]),
+        Verdict(
+            facts=[TaskScheduled(task=f"task-{n}", digest=DIGEST, line=1) for n in (1, 2)],
+            waiting_on=WAITS,
+        ),
+    ),
+    "suspended: calls on record are not scheduled again": (
+        ONE_OPEN,
+        suspended(*calls(1), waiting_on=["task-0"]),
+        Verdict(facts=[], waiting_on=WAITS),
+    ),
+    "completed: what runs is cancelled": (
+        ONE_OPEN,
+        Answer(outcome=Outcome.COMPLETED, result="7", ignored_errors=[ERROR]),
+        Verdict(facts=[ended("task-0")], end=End(reason=Reason.COMPLETED, result="7", ignored_errors=[ERROR])),
+    ),
+    "failed: what runs is cancelled": (
+        ONE_OPEN,
+        Answer(outcome=Outcome.FAILED, error=ERROR),
+        Verdict(facts=[ended("task-0")], end=End(reason=Reason.FAILED, error=ERROR)),
+    ),
+    "the code can't be loaded": (
+        empty_state(),
+        Answer(outcome=Outcome.FAILED, phase=Phase.LOAD, error=ERROR),
+        Verdict(facts=[], end=End(reason=Reason.INVALID_CODE, error=ERROR)),
+    ),
+    "restarted: what runs is cancelled before": (
+        ONE_OPEN,
+        Answer(outcome=Outcome.RESTARTED, restart=RESTART_INPUT),
+        Verdict(facts=[ended("task-0"), Restarted(run=2, input=RESTART_INPUT)]),
+    ),
+    "stalled: nothing is touched": (
+        ONE_OPEN,
+        Answer(outcome=Outcome.STALLED, error={"type": "NonDeterminism", "message": "task-0 was not reached"}),
+        Verdict(stall=Stall(Blocker.NON_DETERMINISM, "task-0 was not reached")),
+    ),
+}
+
+
+@pytest.mark.parametrize(("state", "answer", "expected"), VERDICTS.values(), ids=VERDICTS)
+def test_conclude(state: State, answer: Answer, expected: Verdict) -> None:
+    verdict = conclude(SPEC, state, answer, at(5), ALLOWED)
+    assert verdict == expected
+    after = followed(state, verdict.facts, at(5))
+    if answer.outcome is not Outcome.RESTARTED:
+        assert not conclude(SPEC, after, answer, at(5), ALLOWED).facts, "again, it adds nothing"
+
+
+def test_a_restart_with_open_tasks_leaves_none_behind() -> None:
+    state = state_of(scheduled("red-0"), waiting("red-1", until=9), after=state_of(scheduled()))
+    verdict = conclude(SPEC, state, Answer(outcome=Outcome.RESTARTED, restart=RESTART_INPUT), at(5), ALLOWED)
+    after = followed(state, verdict.facts, at(5))
+    assert (after.run, after.input, dict(after.tasks)) == (2, RESTART_INPUT, {})
+    assert all(launch.ended_at == at(5) for launch in after.launches.values())
+
+
+def test_suspended_by_the_spec_everything_is_held_back() -> None:
+    verdict = conclude(SPEC, ONE_OPEN, suspended(*calls(2, first=1)), at(5), SUSPENDED)
+    assert (list(verdict.facts), verdict.held_back) == ([], 2)
+
+
+def test_the_workflow_has_a_deadline_if_the_spec_says_so() -> None:
+    assert workflow_deadline(workflow_spec(), START) is None
+    assert workflow_deadline(workflow_spec(workflow_timeout_s=60), START) == at(60)
+
+
+UNFINISHED = {
+    "nothing open": (0, ""),
+    "one": (1, "; unfinished: task-0"),
+    "as many as are named": (10, "; unfinished: " + ", ".join(f"task-{n}" for n in range(10))),
+    "more": (11, "; unfinished: " + ", ".join(f"task-{n}" for n in range(10)) + " and more"),
+}
+
+
+@pytest.mark.parametrize(("count", "words"), UNFINISHED.values(), ids=UNFINISHED)
+def test_the_workflows_own_timeout_ends_it(count: int, words: str) -> None:
+    spec = workflow_spec(workflow_timeout_s=60)
+    verdict = time_out(spec, state_of(*(scheduled(f"task-{n}") for n in range(count))))
+    facts: Sequence[Fact] = [ended(f"task-{n}") for n in range(count)]
+    message = f"the workflow was still open after 60 s (timeouts.workflowSeconds){words}"
+    error = {"type": "WorkflowTimedOut", "message": message}
+    assert verdict == Verdict(facts=facts, end=End(reason=Reason.TIMED_OUT, error=error))

@@ -36,8 +36,11 @@ def main() -> None:
     kubectl("create", "namespace", NAMESPACE)
     with operator(kubeconfig):
         video = ROOT / "examples" / "video"
-        say("kubectl apply -f examples/video/storage.yaml -f examples/video/workflow.yaml")
-        kubectl("apply", "-f", str(video / "storage.yaml"), "-f", str(video / "workflow.yaml"))
+        say("kubectl apply -f examples/video/storage.yaml -f examples/video/shelf.yaml")
+        kubectl("apply", "-f", str(video / "storage.yaml"), "-f", str(video / "shelf.yaml"))
+        kubectl("wait", "--for=condition=Ready", "--timeout=60s", "pod/shelf")
+        say("kubectl apply -f examples/video/workflow.yaml")
+        kubectl("apply", "-f", str(video / "workflow.yaml"))
         body = follow(kubectl)
     show(body)
     print(f"\nLook around: export KUBECONFIG={kubeconfig}; kubectl -n {NAMESPACE} get workflows.flowy.dev,jobs,pods")
@@ -93,7 +96,9 @@ def follow(kubectl: Kubectl) -> Body:
         if condition(body)["status"] != "Unknown":
             return body
         time.sleep(0.3)
-    sys.exit(f"the workflow has not ended after {LIMIT_S} s: kubectl -n {NAMESPACE} describe workflows.flowy.dev {WORKFLOW}")
+    sys.exit(
+        f"the workflow has not ended after {LIMIT_S} s: kubectl -n {NAMESPACE} describe workflows.flowy.dev {WORKFLOW}"
+    )
 
 
 def line(event: Body) -> str:
@@ -101,7 +106,10 @@ def line(event: Body) -> str:
     signs = {"TaskScheduled": "▸", "TaskCompleted": "✔"}
     words = {"TaskScheduled": "scheduled", "TaskCompleted": f"→ {event.get('result', 'null')}"}
     kind = event["type"]
-    text = words.get(kind) or f"{kind} {event.get('error', {}).get('message', event.get('reason', event.get('timer', '')))}"
+    text = (
+        words.get(kind)
+        or f"{kind} {event.get('error', {}).get('message', event.get('reason', event.get('timer', '')))}"
+    )
     return f"{signs.get(kind, '✘')} {event.get('task', ''):20} {text[:100]}"
 
 
@@ -126,7 +134,9 @@ def show(body: Body) -> None:
             f"{since(status, first['time']):8.1f} s {began:6.1f} s {ended:7.1f} s {ended - began:5.1f} s"
         )
     wall = since(status, status["completionTime"])
-    print(f"\nSteps one after the other: {total:.1f} s. This run: {wall:.1f} s, with the concurrency nobody wrote down.")
+    print(
+        f"\nSteps one after the other: {total:.1f} s. This run: {wall:.1f} s, with the concurrency nobody wrote down."
+    )
 
 
 def condition(body: Body) -> Body:

@@ -1,14 +1,13 @@
 """The examples, applied as their READMEs say."""
 
-import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.cluster import cluster, example_images
 from tests.e2e.kube import Kube, events, result
 from tests.e2e.operator import OperatorProcess
+from tests.examples import probe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -32,3 +31,22 @@ def test_squares_run_beside_each_other(kube: Kube, operator: OperatorProcess) ->
     assert {first["task"], second["task"]} == {"square_in_shell-0", "square_in_go-0"}
     assert first["time"] == second["time"]
     assert third["task"] == "add-0"
+
+
+@pytest.mark.timeout(300)
+def test_video(kube: Kube, operator: OperatorProcess, tmp_path: Path) -> None:
+    video = EXAMPLES / "video"
+    kube.run("apply", "-f", str(video / "storage.yaml"), "-f", str(video / "shelf.yaml"))
+    kube.run("wait", "--for=condition=Ready", "--timeout=90s", "pod/shelf")
+    kube.run("apply", "-f", str(video / "workflow.yaml"))
+    outcome = result(kube.wait_end("tour", 240))
+    # As the example's README copies the files out: by a pod, since the volume may be anywhere.
+    kube.run("cp", "shelf:/media/tour", str(tmp_path / "tour"))
+    probe.outputs(tmp_path, outcome, seconds=20, chapters=4)
+    assert {ad["ad"].partition(":")[0].partition(",")[0] for ad in outcome["ads"]} == {
+        "Two Beans",
+        "Spoke & Daughter",
+        "Hotel Miramar",
+        "Olive oil straight from the mill",
+    }
+    kube.run("delete", "pod", "shelf", "--wait=false")

@@ -15,7 +15,7 @@ from flowy.wire.messages import Answer, Request
 from flowy_operator.adapters.crd.spec import InvalidSpec, workflow_spec
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
-from flowy_operator.adapters.kube.errors import ApiError, NotFound
+from flowy_operator.adapters.kube.errors import ApiError, Invalid, NotFound, PayloadTooLarge
 from flowy_operator.adapters.kube.errors import Conflict as WriteConflict
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.launcher import Launcher
@@ -188,8 +188,15 @@ class Reconciler:
             self._workflows.accept(workflow.key, None, self._clock())
             raise RetryLater("the workflow was deleted") from None
         except WriteConflict as error:
+            known = workflow.resource_version
             await self._read_again(workflow)
-            raise Conflict(str(error), after_s=0.0) from error
+            # At once, since there is something new to act upon; a refusal of what is current would come again.
+            raise Conflict(str(error), after_s=None if workflow.resource_version == known else 0.0) from error
+        except (Invalid, PayloadTooLarge) as error:
+            # No later pass could write this either. To be said in the status, by the next pass, in few words.
+            was_held = workflow.invalid is not None
+            workflow.invalid = Stall(Blocker.STATUS_REFUSED, f"the API server refuses the status: {error.message}")
+            raise RetryLater(str(error), after_s=None if was_held else 0.0) from error
         except ApiError as error:
             # It may have been applied all the same. What the cache holds is then old, and the `test` will say so.
             raise RetryLater(str(error), error.retry_after_s) from error

@@ -36,6 +36,7 @@ class Blocker(StrEnum):
     NON_DETERMINISM = "NonDeterminism"  # the code doesn't do what the history says it did
     HISTORY_INVALID = "HistoryInvalid"  # somebody edited the status
     HISTORY_FULL = "HistoryFull"  # it doesn't fit into its object any more
+    STATUS_REFUSED = "StatusRefused"  # result, errors or history are more than the object can hold
     INVALID_SPEC = "InvalidSpec"  # an older CRD let something through
 
 

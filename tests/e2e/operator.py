@@ -13,14 +13,14 @@ from typing import Any
 class OperatorProcess:
     """`flowy-operator run`, for one namespace. `log` holds the lines of all its lives."""
 
-    def __init__(self, kubeconfig: Path, namespace: str, log: Path) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, log: Path, *, log_level: str = "debug") -> None:
         self.log = log
         self._command = [
             str(Path(sys.executable).with_name("flowy-operator")),
             "run",
             f"--kubeconfig={kubeconfig}",
             f"--namespace={namespace}",
-            "--log-level=debug",
+            f"--log-level={log_level}",
         ]
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -1,0 +1,129 @@
+"""`make bench`: measure, print, and write docs/performance.json and docs/performance.md."""
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flowy_operator.adapters.kube import paths
+from flowy_operator.adapters.kube.client import KubeClient
+from tests.bench import report, scenarios
+from tests.bench.report import Figure
+from tests.bench.scenarios import Writes
+from tests.cluster import cluster
+from tests.e2e.kube import Kube
+from tests.e2e.operator import OperatorProcess
+
+CRDS = Path(__file__).resolve().parents[2] / "crds"
+ROUNDS = 3
+MIB = 1024 * 1024
+
+
+def main() -> None:
+    kubeconfig = cluster.up()
+    kube = Kube(kubeconfig, f"bench-{uuid.uuid4().hex[:6]}")
+    kube.run("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
+    kube.run("wait", "--for=condition=Established", "crd/workflows.flowy.dev")
+    kube.run("create", "namespace", kube.namespace)
+    with tempfile.TemporaryDirectory() as folder:
+        operator = OperatorProcess(kubeconfig, kube.namespace, Path(folder) / "log", log_level="info")
+        operator.start()
+        try:
+            figures = asyncio.run(_measure(kube, operator))
+        finally:
+            operator.stop()
+            kube.run("delete", "namespace", kube.namespace, "--wait=false")
+    report.write(figures)
+    print(report.page(figures))
+
+
+async def _measure(kube: Kube, operator: OperatorProcess) -> list[Figure]:
+    idle_mib = _rss_bytes(operator.pid) / MIB
+    async with await KubeClient.connect(str(kube.kubeconfig)) as client:
+        namespace = kube.namespace
+        _say("warming up")
+        await scenarios.chain(client, namespace, "warm", 2)
+        await scenarios.bare_chain(client, namespace, "bare-warm", 2)
+        _say("a chain of 20")
+        dead_s = sorted((await scenarios.chain(client, namespace, "chain20", 20)).dead_s)
+        chains, bare_chains, fans, bare_fans, writes, own = [], [], [], [], [], []
+        for n in range(ROUNDS):
+            _say(f"round {n + 1} of {ROUNDS}: chains of 5, bare Jobs, fan-outs of 20 + 1")
+            chains.append((await scenarios.chain(client, namespace, f"chain{n}", 5)).wall_s)
+            bare_chains.append(await scenarios.bare_chain(client, namespace, f"bare-chain{n}", 5))
+            before = await _settled(client)
+            fans.append((await scenarios.fan_out(client, namespace, f"fan{n}", 20)).wall_s)
+            made = await _settled(client) - before
+            writes.append(made.total() / 21)
+            own.append(await _own_writes(client, namespace, f"fan{n}", made) / 21)
+            bare_fans.append(await scenarios.bare_fan_out(client, namespace, f"bare-fan{n}", 20))
+    date = datetime.now(UTC).date().isoformat()
+
+    def figure(name: str, value: float, unit: str, goal: str, raw: float | None = None) -> Figure:
+        return Figure(name=name, value=value, unit=unit, goal=goal, raw=raw, command="make bench", date=date)
+
+    middle = statistics.median
+    return [
+        figure("dead-time-p50-ms", middle(dead_s) * 1000, "ms", "<= 50 ms"),
+        figure("dead-time-p99-ms", dead_s[-1] * 1000, "ms", "<= 250 ms"),
+        figure("chain-of-5-s", middle(chains), "s", "<= 1.3 x bare Jobs", middle(bare_chains)),
+        figure("fan-out-20-s", middle(fans), "s", "<= 1.3 x bare Jobs", middle(bare_fans)),
+        figure("own-writes-per-task", middle(own), "writes", "<= 2"),
+        figure("cluster-writes-per-task", middle(writes), "writes", "Argo Workflows 4.1.2: 32-34"),
+        figure("rss-idle-mib", idle_mib, "MiB", "<= 120 MiB"),
+    ]
+
+
+async def _settled(client: KubeClient) -> Writes:
+    """The write counts once the controllers have caught up: unchanged, leases aside, for two seconds."""
+    known = _without_noise(await scenarios.api_writes(client))
+    for _ in range(30):
+        await asyncio.sleep(2)
+        counts = _without_noise(await scenarios.api_writes(client))
+        if counts == known:
+            break
+        known = counts
+    return known
+
+
+def _without_noise(counts: Writes) -> Writes:
+    """Without what goes on all the time: heartbeats of nodes and leaders, questions about rights and tokens."""
+    noise = {
+        "leases",
+        "nodes",
+        "subjectaccessreviews",
+        "tokenreviews",
+        "localsubjectaccessreviews",
+        "selfsubjectaccessreviews",
+    }
+    return Writes({key: n for key, n in counts.items() if key[1] not in noise})
+
+
+async def _own_writes(client: KubeClient, namespace: str, name: str, made: Writes) -> int:
+    """The operator's share: status patches of Workflows, creates of Jobs, its Kubernetes Events."""
+    events, _ = await client.list(paths.events(namespace))
+    own_events = sum(
+        1 for e in events if e["involvedObject"]["kind"] == "Workflow" and e["involvedObject"]["name"] == name
+    )
+    return made["PATCH", "workflows", "status"] + made["POST", "jobs", ""] + made["DELETE", "jobs", ""] + own_events
+
+
+def _rss_bytes(pid: int) -> int:
+    """Resident memory of a process and its children (the decider is one)."""
+    pids = [pid]
+    for parent in pids:
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            pids += [int(child) for child in (task / "children").read_text().split()]
+    pages = (int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in pids)
+    return sum(pages) * 4096
+
+
+def _say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

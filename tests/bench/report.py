@@ -1,0 +1,55 @@
+"""The figures as a list in JSON, and the same as a table for people."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One measurement. `raw` is the ceiling beside it: the same work without us, or None where there is none."""
+
+    name: str
+    value: float
+    unit: str
+    goal: str
+    raw: float | None
+    command: str
+    date: str
+
+
+def write(figures: Sequence[Figure], folder: Path = DOCS) -> None:
+    """Put these figures into `performance.json` and `performance.md`; those of other names stay as they are."""
+    data = folder / "performance.json"
+    known = {f["name"]: f for f in json.loads(data.read_text())} if data.exists() else {}
+    known |= {figure.name: asdict(figure) for figure in figures}
+    ordered = [known[name] for name in sorted(known)]
+    data.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n")
+    (folder / "performance.md").write_text(page([Figure(**fields) for fields in ordered]))
+
+
+def page(figures: Sequence[Figure]) -> str:
+    """The table, in Markdown."""
+    lines = [
+        "# Performance",
+        "",
+        "Made by `make bench` on the embedded cluster of the tests: one real node that shares two cores with the API",
+        "server, etcd, the controllers and the operator. *Beside it* is the same work as bare Jobs, started one after the",
+        "other by a loop that sees a pod's end as fast as the API server tells it, in the same run on the same machine.",
+        "",
+        "| figure | value | beside it | goal | date |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for figure in figures:
+        raw = "" if figure.raw is None else _number(figure.raw, figure.unit)
+        lines.append(
+            f"| {figure.name} | {_number(figure.value, figure.unit)} | {raw} | {figure.goal} | {figure.date} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f} {unit}"

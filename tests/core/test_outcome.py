@@ -20,7 +20,8 @@ DELETING = job_record(deleting=True)
 
 def ended(message: str = "", code: int | None = 0, **fields: Any) -> PodRecord:
     phase = "Failed" if code or fields else "Succeeded"
-    return pod_record(**({"phase": phase, "finished_at": at(9), "exit_code": code, "message": message} | fields))
+    given: dict[str, Any] = {"phase": phase, "finished_at": at(9), "exit_code": code, "message": message}
+    return pod_record(**(given | fields))
 
 
 def dead(**fields: Any) -> JobRecord:

@@ -22,6 +22,15 @@ Patch = list[dict[str, Any]]
 SHOWN_WAITS = 10
 """How many of the awaited tasks the status names; `progress` counts them all. A wide `wait` would bloat each write."""
 
+SHOWN_ERRORS = 50
+"""How many of the ignored errors the status holds: each may have 8 KiB, and the object ends at 1.5 MiB."""
+
+_ERROR_CHARS: Mapping[str, int] = {"type": 1024, "task": 64, "timer": 64}
+"""The CRD's bounds of what a container or the code can make up. One character more, and no status is written at all."""
+
+_INT32 = 2**31
+_STALL_FIELDS = ("key", "recorded", "asked")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
@@ -50,8 +59,9 @@ def status_fields(
         "progress": _progress(state),
         "run": state.run,
         "historyStart": 1,
-        "historyDigest": state.chain.digest,
     }
+    if state.chain.digest:
+        fields["historyDigest"] = state.chain.digest
     if waits:
         fields["waitingOn"] = waits
     if end is not None:
@@ -61,7 +71,7 @@ def status_fields(
         if end.error is not None:
             fields["error"] = error_json(end.error)
         if end.ignored_errors:
-            fields["ignoredErrors"] = [error_json(error) for error in end.ignored_errors]
+            fields["ignoredErrors"] = _ignored(end.ignored_errors)
     return fields
 
 
@@ -96,11 +106,26 @@ def status_patch(
 
 
 def error_json(error: ErrorObject) -> dict[str, Any]:
-    """An error as it stands in the status: `details` as JSON text, so that its numbers stay exact."""
-    fields = {name: value for name, value in error.items() if value is not None}
+    """An error as it stands in the status: within its bounds, `details` as JSON text so that numbers stay exact."""
+    fields = {name: value for name, value in error.items() if value is not None and name not in _STALL_FIELDS}
     if "details" in fields:
         fields["details"] = json.dumps(fields["details"], ensure_ascii=False)
+    for name, limit in _ERROR_CHARS.items():
+        text = fields.get(name)
+        if isinstance(text, str) and len(text) > limit:
+            fields[name] = f"{text[: limit - 1]}…"
+    code = fields.get("exitCode")
+    if isinstance(code, int) and not -_INT32 <= code < _INT32:
+        del fields["exitCode"]  # the code made it up: Kubernetes has none beyond 32 bits
     return fields
+
+
+def _ignored(errors: Sequence[ErrorObject]) -> list[dict[str, Any]]:
+    shown = [error_json(error) for error in errors[:SHOWN_ERRORS]]
+    if len(errors) > SHOWN_ERRORS:
+        more = f"{len(errors) - SHOWN_ERRORS:,} further errors were ignored; the history has them"
+        shown.append({"type": "NotShown", "message": more})
+    return shown
 
 
 def _conditions(

@@ -13,6 +13,7 @@ from flowy_operator.adapters.kube.errors import (
     ApiError,
     Forbidden,
     Invalid,
+    NotAuthorized,
     NotFound,
     PayloadTooLarge,
     QuotaExceeded,
@@ -64,7 +65,8 @@ class Launcher:
                 launched.created[name] = created["metadata"]["uid"]
             except (Invalid, PayloadTooLarge) as error:
                 launched.refused[name] = error.message
-            except QuotaExceeded as error:
+            except (QuotaExceeded, NotAuthorized) as error:
+                # Not the activity's fault, and it passes: room is made, the operator's role is mended.
                 launched.later[name] = error.message
             except Forbidden as error:
                 if error.namespace_terminating:

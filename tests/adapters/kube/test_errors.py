@@ -21,6 +21,11 @@ CASES = {
     "no login": (401, body("Unauthorized"), errors.Unauthorized),
     "no right": (403, body("Forbidden"), errors.Forbidden),
     "a namespace that goes away": (403, body("Forbidden", causes=TERMINATING), errors.Forbidden),
+    "no right": (
+        403,
+        body("Forbidden", 'jobs.batch is forbidden: User "x" cannot create resource "jobs" in API group "batch" in …'),
+        errors.NotAuthorized,
+    ),
     "no quota": (403, body("Forbidden", "jobs is forbidden: exceeded quota: q, requested: …"), errors.QuotaExceeded),
     "a quota that wants requests in the manifest": (
         403,

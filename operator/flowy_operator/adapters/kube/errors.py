@@ -7,7 +7,8 @@
     ├── Gone                  410: the resourceVersion or the continue token is too old; list again
     ├── Invalid               422: the object breaks its schema or an admission rule
     ├── Forbidden             403: RBAC, admission, or a namespace that is going away
-    │   └── QuotaExceeded     403 for want of quota; it may fit later
+    │   ├── QuotaExceeded     403 for want of quota; it may fit later
+    │   └── NotAuthorized     403 by the authorizer: we lack a right, or a starting API server hasn't read its rules yet
     ├── Unauthorized          401
     ├── TooManyRequests       429, with the server's wish when to come back
     ├── PayloadTooLarge       413, and etcd's and gRPC's own words for it, which arrive as 500
@@ -18,6 +19,7 @@
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -25,6 +27,8 @@ from typing import Any
 from flowy_operator.core.errors import OperatorError
 
 _QUOTA = "exceeded quota:"  # the quota plug-in's refusals have no reason of their own
+# The authorizer's sentence (apiserver, responsewriters/errors.go); admission's refusals are worded otherwise.
+_NOT_AUTHORIZED = re.compile(r'User "[^"]*" cannot \w+ ')
 _NAMESPACE_TERMINATING = "NamespaceTerminating"  # type of the cause, since Kubernetes 1.16
 _TOO_LARGE = (
     "request is too large",  # etcd, --max-request-bytes
@@ -85,6 +89,10 @@ class Forbidden(ApiError):
 
 
 class QuotaExceeded(Forbidden):
+    pass
+
+
+class NotAuthorized(Forbidden):
     pass
 
 
@@ -150,8 +158,7 @@ def from_status(status: Mapping[str, Any], retry_after: str | None = None) -> Ap
     if any(words in message for words in _TOO_LARGE):
         return PayloadTooLarge(code, reason, message, after_s)
     if code == HTTPStatus.FORBIDDEN:
-        kind = QuotaExceeded if _QUOTA in message else Forbidden
-        return kind(code, reason, message, after_s, namespace_terminating=_has_cause(causes, _NAMESPACE_TERMINATING))
+        return _forbidden(message)(code, reason, message, after_s, namespace_terminating=_has_cause(causes, _NAMESPACE_TERMINATING))
     if reason == "AlreadyExists":
         return AlreadyExists(code, reason, message, after_s)
     if reason == "Expired":
@@ -164,6 +171,12 @@ def from_status(status: Mapping[str, Any], retry_after: str | None = None) -> Ap
     return _BY_STATUS.get(code, ServerError if code >= HTTPStatus.INTERNAL_SERVER_ERROR else ApiError)(
         code, reason, message, after_s
     )
+
+
+def _forbidden(message: str) -> type[Forbidden]:
+    if _QUOTA in message:
+        return QuotaExceeded
+    return NotAuthorized if _NOT_AUTHORIZED.search(message) else Forbidden
 
 
 def _has_cause(causes: Sequence[Any], reason: str) -> bool:

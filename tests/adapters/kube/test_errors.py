@@ -21,7 +21,7 @@ CASES = {
     "no login": (401, body("Unauthorized"), errors.Unauthorized),
     "no right": (403, body("Forbidden"), errors.Forbidden),
     "a namespace that goes away": (403, body("Forbidden", causes=TERMINATING), errors.Forbidden),
-    "no right": (
+    "no right, by the authorizer": (
         403,
         body("Forbidden", 'jobs.batch is forbidden: User "x" cannot create resource "jobs" in API group "batch" in …'),
         errors.NotAuthorized,

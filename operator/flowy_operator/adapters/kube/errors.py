@@ -158,7 +158,9 @@ def from_status(status: Mapping[str, Any], retry_after: str | None = None) -> Ap
     if any(words in message for words in _TOO_LARGE):
         return PayloadTooLarge(code, reason, message, after_s)
     if code == HTTPStatus.FORBIDDEN:
-        return _forbidden(message)(code, reason, message, after_s, namespace_terminating=_has_cause(causes, _NAMESPACE_TERMINATING))
+        return _forbidden(message)(
+            code, reason, message, after_s, namespace_terminating=_has_cause(causes, _NAMESPACE_TERMINATING)
+        )
     if reason == "AlreadyExists":
         return AlreadyExists(code, reason, message, after_s)
     if reason == "Expired":

@@ -40,11 +40,14 @@ VARIABLE_BYTES = 32 * 1024
 """Longest argument that is also given as a variable; Linux allows 128 KiB for one, 2 MiB for all (execve(2))."""
 
 VARIABLES_BYTES = 512 * 1024
-"""All argument variables together, so that many long ones can't pass the kernel's bound; later ones are left out."""
+"""All argument variables together, names and JSON around them too: ten thousands of short ones would make a Job that no
+API server takes. Later ones are left out."""
+
+_AROUND_BYTES = len('{"name":"","value":""},')
 
 DEADLINE_MARGIN_S = 600
 
-_EXPANSION = re.compile(r"(\$+)\((FLOWY_(?:ARG_\d+|KWARG_\w+))\)", re.ASCII)
+_EXPANSION = re.compile(r"(\$+)\((FLOWY_(?:ARG|KWARG)_[^)]*)\)")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -78,7 +81,7 @@ def job_manifest(
     labels = MANAGED_BY | {
         WORKFLOW_LABEL: owner.name,
         UID_LABEL: owner.uid,
-        TASK_LABEL: launch.task.strip("_"),
+        TASK_LABEL: launch.task.strip("_-"),
         ATTEMPT_LABEL: str(launch.attempt),
     }
     variables = dict(_variables(json.loads(arguments)))
@@ -174,9 +177,10 @@ def _variables(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in named:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         size = len(text.encode())
-        if size > min(VARIABLE_BYTES, room) or "\0" in text or not _IDENTIFIER.fullmatch(name):
+        cost = size + len(name) + _AROUND_BYTES
+        if size > VARIABLE_BYTES or cost > room or "\0" in text or not _IDENTIFIER.fullmatch(name):
             continue
-        room -= size
+        room -= cost
         yield name, text
 
 
@@ -197,27 +201,42 @@ def _env(owner: Owner, launch: Launch, variables: Mapping[str, str], deadline: d
 
 def _order_env(pod: dict[str, Any]) -> None:
     """Put our variables first: the kubelet expands `$(NAME)` only of those that stand before."""
-    for container in pod["spec"]["containers"]:
-        if container.get("name") == MAIN:
-            container["env"] = sorted(container["env"], key=lambda item: not item["name"].startswith("FLOWY_"))
+    main = _main(pod)
+    main["env"] = sorted(main["env"], key=lambda item: not _is_ours(item))
 
 
 def _check(pod: Mapping[str, Any], variables: Mapping[str, str]) -> None:
-    main = next(c for c in pod["spec"]["containers"] if c.get("name") == MAIN)
+    main = _main(pod)
     if not main.get("image"):
         raise InvalidActivity(
             f"the activity has no image: set activity.image, or that of the template's container {MAIN!r}"
         )
-    texts = [*(main.get("command") or ()), *(main.get("args") or ())]
-    texts += [item["value"] for item in main["env"] if not item["name"].startswith("FLOWY_") and "value" in item]
+    texts = [*_list(main.get("command")), *_list(main.get("args"))]
+    texts += [
+        item["value"] for item in main["env"] if isinstance(item, Mapping) and "value" in item and not _is_ours(item)
+    ]
     for text in texts:
         for dollars, name in _EXPANSION.findall(str(text)):
             # An even number of dollars is an escaped one: no reference.
             if len(dollars) % 2 and name not in variables:
                 raise InvalidActivity(
                     f"$({name}) in the activity is not set: the call has no such argument, or it is longer than "
-                    f"{VARIABLE_BYTES:,} bytes or holds a NUL; read it from {INPUT_FILE}"
+                    f"{VARIABLE_BYTES:,} bytes, holds a NUL or has a name that is not ASCII; read it from {INPUT_FILE}"
                 )
+
+
+def _main(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """The activity's container. Beside it may be anything: what is malformed there the API server refuses."""
+    main: dict[str, Any] = next(c for c in pod["spec"]["containers"] if isinstance(c, dict) and c.get("name") == MAIN)
+    return main
+
+
+def _is_ours(item: object) -> bool:
+    return isinstance(item, Mapping) and str(item.get("name")).startswith("FLOWY_")
+
+
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
 
 
 def _input_volume() -> dict[str, Any]:

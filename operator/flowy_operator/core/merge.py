@@ -17,6 +17,10 @@ _MERGE_KEYS: Mapping[str, str] = {
     "topologySpreadConstraints": "topologyKey",
 }
 
+_WHOLE = {"env", "volumes", "volumeMounts"}
+"""Lists whose items replace each other whole: a variable or volume has one source, a path one mount (kubectl's
+`retainKeys`). Two of them merged into one would be refused, or mount another place."""
+
 
 def lay_over(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """A new map: `base` with `top` laid over it. Where both have a list without a merge key, the upper one counts."""
@@ -36,17 +40,21 @@ def _lay_list(name: str, base: Sequence[Any], top: Sequence[Any]) -> list[Any]:
     """Items with the same key merge in their place, new ones follow: order matters for env and initContainers."""
     key = _MERGE_KEYS[name]
     merged = list(base)
-    places = {item.get(key): n for n, item in enumerate(merged) if isinstance(item, Mapping)}
+    places = {item[key]: n for n, item in enumerate(merged) if _has(item, key)}
     for item in top:
-        at = places.get(item.get(key)) if isinstance(item, Mapping) else None
+        at = places.get(item[key]) if _has(item, key) else None
         if at is None:
             merged.append(item)
-        elif name == "env":
-            # A variable has one source: `value` merged into `valueFrom` would be refused.
+        elif name in _WHOLE:
             merged[at] = item
         else:
             merged[at] = lay_over(merged[at], item)
     return merged
+
+
+def _has(item: object, key: str) -> bool:
+    """Whether an item can be told from others. What can't is passed on: the API server says what is wrong with it."""
+    return isinstance(item, Mapping) and isinstance(item.get(key), str | int)
 
 
 def _is_list(value: object) -> bool:

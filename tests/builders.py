@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flowy.policy.retry import RetryOn, RetrySpec
+from flowy.policy.retry import RetrySpec, RetryWhen
 from flowy.policy.timeout import TimeoutSpec, Timer
 from flowy.wire.messages import Answer, AnsweredCall, AnsweredWait, Outcome
 from flowy_operator.core.history import (
@@ -43,9 +43,9 @@ def at(seconds: float) -> datetime:
 
 
 def retry(
-    max_attempts: int = 3, *, on: Sequence[RetryOn] = (RetryOn.TIMEOUT,), delays_s: Sequence[int] = (0,)
+    max_attempts: int = 3, *, when: Sequence[RetryWhen] = (RetryWhen.TIMEOUT,), delays_s: Sequence[int] = (0,)
 ) -> RetrySpec:
-    return RetrySpec(max_attempts=max_attempts, on=on, delays_s=delays_s)
+    return RetrySpec(max_attempts=max_attempts, when=when, delays_s=delays_s)
 
 
 def timeouts(*, start: int | None = None, run: int | None = None, close: int | None = None) -> TimeoutSpec:

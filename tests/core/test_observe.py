@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowy.policy.retry import MAX_LAUNCHES, RetryOn
+from flowy.policy.retry import MAX_LAUNCHES, RetryWhen
 from flowy.policy.timeout import Deadline, Timer
 from flowy_operator.core.admission import admit
 from flowy_operator.core.history import (
@@ -49,9 +49,9 @@ from tests.core.strategies import FEW
 
 ALLOWED, SUSPENDED = Launching
 TO_START, RUN, CLOSE = Timer
-ALL = tuple(RetryOn)
+ALL = tuple(RetryWhen)
 ERROR = Failure(type="Error", message="no", exit_code=1)
-DELAYED = retry(on=ALL, delays_s=(5, 0, 7))
+DELAYED = retry(when=ALL, delays_s=(5, 0, 7))
 
 
 def ran(state: State, task: str = "task-0", phase: str = "Running", **fields: Any) -> View:
@@ -131,7 +131,7 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         [timed_out(attempt=2, final=False), waiting(attempt=3, until=20)],
     ),
     "N26: its Job was deleted": (
-        task_spec(retry=retry(on=ALL)),
+        task_spec(retry=retry(when=ALL)),
         FIRST,
         view(gone=[launch_of(FIRST).job]),
         9,
@@ -140,7 +140,7 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
     ),
     "F24: an error is final by default": (task_spec(), FIRST, FAILED, 9, ALLOWED, [the_error(final=True)]),
     "an error is retried if asked for": (
-        task_spec(retry=retry(on=ALL)),
+        task_spec(retry=retry(when=ALL)),
         FIRST,
         FAILED,
         9,
@@ -156,7 +156,7 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         [timed_out(timer=TO_START)],
     ),
     "a late start is retried if asked for": (
-        task_spec(timeouts=TIMED, retry=retry(on=ALL)),
+        task_spec(timeouts=TIMED, retry=retry(when=ALL)),
         FIRST,
         view(),
         11,
@@ -180,7 +180,7 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         [TaskDisrupted(task="task-0", launch=0, reason="Evicted")],
     ),
     "F25: the twentieth launch is the last": (
-        task_spec(retry=retry(on=ALL)),
+        task_spec(retry=retry(when=ALL)),
         twentieth(),
         ran(twentieth(), phase="Failed", disruption="Evicted"),
         9,
@@ -196,7 +196,7 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         ],
     ),
     "F26: no late start is retried after it": (
-        task_spec(timeouts=TIMED, retry=retry(on=ALL)),
+        task_spec(timeouts=TIMED, retry=retry(when=ALL)),
         SECOND,
         view(),
         100,
@@ -204,7 +204,7 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         [timed_out(attempt=2, timer=TO_START)],
     ),
     "F26: it fires while the task runs": (
-        task_spec(timeouts=timeouts(close=100), retry=retry(on=ALL)),
+        task_spec(timeouts=timeouts(close=100), retry=retry(when=ALL)),
         SECOND,
         ran(SECOND),
         100,
@@ -212,7 +212,7 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         [timed_out(attempt=2, timer=CLOSE)],
     ),
     "F26: it fires while the task waits": (
-        task_spec(timeouts=timeouts(close=20), retry=retry(on=ALL)),
+        task_spec(timeouts=timeouts(close=20), retry=retry(when=ALL)),
         WAITING,
         view(),
         20,
@@ -220,7 +220,7 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         [timed_out(attempt=2, timer=CLOSE)],
     ),
     "F26: no error is retried after it": (
-        task_spec(timeouts=TIMED, retry=retry(on=ALL)),
+        task_spec(timeouts=TIMED, retry=retry(when=ALL)),
         FIRST,
         FAILED,
         100,
@@ -228,7 +228,7 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         [the_error(final=True)],
     ),
     "F26: no timeout is retried after it": (
-        task_spec(timeouts=TIMED, retry=retry(on=ALL)),
+        task_spec(timeouts=TIMED, retry=retry(when=ALL)),
         FIRST,
         RUNNING,
         100,
@@ -252,7 +252,7 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         [],
     ),
     "the launch is refused": (
-        task_spec(retry=retry(on=ALL)),
+        task_spec(retry=retry(when=ALL)),
         FIRST,
         view(refused={launch_of(FIRST).job: "Job is invalid"}),
         9,
@@ -267,7 +267,7 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         ],
     ),
     "suspended, a retry that could go at once waits": (
-        task_spec(retry=retry(on=ALL)),
+        task_spec(retry=retry(when=ALL)),
         FIRST,
         FAILED,
         9,
@@ -343,7 +343,7 @@ def test_deadline(state: State, seen: View, expected: Deadline | None) -> None:
 SPEC = WorkflowSpec(
     source="",
     tasks={
-        "task": task_spec(timeouts=timeouts(start=20, run=20, close=90), retry=retry(4, on=ALL, delays_s=(0, 3, 0))),
+        "task": task_spec(timeouts=timeouts(start=20, run=20, close=90), retry=retry(4, when=ALL, delays_s=(0, 3, 0))),
         "slow": task_spec("slow", timeouts=timeouts(start=30, run=30), retry=retry(2, delays_s=(4,))),
     },
     parallelism=3,

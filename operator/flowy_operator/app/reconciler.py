@@ -19,6 +19,7 @@ from flowy_operator.adapters.kube.errors import ApiError, Invalid, NotFound, Pay
 from flowy_operator.adapters.kube.errors import Conflict as WriteConflict
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.launcher import Launcher
+from flowy_operator.app.missing import UNSEEN, fill_gaps
 from flowy_operator.app.tracked import CreatedJob, Workflow, Workflows
 from flowy_operator.core.admission import due_retries
 from flowy_operator.core.conditions import Blocker, Stall
@@ -37,9 +38,6 @@ _log = logging.getLogger(__name__)
 
 HISTORY_BYTES = 1024 * 1024
 """Longest history: an object ends at etcd's 1.5 MiB, and spec, input and result have to fit beside it."""
-
-UNSEEN = timedelta(seconds=60)
-"""After so long without a trace in the cache a Job that we made is asked for by name."""
 
 FIRST_STALL_S = 1.0
 LONGEST_STALL_S = 600.0
@@ -80,7 +78,6 @@ class Reconciler:
         # History has milliseconds; a finer clock would show the code another time at its first decision than later.
         now = self._clock()
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
-        await self._look_for_unseen(workflow, now)
         view = self._view(workflow)
         spec, state = _read(workflow)
         if spec is None or state is None:
@@ -89,6 +86,7 @@ class Reconciler:
             return None
         if workflow.ended:
             return await self._after_the_end(workflow, spec, state, view, now)
+        view = await fill_gaps(self._client, workflow, state, view, now)
         verdict = await self._advance(workflow, spec, state, view, now)
         state = workflow.state or state
         if verdict.end is not None or state.run != workflow.answered_at[0] or _is_used_up(workflow, state):
@@ -256,19 +254,6 @@ class Reconciler:
             if noted != launched.later:
                 _log.warning("jobs can't be created now", extra=_fields(workflow) | {"jobs": dict(launched.later)})
             raise RetryLater("; ".join(sorted(set(launched.later.values()))), launched.after_s)
-
-    async def _look_for_unseen(self, workflow: Workflow, now: datetime) -> None:
-        """Ask for Jobs that we made and that the cache still lacks: a watch's gap may have swallowed a whole life."""
-        seen = self._view(workflow).jobs
-        for name, made in workflow.created.items():
-            if name in seen or name in workflow.gone or now - made.at < UNSEEN:
-                continue
-            try:
-                await self._client.get(paths.jobs(workflow.owner.namespace, name))
-            except NotFound:
-                workflow.gone[name] = None
-            except ApiError as error:
-                raise RetryLater(str(error), error.retry_after_s) from error
 
     # -- tidy ---------------------------------------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ class Workflow:
         history = (status or {}).get("history", [])
         self.status = None if status is None else {k: v for k, v in status.items() if k != "history"}
         try:
-            self.state = self._fold(history, now)
+            self._take(self._fold(history, now))
             self.invalid = None
         except (HistoryInvalid, ValueError, TypeError) as error:
             self.invalid = Stall(Blocker.HISTORY_INVALID, f"{error}; put status.history back as it was to go on")
@@ -100,7 +100,8 @@ class Workflow:
         """Take the answer to our own write, whose state is known without reading it again."""
         self.resource_version = int(body["metadata"]["resourceVersion"])
         self.status = {k: v for k, v in (body.get("status") or {}).items() if k != "history"}
-        self.state = state
+        if state is not None:
+            self._take(state)
 
     def forget_finished(self) -> None:
         """Drop what is of no use for tasks that have ended."""
@@ -113,6 +114,12 @@ class Workflow:
         for known in (self.created, self.gone, self.refused, self.notes):
             for job in [job for job in known if job not in open_jobs]:
                 del known[job]
+
+    def _take(self, state: State) -> None:
+        if self.state is not None and state.run != self.state.run:
+            # Keys begin at 0 again: what the old run's calls were given is wrong for the new one's.
+            self.arguments, self.answer = {}, None
+        self.state = state
 
     def _fold(self, history: Any, now: datetime) -> State:
         status = self.status or {}

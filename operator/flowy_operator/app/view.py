@@ -36,4 +36,4 @@ def view_of(workflow: Workflow, all_jobs: Jobs, all_pods: Pods) -> View:
         # One Job is one pod. Should there be two all the same, the one that ended tells.
         if pod.job not in pods or pod.phase in {"Succeeded", "Failed"}:
             pods[pod.job] = pod
-    return View(jobs=jobs, pods=pods, gone=tuple(workflow.gone), refused=workflow.refused)
+    return View(jobs=jobs, pods=pods, gone=dict(workflow.gone), refused=workflow.refused)

@@ -4,12 +4,12 @@ A fact counts only for the launch that is current. Facts of one pass are sorted 
 frozen by the append, so that two operators that see the same would write the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
-from flowy.policy.retry import MAX_LAUNCHES, GiveUp, RetryAfter, RetryOn, after_failure
+from flowy.policy.retry import MAX_LAUNCHES, GiveUp, RetryAfter, RetryWhen, after_failure
 from flowy.policy.timeout import Deadline, Timer, next_deadline, schedule_to_close
 from flowy_operator.core.history import (
     CancelReason,
@@ -40,7 +40,7 @@ class View:
 
     jobs: Mapping[str, JobRecord] = field(default_factory=dict)
     pods: Mapping[str, PodRecord] = field(default_factory=dict)
-    gone: Sequence[str] = ()
+    gone: Collection[str] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -115,7 +115,7 @@ def _invalid(task: Task, failure: Failure) -> TaskFailed:
 def _after_error(
     spec: TaskSpec, task: Task, failure: Failure, started_at: datetime | None, now: datetime, launching: Launching
 ) -> list[Fact]:
-    retry = _retry(spec, task, RetryOn.ERROR, now, launching)
+    retry = _retry(spec, task, RetryWhen.ERROR, now, launching)
     failed = TaskFailed(task=task.key, attempt=task.attempt, error=failure, started_at=started_at, final=retry is None)
     return [failed] if retry is None else [failed, retry]
 
@@ -125,15 +125,15 @@ def _after_timer(spec: TaskSpec, task: Task, timer: Timer, now: datetime, launch
         case Timer.SCHEDULE_TO_CLOSE:
             retry = None  # this timer spans all attempts
         case Timer.SCHEDULE_TO_START:
-            retry = _retry(spec, task, RetryOn.SCHEDULE_TO_START, now, launching)
+            retry = _retry(spec, task, RetryWhen.SCHEDULE_TO_START, now, launching)
         case Timer.START_TO_CLOSE:
-            retry = _retry(spec, task, RetryOn.TIMEOUT, now, launching)
+            retry = _retry(spec, task, RetryWhen.TIMEOUT, now, launching)
     timed_out = TaskTimedOut(task=task.key, attempt=task.attempt, timer=timer, final=retry is None)
     return [timed_out] if retry is None else [timed_out, retry]
 
 
 def _retry(
-    spec: TaskSpec, task: Task, failure: RetryOn, now: datetime, launching: Launching
+    spec: TaskSpec, task: Task, failure: RetryWhen, now: datetime, launching: Launching
 ) -> TaskScheduled | RetryScheduled | None:
     """The event of the next attempt, if the policy allows one. At once, it keeps the place that the task has."""
     if _is_closed(spec, task, now):

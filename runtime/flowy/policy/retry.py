@@ -12,8 +12,8 @@ from typing import Literal
 MAX_LAUNCHES = 20  # of one attempt: an activity that drags its node down must not go on for ever
 
 
-class RetryOn(StrEnum):
-    """What an attempt may have ended by, as `retry.on` names it. The values are part of the API."""
+class RetryWhen(StrEnum):
+    """What an attempt may have ended by, as `retry.when` names it. The values are part of the API."""
 
     TIMEOUT = "Timeout"  # StartToClose: it ran, and too long
     SCHEDULE_TO_START = "ScheduleToStart"  # a value of its own: waiting again in the same queue seldom helps
@@ -25,7 +25,7 @@ class RetrySpec:
     """The task's retry fields. `delays_s[n - 1]` precedes attempt n, the first one too; the last value repeats."""
 
     max_attempts: int = 3
-    on: Sequence[RetryOn] = (RetryOn.TIMEOUT,)
+    when: Sequence[RetryWhen] = (RetryWhen.TIMEOUT,)
     delays_s: Sequence[int] = (0,)
 
     def __post_init__(self) -> None:
@@ -51,9 +51,9 @@ def delay_before(spec: RetrySpec, attempt: int) -> int:
     return spec.delays_s[min(attempt, len(spec.delays_s)) - 1]
 
 
-def after_failure(spec: RetrySpec, attempt: int, failure: RetryOn) -> RetryAfter | GiveUp:
+def after_failure(spec: RetrySpec, attempt: int, failure: RetryWhen) -> RetryAfter | GiveUp:
     """Decide whether a task whose attempt number `attempt` ended in `failure` is tried again."""
-    if failure not in spec.on:
+    if failure not in spec.when:
         return GiveUp("NotRetryable")
     if attempt >= spec.max_attempts:
         return GiveUp("AttemptsExhausted")

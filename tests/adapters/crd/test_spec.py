@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowy.policy.retry import RetryOn, RetrySpec
+from flowy.policy.retry import RetrySpec, RetryWhen
 from flowy.policy.timeout import TimeoutSpec
 from flowy_operator.adapters.crd.spec import InvalidSpec, workflow_spec
 from flowy_operator.core.spec import Activity, TaskSpec, WorkflowSpec
@@ -48,7 +48,7 @@ def test_every_field_arrives() -> None:
                         "template": template,
                     },
                     "timeouts": {"scheduleToStartSeconds": 1, "startToCloseSeconds": 2, "scheduleToCloseSeconds": 3},
-                    "retry": {"maxAttempts": 5, "on": ["Error", "ScheduleToStart"], "delaysSeconds": [0, 7]},
+                    "retry": {"maxAttempts": 5, "when": ["Error", "ScheduleToStart"], "delaysSeconds": [0, 7]},
                 }
             ],
             defaults={"template": default_template},
@@ -75,7 +75,7 @@ def test_every_field_arrives() -> None:
                     template=template,
                 ),
                 timeouts=TimeoutSpec(schedule_to_start_s=1, start_to_close_s=2, schedule_to_close_s=3),
-                retry=RetrySpec(max_attempts=5, on=(RetryOn.ERROR, RetryOn.SCHEDULE_TO_START), delays_s=(0, 7)),
+                retry=RetrySpec(max_attempts=5, when=(RetryWhen.ERROR, RetryWhen.SCHEDULE_TO_START), delays_s=(0, 7)),
             )
         },
         default_template=default_template,
@@ -121,11 +121,11 @@ RETRY_LAYERS: Mapping[str, tuple[Any, Any, RetrySpec]] = {
     "nothing set": (None, None, RetrySpec()),
     "the default where the task says nothing": ({"maxAttempts": 5}, None, RetrySpec(max_attempts=5)),
     "field by field": (
-        {"maxAttempts": 5, "delaysSeconds": [1, 2], "on": ["Error"]},
+        {"maxAttempts": 5, "delaysSeconds": [1, 2], "when": ["Error"]},
         {"maxAttempts": 2, "delaysSeconds": [0]},
-        RetrySpec(max_attempts=2, delays_s=(0,), on=(RetryOn.ERROR,)),
+        RetrySpec(max_attempts=2, delays_s=(0,), when=(RetryWhen.ERROR,)),
     ),
-    "an empty list of causes is a choice, not an absence": ({"on": ["Error"]}, {"on": []}, RetrySpec(on=())),
+    "an empty list of causes is a choice, not an absence": ({"when": ["Error"]}, {"when": []}, RetrySpec(when=())),
 }
 
 
@@ -186,7 +186,7 @@ def test_what_a_newer_crd_knows_is_ignored() -> None:
 
 
 def test_what_was_handed_over_stays_as_it_was() -> None:
-    given_body = body(tasks=[task(retry={"on": []})], defaults={"retry": {"maxAttempts": 2}}, input={"args": [[1]]})
+    given_body = body(tasks=[task(retry={"when": []})], defaults={"retry": {"maxAttempts": 2}}, input={"args": [[1]]})
     before = copy.deepcopy(given_body)
     workflow_spec(given_body)
     assert given_body == before
@@ -331,16 +331,8 @@ REFUSED: Mapping[str, tuple[Mapping[str, Any], str]] = {
         "spec.tasks[0].retry.delaysSeconds[1]: is -1: at least 0",
     ),
     "an unknown cause": (
-        body(tasks=[task(retry={"on": ["Timeouts"]})]),
-        "spec.tasks[0].retry.on[0]: is 'Timeouts': must be 'Timeout', 'ScheduleToStart' or 'Error'",
-    ),
-    "a bare on": (
-        body(tasks=[task(retry={"true": ["Timeout"]})]),
-        'spec.tasks[0].retry.true: is what YAML makes of a bare on: put the name in quotes, "on": [Timeout]',
-    ),
-    "a bare on in the defaults": (
-        body(defaults={"retry": {"true": ["Timeout"]}}),
-        'spec.defaults.retry.true: is what YAML makes of a bare on: put the name in quotes, "on": [Timeout]',
+        body(tasks=[task(retry={"when": ["Timeouts"]})]),
+        "spec.tasks[0].retry.when[0]: is 'Timeouts': must be 'Timeout', 'ScheduleToStart' or 'Error'",
     ),
     "no parallelism": (body(parallelism=0), "spec.parallelism: is 0: at least 1"),
     "no time for the workflow": (

@@ -4,22 +4,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowy.policy.retry import GiveUp, RetryAfter, RetryOn, RetrySpec, after_failure, delay_before
+from flowy.policy.retry import GiveUp, RetryAfter, RetrySpec, RetryWhen, after_failure, delay_before
 from tests.builders import retry
 
 DEFAULT = RetrySpec()
-ALL = tuple(RetryOn)
-TIMEOUT, SCHEDULE_TO_START, ERROR = RetryOn
+ALL = tuple(RetryWhen)
+TIMEOUT, SCHEDULE_TO_START, ERROR = RetryWhen
 NOT_RETRYABLE, EXHAUSTED = GiveUp("NotRetryable"), GiveUp("AttemptsExhausted")
 
-CASES: dict[str, tuple[RetrySpec, int, RetryOn, RetryAfter | GiveUp]] = {
+CASES: dict[str, tuple[RetrySpec, int, RetryWhen, RetryAfter | GiveUp]] = {
     "D14: by default a timeout is tried again at once": (DEFAULT, 1, TIMEOUT, RetryAfter(0)),
     "D15: by default the third timeout is the last": (DEFAULT, 3, TIMEOUT, EXHAUSTED),
     "F24: by default an error is final": (DEFAULT, 1, ERROR, NOT_RETRYABLE),
     "F24b: by default waiting too long for a start is final": (DEFAULT, 1, SCHEDULE_TO_START, NOT_RETRYABLE),
-    "errors are retried if asked for": (retry(on=ALL), 1, ERROR, RetryAfter(0)),
-    "late starts are retried if asked for": (retry(on=ALL), 2, SCHEDULE_TO_START, RetryAfter(0)),
-    "nothing is retried if nothing is named": (retry(on=()), 1, TIMEOUT, NOT_RETRYABLE),
+    "errors are retried if asked for": (retry(when=ALL), 1, ERROR, RetryAfter(0)),
+    "late starts are retried if asked for": (retry(when=ALL), 2, SCHEDULE_TO_START, RetryAfter(0)),
+    "nothing is retried if nothing is named": (retry(when=()), 1, TIMEOUT, NOT_RETRYABLE),
     "N16: the second attempt comes after the second delay": (retry(delays_s=(5, 0, 7)), 1, TIMEOUT, RetryAfter(0)),
     "N16: the third attempt comes after the third delay": (retry(delays_s=(5, 0, 7)), 2, TIMEOUT, RetryAfter(7)),
     "N17: the last delay repeats": (retry(100, delays_s=(0,)), 5, TIMEOUT, RetryAfter(0)),
@@ -30,7 +30,7 @@ CASES: dict[str, tuple[RetrySpec, int, RetryOn, RetryAfter | GiveUp]] = {
 
 
 @pytest.mark.parametrize(("spec", "attempt", "failure", "expected"), CASES.values(), ids=CASES)
-def test_after_failure(spec: RetrySpec, attempt: int, failure: RetryOn, expected: RetryAfter | GiveUp) -> None:
+def test_after_failure(spec: RetrySpec, attempt: int, failure: RetryWhen, expected: RetryAfter | GiveUp) -> None:
     assert after_failure(spec, attempt, failure) == expected
 
 
@@ -66,12 +66,12 @@ def test_settings_without_a_meaning_are_refused(fields: dict[str, int | tuple[in
     st.builds(
         RetrySpec,
         max_attempts=st.integers(1, 100),
-        on=st.sets(st.sampled_from(RetryOn)).map(tuple),
+        when=st.sets(st.sampled_from(RetryWhen)).map(tuple),
         delays_s=st.lists(st.integers(0, 100), min_size=1).map(tuple),
     ),
-    st.lists(st.sampled_from(RetryOn), min_size=100, max_size=100),
+    st.lists(st.sampled_from(RetryWhen), min_size=100, max_size=100),
 )
-def test_every_run_of_failures_ends(spec: RetrySpec, failures: list[RetryOn]) -> None:
+def test_every_run_of_failures_ends(spec: RetrySpec, failures: list[RetryWhen]) -> None:
     for attempt, failure in enumerate(failures, 1):
         outcome = after_failure(spec, attempt, failure)
         if isinstance(outcome, GiveUp):

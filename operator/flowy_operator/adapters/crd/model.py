@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from flowy.policy.retry import RetryOn, RetrySpec
+from flowy.policy.retry import RetrySpec, RetryWhen
 from flowy_operator.adapters.crd import rules
 from flowy_operator.adapters.crd.pod import EnvVar, PodTemplate, Resources
 from flowy_operator.adapters.crd.shape import MAX_JSON, MAX_SECONDS, Object, Seconds, Shape, absent, list_map
@@ -121,29 +121,22 @@ class Timeouts(Shape):
 class Retry(Shape):
     """Which failed attempts are repeated. A disruption (eviction, node loss) is no failure and costs no attempt."""
 
-    model_config = ConfigDict(json_schema_extra=rules.RETRY)
-
     max_attempts: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None,
         description="Attempts in all, the first one counts.",
         json_schema_extra=absent(f"that of spec.defaults.retry, else {RETRY_DEFAULTS.max_attempts}"),
     )
-    on: (
+    when: (
         Annotated[
-            list[Annotated[RetryOn, Field(strict=False)]],
-            Field(max_length=len(RetryOn), json_schema_extra={"x-kubernetes-list-type": "set"}),
+            list[Annotated[RetryWhen, Field(strict=False)]],
+            Field(max_length=len(RetryWhen), json_schema_extra={"x-kubernetes-list-type": "set"}),
         ]
         | None
     ) = Field(
         None,
         description="After what an attempt is repeated: Timeout (startToCloseSeconds passed), ScheduleToStart"
-        " (scheduleToStartSeconds passed), Error (the program failed). Empty: after nothing. Write the name in quotes,"
-        " since YAML reads a bare on as true.",
-        json_schema_extra=absent(f"that of spec.defaults.retry, else [{', '.join(RETRY_DEFAULTS.on)}]"),
-    )
-    bare_on: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=16)] | None = Field(
-        None,
-        description="Always refused: it is what YAML makes of a bare on. Write the name in quotes.",
+        " (scheduleToStartSeconds passed), Error (the program failed). Empty: after nothing.",
+        json_schema_extra=absent(f"that of spec.defaults.retry, else [{', '.join(RETRY_DEFAULTS.when)}]"),
     )
     delays_seconds: (
         Annotated[list[Annotated[int, Field(ge=0, le=MAX_SECONDS)]], Field(min_length=1, max_length=100)] | None

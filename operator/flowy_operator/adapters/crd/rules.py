@@ -111,11 +111,3 @@ TASK_NAME = rules(
     }
 )
 TIMEOUTS = rules(_close_covers("startToCloseSeconds"), _close_covers("scheduleToStartSeconds"))
-RETRY = rules(
-    {
-        # `true` is a reserved word of CEL, hence the underscores that Kubernetes puts round it.
-        "rule": "!has(self.__true__)",
-        "message": 'YAML reads a bare on as true: put the name in quotes, "on": [Timeout]',
-        "reason": "FieldValueForbidden",
-    }
-)

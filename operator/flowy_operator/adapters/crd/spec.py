@@ -138,7 +138,6 @@ def _check_arguments(text: str, path: str) -> None:
 def _tasks(spec: model.Spec, raw: Sequence[Mapping[str, Any]]) -> dict[str, TaskSpec]:
     defaults = spec.defaults or model.Defaults()
     default_image = _main_image(defaults.template, "spec.defaults")
-    _check_retry(defaults.retry, "spec.defaults")
     tasks: dict[str, TaskSpec] = {}
     for n, (task, raw_task) in enumerate(zip(spec.tasks, raw, strict=True)):
         path = f"spec.tasks[{n}]"
@@ -152,7 +151,6 @@ def _tasks(spec: model.Spec, raw: Sequence[Mapping[str, Any]]) -> dict[str, Task
                 f"{path}.activity",
                 f"has no image: give image, or a template with an image for the container named {MAIN}",
             )
-        _check_retry(task.retry, path)
         tasks[task.name] = TaskSpec(
             name=task.name,
             activity=_activity(raw_task["activity"]),
@@ -178,13 +176,6 @@ def _main_image(template: PodTemplate | None, path: str) -> str | None:
         return None
     pod = _parsed(PodSpec, template.spec, f"{path}.template.spec")
     return next((container.image for container in pod.containers or () if container.name == MAIN), None)
-
-
-def _check_retry(retry: model.Retry | None, path: str) -> None:
-    if retry is not None and retry.bare_on is not None:
-        raise InvalidSpec(
-            f"{path}.retry.true", 'is what YAML makes of a bare on: put the name in quotes, "on": [Timeout]'
-        )
 
 
 def _timeouts(default: model.Timeouts | None, own: model.Timeouts | None, path: str) -> TimeoutSpec:

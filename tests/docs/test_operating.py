@@ -1,0 +1,142 @@
+"""The page for whoever runs the operator: its settings, rights and limits are those of the code."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flowy.policy.retry import MAX_LAUNCHES
+from flowy.wire import values
+from flowy.wire.messages import MAX_LOG_BYTES, Request
+from flowy_operator import adapters, app
+from flowy_operator.adapters.crd import model, rules
+from flowy_operator.adapters.crd.shape import MAX_JSON, MAX_SECONDS
+from flowy_operator.adapters.decider.limits import Limits
+from flowy_operator.app import assembly, reconciler
+from flowy_operator.app.cli import run
+from flowy_operator.app.settings import PREFIX, Settings
+from flowy_operator.core.history import Chain, Event, Fact, TaskCompleted, TaskScheduled
+from flowy_operator.core.job import ARGUMENTS_BYTES, VARIABLE_BYTES, VARIABLES_BYTES
+from flowy_operator.core.outcome import MESSAGE_BYTES
+from flowy_operator.core.spec import DEFAULT_PARALLELISM
+from tests.builders import DIGEST, START
+from tests.docs.pages import blocks, codes, page, rows, section
+
+PAGE = "operating.md"
+
+
+def test_the_settings_are_those_of_the_code() -> None:
+    listed = {codes(variable)[0]: (codes(flag)[0], default) for flag, variable, default, _ in _settings_rows()}
+    assert set(listed) == {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    flags = {option for parameter in run.params for option in parameter.opts}
+    assert {flag for flag, _ in listed.values()} == flags
+    for name, field in Settings.model_fields.items():
+        default = listed[f"{PREFIX}{name.upper()}"][1]
+        assert default == ("none" if field.default in {None, ()} else str(field.default)), name
+
+
+def test_the_bounds_of_the_settings_are_those_of_the_code() -> None:
+    meanings = {codes(variable)[0]: meaning for _, variable, _, meaning in _settings_rows()}
+    for name, field in Settings.model_fields.items():
+        bounds = {type(bound).__name__: bound for bound in field.metadata}
+        if "Ge" in bounds:
+            said = f"{bounds['Ge'].ge:,} to {bounds['Le'].le:,}"
+            assert said in meanings[f"{PREFIX}{name.upper()}"], name
+
+
+def _settings_rows() -> list[list[str]]:
+    return rows(section(PAGE, "Settings"))
+
+
+# -- rights -----------------------------------------------------------------------------------------------------------
+
+_VERBS = {"json_patch": "patch"}
+_RESOURCES = {"workflow_status": "workflows/status"}
+_CALL = re.compile(r"client\.(get|list|create|json_patch|delete|watch)\(\s*(?:paths\.)?(\w+)\(")
+_REFLECTED = re.compile(r"Reflector\(\s*client,\s*paths\.(\w+),")
+
+
+def granted() -> set[tuple[str, str]]:
+    role: Any = yaml.safe_load(next(blocks(PAGE, "yaml")).text)
+    return {(verb, resource) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+
+
+def used() -> set[tuple[str, str]]:
+    found: set[tuple[str, str]] = {("list", "workflows"), ("watch", "workflows")}  # by kopf
+    for package in (adapters, app):
+        for path in Path(package.__path__[0]).rglob("*.py"):
+            text = path.read_text()
+            for verb, resource in _CALL.findall(text):
+                if resource != "flowy_group":  # discovery
+                    found.add((_VERBS.get(verb, verb), _RESOURCES.get(resource, resource)))
+            for resource in _REFLECTED.findall(text):
+                found |= {("list", resource), ("watch", resource)}
+    return found
+
+
+def test_the_rights_are_those_that_the_code_uses() -> None:
+    assert granted() == used()
+
+
+# -- limits -----------------------------------------------------------------------------------------------------------
+
+
+def _bound(shape: Any, field: str, kind: str) -> Any:
+    """A bound from the generated CRD's source, wherever pydantic keeps it."""
+    schema = shape.model_json_schema()["properties"][field]
+    for option in (schema, *schema.get("anyOf", ())):
+        if kind in option:
+            return option[kind]
+    raise AssertionError(f"{field} has no {kind}")
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    limits = Limits()
+    text = section(PAGE, "Limits")
+    request = Request(source="", entrypoint=None, tasks=(), input="{}")
+    expected = [
+        f"| name of a Workflow | {rules.MAX_WORKFLOW_NAME} characters",
+        f"| `source` | {model.MAX_SOURCE:,} characters and bytes",
+        f"| input: `args`, `kwargs` | {_bound(model.Input, 'args', 'maxItems'):,} each",
+        f"| input as `json` | {MAX_JSON:,} characters",
+        f"| tasks in `spec.tasks` | {model.MAX_TASKS} |",
+        f"| name of a task | {_bound(model.Task, 'name', 'maxLength')} characters",
+        f"`parallelism`, {DEFAULT_PARALLELISM:,} unless set, at most {_bound(model.Spec, 'parallelism', 'maximum'):,}",
+        f"| new calls of one decision | {request.max_calls:,} |",
+        f"| arguments of a call | {ARGUMENTS_BYTES:,} bytes",
+        f"| {VARIABLE_BYTES:,} bytes, {VARIABLES_BYTES:,} together",
+        f"| result of an activity | {MESSAGE_BYTES - 1:,} bytes",
+        f"| depth of a value | {values.MAX_LEVELS} levels",
+        f"| history of a workflow, all runs | {reconciler.HISTORY_BYTES:,} bytes",
+        f"source, input, results | {limits.request_bytes:,} bytes",
+        f"new calls, or the result | {limits.answer_bytes:,} bytes",
+        f"| printed text of a decision | {MAX_LOG_BYTES:,} bytes",
+        f"| attempts of a task | {_bound(model.Retry, 'maxAttempts', 'maximum')} |",
+        f"| launches of one attempt | {MAX_LAUNCHES} |",
+        f"| any duration | {MAX_SECONDS:,} seconds",
+        f"| `decisionSeconds` | {_bound(model.WorkflowTimeouts, 'decisionSeconds', 'maximum')} seconds",
+    ]
+    assert [said for said in expected if said not in text] == []
+    assert limits.source_bytes == model.MAX_SOURCE
+    assert limits.children == 2 * limits.children_per_namespace
+    assert len(rows(text)) == len(expected) + 1  # and Kubernetes' own
+    assert assembly.GRACE_S < 5
+
+
+def test_what_a_task_takes_of_the_history() -> None:
+    small = _size(result='"media/film.mp4"')
+    assert 250 <= small <= 300
+    most = reconciler.HISTORY_BYTES
+    assert 3000 <= most / small <= 4500
+    assert 230 <= most / _size(result="1" * (MESSAGE_BYTES - 1)) <= 250
+    assert "about 3,500 tasks" in page(PAGE)
+    assert "about 240" in page(PAGE)
+
+
+def _size(result: str) -> int:
+    facts: list[Fact] = [
+        TaskScheduled(task="encode-117", digest=DIGEST, line=12),
+        TaskCompleted(task="encode-117", result=result, started_at=START, node="worker-3"),
+    ]
+    return Chain().extended(Event(100 + n, START, fact) for n, fact in enumerate(facts)).size

@@ -1,0 +1,71 @@
+"""The role on the page about operating is enough: an operator with it, and nothing else, on a real API server."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster import cluster
+from tests.docs.pages import DOCS, blocks
+from tests.e2e.kube import Kube, result
+from tests.e2e.manifests import shell, workflow
+from tests.e2e.operator import OperatorProcess
+
+pytestmark = pytest.mark.cluster
+
+SOURCE = """
+def w(t):
+    def run():
+        return t()
+    return run
+"""
+
+
+@pytest.fixture
+def admin() -> Iterator[Kube]:
+    kube = Kube(cluster.up(), f"docs-rights-{uuid.uuid4().hex[:6]}")
+    kube.run("apply", "--server-side", "--force-conflicts", "-f", str(DOCS.parent / "crds"))
+    kube.run("wait", "--for=condition=Established", "crd/workflows.flowy.dev")
+    kube.run("create", "namespace", kube.namespace)
+    yield kube
+    kube.run("delete", "namespace", kube.namespace, "--wait=false")
+
+
+def _kubeconfig_of_the_role(admin: Kube, folder: Path) -> Path:
+    """A kubeconfig of a service account that has the page's role."""
+    role: dict[str, Any] = yaml.safe_load(next(blocks("operating.md", "yaml")).text)
+    role["metadata"]["namespace"] = admin.namespace
+    admin.apply(role)
+    admin.run("create", "serviceaccount", "operator")
+    admin.run(
+        "create", "rolebinding", "operator", "--role=flowy-operator", f"--serviceaccount={admin.namespace}:operator"
+    )
+    config = yaml.safe_load(admin.kubeconfig.read_text())
+    token = admin.run("create", "token", "operator").stdout.strip()
+    for user in config["users"]:
+        user["user"] = {"token": token}
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(config))
+    return path
+
+
+def test_the_role_is_enough(admin: Kube, tmp_path: Path) -> None:
+    operator = OperatorProcess(_kubeconfig_of_the_role(admin, tmp_path), admin.namespace, tmp_path / "log")
+    operator.start()
+    try:
+        task = shell("t", "echo 1 > $FLOWY_RESULT_FILE")
+        admin.apply(workflow("stays", SOURCE, [task], jobs={"keepSucceededSeconds": 1}))
+        admin.apply(workflow("goes", SOURCE, [task], ttlSecondsAfterFinished=1))
+        assert result(admin.wait_end("stays")) == 1
+        admin.run("wait", "--for=delete", "workflow/goes", "--timeout=60s")
+        admin.run("wait", "--for=delete", "jobs", "-l", "flowy.dev/workflow=stays", "--timeout=60s")
+        reasons = {event["reason"] for event in admin.list("events")}
+        assert "Completed" in reasons
+    finally:
+        assert operator.stop() == 0
+    assert operator.lines(level="WARNING") == []
+    assert operator.lines(level="ERROR") == []

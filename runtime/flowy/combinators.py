@@ -6,7 +6,7 @@ none may be added: code that branches on readiness makes other calls under the s
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from dataclasses import fields, is_dataclass
 from heapq import heapify, heappop, heappush
 from typing import Any
@@ -33,13 +33,13 @@ def wait(*items: Any) -> None:
     failed: list[Failed] = []
     pending: list[Pending] = []
     for result in _results_in(items):
-        match state_of(result):
-            case Done() as state:
-                done.append(state)
-            case Failed() as state:
-                failed.append(state)
-            case Pending() as state:
-                pending.append(state)
+        state = state_of(result)
+        if isinstance(state, Done):
+            done.append(state)
+        elif isinstance(state, Failed):
+            failed.append(state)
+        else:
+            pending.append(state)
     for failure in failed:
         failure.observe()
     if failed:
@@ -48,8 +48,8 @@ def wait(*items: Any) -> None:
         raise failure.exception()
     if pending:
         pending[0].run.suspend(pending)
-    for state in done:
-        state.run.touched(state)
+    for passed in done:
+        passed.run.touched(passed)
 
 
 def _results_in(items: Iterable[Any]) -> Iterator[Result]:
@@ -77,7 +77,7 @@ def _members(item: Any) -> Iterable[Any] | None:
         return None
     if isinstance(item, Mapping):
         return list(item.values())
-    if isinstance(item, (Sequence, deque, Iterator)):
+    if isinstance(item, (Sequence, deque, KeysView, ValuesView, ItemsView, Iterator)):
         return list(item)
     if is_dataclass(item):
         return [getattr(item, field.name) for field in fields(item)]

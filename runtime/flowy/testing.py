@@ -1,12 +1,13 @@
 """`decide`: one decision of a workflow over a made-up history, for tests of workflow code."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 from flowy.errors import ErrorObject
 from flowy.replay.decision import Call, Decision
 from flowy.replay.history import DEFAULT_TIMER, cancelled_message
-from flowy.replay.loading import Factory, LoadFailed, file_of, fresh_module, required_tasks
+from flowy.replay.loading import Factory, file_of, fresh_module, required_tasks
 from flowy.replay.replayer import call_workflow, load
 from flowy.replay.run import Run
 from flowy.replay.source import UserSource
@@ -42,48 +43,44 @@ def decide(
     errors, timeouts, cancelled, each as given. `calls` gives the recorded `(args, kwargs)` by key.
     Raises ValueError for what is no history: it is a fault of the test, not an outcome.
     """
-    names = None if tasks is None else check_names(tasks)
+    names: Sequence[str] | None = None if tasks is None else check_names(tasks)
     records = _records(results, errors, timeouts, running, cancelled, order, calls or {})
     given_args, given_kwargs = values.plain_call(args, kwargs)
     # Over JSON text like the input of a real run, so that the code can't change what the caller holds.
     given: Any = values.decode(values.encode_plain({"args": given_args, "kwargs": given_kwargs}))
     run = Run(records)
     with fresh_module(None) as module:
-        factory, failure = _factory(run, workflow, module)
-        if names is None and failure is None:
-            try:
-                names = required_tasks(factory)
-            except LoadFailed as failed:
-                failure = failed
+        loaded = _load(run, workflow, module, names)
+        if not isinstance(loaded, BaseException):
+            names = loaded[1]
         if names is not None:
             _check_keys(records, names)
 
         def body() -> object:
-            if failure is not None:
-                raise failure
-            return call_workflow(run, factory, names or (), given["args"], given["kwargs"])
+            if isinstance(loaded, BaseException):
+                raise loaded
+            return call_workflow(run, *loaded, given["args"], given["kwargs"])
 
         run.decide(body)
     judged = verdict(run)
     return Decision.of(judged.answer, judged.dropped)
 
 
-def _factory(run: Run, workflow: Workflow, module: Any) -> tuple[Factory, BaseException | None]:
-    """Give the factory, or the exception that loading it ended in."""
-    if not isinstance(workflow, tuple):
-        run.source = UserSource(file_of(workflow))
-        return workflow, None
-    source, entrypoint = workflow
+def _load(
+    run: Run, workflow: Workflow, module: ModuleType, names: Sequence[str] | None
+) -> tuple[Factory, Sequence[str]] | BaseException:
+    """Give the factory and the names of its tasks, or what loading ended in: the decision's error, raised there."""
     try:
-        return load(run, module, source, entrypoint), None
+        if isinstance(workflow, tuple):
+            factory = load(run, module, *workflow)
+        else:
+            factory = workflow
+            run.source = UserSource(file_of(workflow))
+        return factory, required_tasks(factory) if names is None else names
     except (KeyboardInterrupt, MemoryError):
         raise
-    except BaseException as raised:  # noqa: BLE001 - becomes the decision's error, raised again where that is made
-        return _unloaded, raised
-
-
-def _unloaded(**_: object) -> Callable[..., object]:
-    raise AssertionError
+    except BaseException as raised:  # noqa: BLE001 - the source may raise anything
+        return raised
 
 
 def _check_keys(records: Sequence[Record], names: Sequence[str]) -> None:

@@ -120,7 +120,7 @@ class Author:
             "v0, v1, v2, v3, v4 = 1, 'x', [], None, {'k': 2}",
             *self.block(2),
             *self.block(2),
-            f"return [{', '.join(self._tape.pick(VARIABLES) for _ in range(self._tape.count(1, 4)))}]",
+            f"return finished([{', '.join(self._tape.pick(VARIABLES) for _ in range(self._tape.count(1, 4)))}])",
         ]
         lines = "\n".join(f"        {line}" for line in body)
         return f"def factory(task, red, other):\n    def run():\n{lines}\n    return run"
@@ -132,7 +132,7 @@ def _indent(lines: Sequence[str]) -> list[str]:
 
 def programs(*, races: bool = True, loops: bool = True) -> st.SearchStrategy[str]:
     """Give the source of a workflow with the tasks of `TASKS`."""
-    tapes = st.binary(min_size=10, max_size=250)
+    tapes = st.binary(min_size=40, max_size=250)
     return tapes.map(lambda tape: Author(Tape(tape), races=races, loops=loops).program())
 
 
@@ -162,7 +162,10 @@ def _compiled(source: str) -> CodeType:
 
 @dataclass
 class World:
-    """Executes a program: `made` lists the tasks called in the latest decision, by name, in call order."""
+    """Executes a program over a growing history.
+
+    `made` lists the tasks called in the latest decision in call order, `is_finished` says that it came to `return`.
+    """
 
     source: str
     fails: bool = False
@@ -173,6 +176,7 @@ class World:
     results: dict[str, Any] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     timeouts: list[str] = field(default_factory=list)
+    is_finished: bool = False
 
     def factory(self) -> Callable[..., Any]:
         def call(task: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -180,14 +184,19 @@ class World:
             self.made.append(repr(task))
             return result
 
+        def finished(value: Any) -> Any:
+            self.is_finished = True
+            return value
+
         public = {name: getattr(flowy, name) for name in flowy.__all__}
-        namespace: dict[str, Any] = {**public, "call": call, "weigh": weigh}
+        namespace: dict[str, Any] = {**public, "call": call, "weigh": weigh, "finished": finished}
         exec(_compiled(self.source), namespace)
         factory: Callable[..., Any] = namespace["factory"]
         return factory
 
     def decide(self) -> Decision:
         self.made.clear()
+        self.is_finished = False
         return decide(
             self.factory(),
             results=self.results,

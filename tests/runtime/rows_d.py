@@ -1,24 +1,26 @@
 """Decision table D: the decider's basic cases."""
 
+from typing import Any
+
 from tests.runtime.tables import Completes, Fails, Restarts, Row, Stalls, Suspends
 
 IDENTITY_CLASS = "class Identity:\n    def __call__(self, x):\n        return x\n"
-TUPLE = {"code": "return (a, b, c, d)", "parameters": "a, b, c=1, d=2"}
-ONE = {"code": "return task()"}
-CHAIN = {"code": "a = task(0)\nfor _ in range(5): a = task(a)\nreturn a"}
-MAP = {"code": "return list(map(task, range(n)))", "parameters": "n"}
-WAIT = {"code": "a = task(); wait(a); return task(a)"}
-RESTART = {"code": "a = task(); return restart(a, 2)"}
-EARLY = {"constructor": "a = task(); b = task(a)", "code": "return b"}
-EARLY_WAIT = {"constructor": "a = task(); wait(a); b = task(a)", "code": "return b"}
-KEYWORDS = {"code": "a, b = task(), task(); return task(a=a, b=b, c=3, d=4)"}
-FIRST = {"code": "return first(task(), task())"}
-TWO_OF_FOUR = {
+TUPLE: dict[str, Any] = {"code": "return (a, b, c, d)", "parameters": "a, b, c=1, d=2"}
+ONE: dict[str, Any] = {"code": "return task()"}
+CHAIN: dict[str, Any] = {"code": "a = task(0)\nfor _ in range(5): a = task(a)\nreturn a"}
+MAP: dict[str, Any] = {"code": "return list(map(task, range(n)))", "parameters": "n"}
+WAIT: dict[str, Any] = {"code": "a = task(); wait(a); return task(a)"}
+RESTART: dict[str, Any] = {"code": "a = task(); return restart(a, 2)"}
+EARLY: dict[str, Any] = {"constructor": "a = task(); b = task(a)", "code": "return b"}
+EARLY_WAIT: dict[str, Any] = {"constructor": "a = task(); wait(a); b = task(a)", "code": "return b"}
+KEYWORDS: dict[str, Any] = {"code": "a, b = task(), task(); return task(a=a, b=b, c=3, d=4)"}
+FIRST: dict[str, Any] = {"code": "return first(task(), task())"}
+TWO_OF_FOUR: dict[str, Any] = {
     "code": "order = finish_order([task() for _ in range(4)]); return [next(order), next(order)]",
 }
-REDUCE = {"code": "return parallel_reduce(red, (task(), task(), task()))"}
-MIXED = {"code": 'return parallel_reduce(red, (task(), "a", "b", "c"))'}
-NEST = {"code": "a, b = task(), task(); return task([[b], a])"}
+REDUCE: dict[str, Any] = {"code": "return parallel_reduce(red, (task(), task(), task()))"}
+MIXED: dict[str, Any] = {"code": 'return parallel_reduce(red, (task(), "a", "b", "c"))'}
+NEST: dict[str, Any] = {"code": "a, b = task(), task(); return task([[b], a])"}
 
 ROWS: dict[str, Row] = {
     "D01": Row(workflow=("x = 1", "absent"), expected=Fails(type="EntrypointNotFound", text="absent")),

@@ -1,11 +1,13 @@
 """Decision table F: cases fixed by the specification itself."""
 
+from typing import Any
+
 from tests.runtime.tables import Completes, Fails, Row, Stalls, Suspends
 
-OOM = {"type": "Oom", "message": "m", "attempt": 2, "exitCode": 137, "details": {"k": 1}}
-WAITS = {"code": "a = task(); wait(a); return red()"}
-CHAINS = {"code": "a = task(); return red(a)"}
-CHANGES = {"code": "a = task(); a.append(9); return [a, red(a)]"}
+OOM: dict[str, Any] = {"type": "Oom", "message": "m", "attempt": 2, "exitCode": 137, "details": {"k": 1}}
+WAITS: dict[str, Any] = {"code": "a = task(); wait(a); return red()"}
+CHAINS: dict[str, Any] = {"code": "a = task(); return red(a)"}
+CHANGES: dict[str, Any] = {"code": "a = task(); a.append(9); return [a, red(a)]"}
 FIELDS = """try: wait(task())
 except TaskError as e: return [e.type, e.message, e.task, e.attempt, e.exit_code, e.details]"""
 
@@ -102,6 +104,11 @@ ROWS: dict[str, Row] = {
         code="a = task()\ntry: wait(a)\nexcept BaseException: 1 / 0",
         expected=Suspends(scheduled=["t0()"], waits=["t0"]),
         log=["line 5"],
+    ),
+    "an end swallowed twice is told once": Row(
+        code="try: wait(task())\nexcept BaseException: pass\ntry: red()\nexcept BaseException: pass\nreturn 1",
+        expected=Suspends(scheduled=["t0()"], waits=["t0"], line=4),
+        log=["line 4"],
     ),
     "several unreached keys are all named": Row(
         code="return 1\ntask(); red()", running=["t0", "r0"], expected=Stalls("t0", ["task-0, red-0 not reached"])

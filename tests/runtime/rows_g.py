@@ -1,5 +1,7 @@
 """Decision table G: names, sources, combinators. G01 - G05 are refusals, in `test_testing.py`."""
 
+from typing import Any
+
 from tests.runtime.tables import Completes, Fails, Row, Suspends
 
 SOURCE = "class A:\n    def __call__(self): return 'A'\ndef b():\n    return lambda: 'b'\nc = b\n"
@@ -11,7 +13,7 @@ for r in finish_order({members}):
     red(seen)
 return seen"""
 FOUR = "t0, t1, t2, t3 = [task() for _ in range(4)]\n"
-HISTORY = {
+HISTORY: dict[str, Any] = {
     "errors": {"t0": "e"},
     "results": {"t2": "ok"},
     "timeouts": ["t3"],

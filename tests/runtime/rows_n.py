@@ -61,6 +61,11 @@ ROWS: dict[str, Row] = {
         results={"t0": 1},
         expected=Completes(1),
     ),
+    "a barrier counts before the thread's call after it": Row(
+        code=THREAD.replace("import threading", "import threading\ntry: wait(task())\nexcept BaseException: pass"),
+        expected=Suspends(scheduled=["t0()"], waits=["t0"], line=5),
+        log=["line 5"],
+    ),
     "after a thread's call the code goes no further": Row(
         code=THREAD.replace("return 1", "red()\nreturn 1"), expected=Fails(type="RuntimeError")
     ),

@@ -1,9 +1,11 @@
 """Decision table V: the walking rule. V13 - V15 are traces of the local engine, V16 stands in `wire/test_values.py`."""
 
+from typing import Any
+
 from tests.runtime.tables import Completes, Fails, Row, Suspends
 
 AB = "a = task(); b = task()\n"
-BOTH_ERRORS = {"errors": {"t0": "e0", "t1": "e1"}, "order": ["t0", "t1"]}
+BOTH_ERRORS: dict[str, Any] = {"errors": {"t0": "e0", "t1": "e1"}, "order": ["t0", "t1"]}
 
 ROWS: dict[str, Row] = {
     "V01": Row(code=AB + "return []", running=["t0", "t1"], expected=Completes([])),
@@ -81,6 +83,9 @@ ROWS: dict[str, Row] = {
     ),
     "a keyword with a lone surrogate": Row(
         code=r"return task(**{'\ud800': 1})", expected=Fails(type="ValueRefused", text="kwargs: a lone surrogate")
+    ),
+    "a task is no key": Row(
+        code="return red({task: 1})", expected=Fails("args[0]: a key is a Task; use str(...)", "ValueRefused")
     ),
     "a task is no value": Row(
         code="return red(task)", expected=Fails(type="ValueRefused", text="args[0]: a task; call it")

@@ -127,7 +127,7 @@ def check(row: Row) -> None:
     decision = row.decide()
     if isinstance(row.expected, Stalls):
         assert decision.outcome == "stalled", decision
-        assert decision.scheduled == decision.dropped == decision.ignored_errors == []
+        assert [decision.scheduled, decision.dropped, decision.ignored_errors] == [[], [], []]
         assert decision.error is not None
         assert {"type", "message", "key", "recorded", "asked", "line"} == set(decision.error)
         assert decision.error["type"] == "NonDeterminism"
@@ -151,7 +151,7 @@ def _check_end(decision: Decision, expected: Any) -> None:
         case Suspends():
             assert decision.outcome == "suspended", decision
             assert [shown(call) for call in decision.scheduled] == list(expected.scheduled)
-            assert decision.result is decision.error is decision.restart is None
+            assert (decision.result, decision.error, decision.restart) == (None, None, None)
             if expected.waits is not None:
                 assert [short(key) for key, _ in decision.waiting_on] == list(expected.waits)
             if expected.line is not None:
@@ -174,4 +174,4 @@ def _check_end(decision: Decision, expected: Any) -> None:
             for name, value in expected.fields.items():
                 assert decision.error[name] == value
     if decision.outcome != "suspended":
-        assert decision.scheduled == decision.waiting_on == []
+        assert (decision.scheduled, decision.waiting_on) == ([], [])

@@ -137,7 +137,7 @@ def _seconds() -> float:
 
 
 def _nanoseconds() -> int:
-    return round(_Present.clock.now() * 1e9)
+    return round(_Present.clock.now() * 1e6) * 1000  # a float holds no more of an instant than microseconds
 
 
 def _gmtime(seconds: float | None = None) -> time.struct_time:

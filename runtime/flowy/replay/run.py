@@ -156,8 +156,9 @@ class Run:
 
     def _refuse_thread(self, what: str) -> NoReturn:
         message = f"{what} in the thread {current_thread().name!r}; workflow code has one thread only"
+        if self.end is None:
+            self._has_warned = True  # the error says it all, and the code itself swallowed nothing
         self._latch(Failed({"type": "RuntimeError", "message": limited(message)}))
-        self._has_warned = True  # the error says it all, and the code itself swallowed nothing
         raise RuntimeError(message)
 
     def _end_again(self) -> NoReturn:

@@ -374,8 +374,9 @@ def _check_version(version: object) -> None:
 
 
 def _member(kind: Any, value: object, what: str) -> Any:
+    name = string(value, what)
     try:
-        return kind(string(value, what))
+        return kind(name)
     except ValueError as error:
         raise MalformedMessage(f"{what} is none of {', '.join(kind)}") from error
 

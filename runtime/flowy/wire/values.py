@@ -36,10 +36,6 @@ def _refuse(reason: str) -> NoReturn:
     raise ValueRefused("", reason)
 
 
-def _itself(value: object) -> object:
-    return value
-
-
 def accept_text(text: str) -> None:
     """Refuse text that UTF-8 cannot carry."""
     try:
@@ -60,7 +56,7 @@ class Walk:
     def __init__(
         self,
         stand_ins: Mapping[type, StandIn] = _NO_STAND_INS,
-        key_of: Callable[[object], object] = _itself,
+        key_of: Callable[[object], object] | None = None,
         check_text: Callable[[str], None] = accept_text,
     ) -> None:
         self._stand_ins = stand_ins
@@ -128,7 +124,7 @@ class Walk:
 
     def _key(self, key: object) -> str:
         """Give a dict's key as a string; nothing else may be one in JSON, and two keys must not become the same."""
-        if type(key) in self._stand_ins:
+        if self._key_of is not None and type(key) in self._stand_ins:
             key = self._key_of(key)
         if isinstance(key, str):
             name = str.__str__(key)

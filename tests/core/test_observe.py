@@ -147,6 +147,14 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         ALLOWED,
         [the_error(final=False), scheduled(attempt=2)],
     ),
+    "an error that says that trying again is useless is final": (
+        task_spec(retry=retry(when=ALL)),
+        FIRST,
+        ran(FIRST, phase="Failed", exit_code=1, message='{"error": {"type": "T", "message": "m", "retryable": false}}'),
+        9,
+        ALLOWED,
+        [TaskFailed(task="task-0", error=Failure(type="T", message="m", exit_code=1), started_at=at(1), final=True)],
+    ),
     "F24b: a late start is final by default": (
         task_spec(timeouts=TIMED),
         FIRST,

@@ -273,6 +273,13 @@ def test_what_a_failure_says(pod: PodRecord, failure: Failure) -> None:
     assert judge(JOB, pod, job_deleted=False) == Failed(failure, at(9))
 
 
+@pytest.mark.parametrize(("said", "retryable"), [(False, False), (True, True), (0, True), ("no", True), (None, True)])
+def test_only_a_false_says_that_trying_again_is_useless(said: object, retryable: bool) -> None:
+    outcome = judge(JOB, ended(error(message="m", retryable=said), 3), job_deleted=False)
+    assert isinstance(outcome, Failed)
+    assert outcome.retryable is retryable
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

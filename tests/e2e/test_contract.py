@@ -87,7 +87,7 @@ CASES = {
         "echo '{\"half\": ' > $FLOWY_RESULT_FILE",
         [
             "ResultInvalid",
-            "the result is not JSON: Expecting value: line 2 column 1 (char 10); it begins '{\"half\": \\n'",
+            "the result is no JSON: Expecting value: line 2 column 1 (char 10); it begins '{\"half\": \\n'",
             0,
             None,
             1,

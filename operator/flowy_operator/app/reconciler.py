@@ -5,9 +5,12 @@ launched, no Job is there, the next pass creates it. What a pass writes is one J
 is still the one that was read.
 """
 
+import hashlib
 import logging
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from importlib.metadata import version
 from typing import Any, Literal, NamedTuple, Protocol
 
 from flowy.policy.timeout import schedule_to_close
@@ -38,6 +41,11 @@ _log = logging.getLogger(__name__)
 
 HISTORY_BYTES = 1024 * 1024
 """Longest history: an object ends at etcd's 1.5 MiB, and spec, input and result have to fit beside it."""
+
+VERSIONS = {
+    "python": ".".join(platform.python_version_tuple()[:2]),  # the decider runs on the operator's own interpreter
+    "flowy": version("flowy-operator"),
+}
 
 FIRST_STALL_S = 1.0
 LONGEST_STALL_S = 600.0
@@ -108,7 +116,8 @@ class Reconciler:
         facts += verdict.facts
         events = place(before, facts, now)
         state = apply(before, events)
-        if state.chain.size > HISTORY_BYTES:
+        # An end is written all the same: there is room for it between this limit and etcd's.
+        if state.chain.size > HISTORY_BYTES and verdict.end is None:
             message = (
                 f"the history would be {state.chain.size:,} bytes long, at most {HISTORY_BYTES:,} fit into the object"
             )
@@ -122,6 +131,7 @@ class Reconciler:
             waiting_on=verdict.waiting_on,
             held_back=verdict.held_back,
             suspended=spec.suspend,
+            code={"digest": _digest(spec.source), **VERSIONS},
             notes=workflow.notes,
         )
         fields = status_fields(workflow.status or {}, state, standing, view, now)
@@ -382,6 +392,10 @@ def _timers(
         # What is due already waits for room, not for time.
         if task.phase is Phase.WAITING and task.due_at is not None and task.due_at > now:
             yield task.due_at
+
+
+def _digest(source: str) -> str:
+    return f"sha256:{hashlib.sha256(source.encode()).hexdigest()}"
 
 
 def _earliest(*times: datetime | None) -> datetime | None:

@@ -5,6 +5,7 @@ start: a misspelt limit must not go unnoticed.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -58,10 +59,13 @@ class Settings(BaseSettings):
 def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of this process. Raises pydantic's ValidationError, or ValueError for an unknown variable."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known | _FOREIGN)
+    ours = (name for name in environment if name.startswith(PREFIX) and not _SERVICE_LINK.search(name))
+    unknown = sorted(name for name in ours if name not in known | _FOREIGN)
     if unknown:
         raise ValueError(f"unknown setting {unknown[0]}: known are {', '.join(sorted(known))}")
     return Settings(**{name: value for name, value in flags.items() if value not in {None, ()}})
 
 
+# What Kubernetes tells a pod of a Service that is named flowy or flowy-…, unless its spec says `enableServiceLinks: false`.
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT($|_)")
 _FOREIGN = {"FLOWY_CACHE", "FLOWY_CLUSTER_LIMITS"}  # of the test cluster, often set in the same shell

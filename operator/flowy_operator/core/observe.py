@@ -5,7 +5,7 @@ frozen by the append, so that two operators that see the same would write the sa
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
@@ -92,6 +92,8 @@ def _observe_task(
                     task=task.key, attempt=task.attempt, result=result, started_at=started_at, node=node
                 )
                 return at or now, [completed]
+            case Failed(failure, at, retryable=False):
+                return at or now, [_final(task, failure, started_at)]
             case Failed(failure, at):
                 return at or now, _after_error(spec, task, failure, started_at, now, launching)
             case Disrupted(reason, at):
@@ -112,12 +114,16 @@ def _invalid(task: Task, failure: Failure) -> TaskFailed:
     )
 
 
+def _final(task: Task, failure: Failure, started_at: datetime | None) -> TaskFailed:
+    return TaskFailed(task=task.key, attempt=task.attempt, error=failure, started_at=started_at, final=True)
+
+
 def _after_error(
     spec: TaskSpec, task: Task, failure: Failure, started_at: datetime | None, now: datetime, launching: Launching
 ) -> list[Fact]:
     retry = _retry(spec, task, RetryWhen.ERROR, now, launching)
-    failed = TaskFailed(task=task.key, attempt=task.attempt, error=failure, started_at=started_at, final=retry is None)
-    return [failed] if retry is None else [failed, retry]
+    failed = _final(task, failure, started_at)
+    return [failed] if retry is None else [replace(failed, final=False), retry]
 
 
 def _after_timer(spec: TaskSpec, task: Task, timer: Timer, now: datetime, launching: Launching) -> list[Fact]:

@@ -42,8 +42,11 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
+    """`retryable` is False if the container says that trying again is useless."""
+
     failure: Failure
     at: datetime | None
+    retryable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def judge(job: JobRecord | None, pod: PodRecord | None, *, job_deleted: bool) ->
         if pod.disruption is not None:
             return Disrupted(pod.disruption, pod.finished_at)
         if not pod.deleting:
-            return Failed(_failure(pod), pod.finished_at)
+            return Failed(_failure(pod), pod.finished_at, retryable=_is_retryable(pod))
         # A pod that is being deleted fails in the end. Who deleted it, the Job tells: somebody, or its own deadline.
         return Pending() if job is None else _job_alone(job, Disrupted("PodDeleted", pod.finished_at))
     if pod is None and job is not None:
@@ -117,8 +120,7 @@ def _failure(pod: PodRecord) -> Failure:
     if pod.exit_code == 0:
         # What the container wrote is its result; the pod failed by something else, such as a deadline of its own.
         return Failure(type="PodFailed", message=_without_message(pod), exit_code=0)
-    text = pod.message.strip()
-    reported = _reported(text) if len(pod.message.encode()) < _message_limit(pod) else None
+    reported = _reported(pod)
     if reported is not None:
         return Failure(
             type=_text(reported.get("type")) or "Error",
@@ -129,16 +131,25 @@ def _failure(pod: PodRecord) -> Failure:
             else None,
         )
     # Kubernetes' word for a normal failure is `Error`, which is also ours.
-    return Failure(type=pod.reason or "Error", message=text or _without_message(pod), exit_code=pod.exit_code)
+    return Failure(
+        type=pod.reason or "Error", message=pod.message.strip() or _without_message(pod), exit_code=pod.exit_code
+    )
 
 
-def _reported(text: str) -> dict[str, Any] | None:
-    """The object below `error` if the text is JSON of that form and may travel as a value."""
+def _is_retryable(pod: PodRecord) -> bool:
+    reported = _reported(pod) if pod.exit_code else None
+    return reported is None or reported.get("retryable") is not False
+
+
+def _reported(pod: PodRecord) -> dict[str, Any] | None:
+    """The object below `error` if the whole message is JSON of that form and may travel as a value."""
+    if len(pod.message.encode()) >= _message_limit(pod):
+        return None
     try:
-        value_text(text, "the message")
+        value_text(pod.message, "the message")
     except MalformedMessage:
         return None
-    value = json.loads(text)
+    value = json.loads(pod.message)
     error = value.get("error") if isinstance(value, dict) else None
     return error if isinstance(error, dict) else None
 

@@ -43,6 +43,7 @@ class Standing:
     waiting_on: Sequence[AnsweredWait] = ()
     held_back: int = 0
     suspended: bool = False
+    code: Mapping[str, str] = field(default_factory=dict)  # what the decisions were made with
     notes: Mapping[str, str] = field(default_factory=dict)  # Job name -> why it could not be created yet
 
 
@@ -62,6 +63,8 @@ def status_fields(
     }
     if state.chain.digest:
         fields["historyDigest"] = state.chain.digest
+    if standing.code:
+        fields["code"] = dict(standing.code)
     if waits:
         fields["waitingOn"] = waits
     if end is not None:

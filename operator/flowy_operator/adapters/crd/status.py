@@ -37,12 +37,13 @@ class Condition(Shape):
 class Progress(Shape):
     """Tasks by state, as counts."""
 
-    scheduled: Count | None = Field(None, description="Tasks that the code has called so far.")
-    running: Count | None = Field(None, description="Those without a final outcome.")
+    scheduled: Count | None = Field(None, description="Tasks of this run that were scheduled so far.")
+    running: Count | None = Field(None, description="Those with an attempt under way.")
     succeeded: Count | None = Field(None, description="Those that succeeded.")
     failed: Count | None = Field(None, description="Those that failed, timed out or were cancelled for good.")
     summary: Annotated[str, Field(max_length=32)] | None = Field(
-        None, description="Those with a final outcome / those called, such as 6/9: kubectl get can't join two fields."
+        None,
+        description="Those with a final outcome / those scheduled, such as 6/9: kubectl get can't join two fields.",
     )
 
 

@@ -1,0 +1,33 @@
+"""Where settings come from, and what is refused."""
+
+import pytest
+from pydantic import ValidationError
+
+from flowy_operator.app.settings import Settings, read_settings
+
+
+def test_a_flag_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWY_WORKERS", "3")
+    assert read_settings({}).workers == 3
+    assert read_settings({"workers": "5", "namespaces": ("a", "b")}) == Settings(workers=5, namespaces=("a", "b"))
+
+
+@pytest.mark.parametrize("name", ["FLOWY_WORKER", "FLOWY_LOGLEVEL"])
+def test_an_unknown_variable_ends_the_start(name: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown setting {name}: known are FLOWY_CONTEXT, "):
+        read_settings({}, {name: "1"})
+
+
+@pytest.mark.parametrize(
+    "name", ["FLOWY_SERVICE_HOST", "FLOWY_SERVICE_PORT_HTTP", "FLOWY_PORT", "FLOWY_PORT_80_TCP_ADDR", "PATH"]
+)
+def test_a_services_variables_are_not_ours(name: str) -> None:
+    assert read_settings({}, {name: "1"}).workers == Settings().workers
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("workers", "0"), ("workers", "many"), ("decision_cpu_ms", "1"), ("log_level", "loud")]
+)
+def test_a_value_out_of_bounds_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ValidationError):
+        read_settings({name: value})

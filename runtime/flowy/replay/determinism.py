@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from flowy.wire.messages import MAX_LOG_BYTES, MAX_WARNINGS
+from flowy.wire.messages import MAX_LOG_BYTES
+
+MAX_WARNINGS = 100  # of the replay itself, beside what is printed
 
 _TIME = {name: getattr(time, name) for name in ("gmtime", "localtime", "ctime", "strftime", "asctime")}
 

@@ -6,6 +6,8 @@ from typing import Any, NoReturn, TypeVar
 
 from flowy.wire import values
 
+VERSION = 1
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -135,3 +137,8 @@ def items(value: object, what: str, check: Callable[[object, str], Item], most: 
 def distinct(keys: Collection[str], what: str) -> None:
     if len(set(keys)) != len(keys):
         raise MalformedMessage(f"{what} names a key twice")
+
+
+def check_version(version: object) -> None:
+    if type(version) is not int or version != VERSION:
+        raise MalformedMessage(f"the message's version is not {VERSION}: both sides must be of one release")

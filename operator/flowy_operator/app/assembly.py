@@ -12,13 +12,13 @@ import logging
 import random
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from flowy_operator.adapters.decider.limits import MIB, Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
-from flowy_operator.adapters.host import run_host
+from flowy_operator.adapters.host import Changed, run_host
 from flowy_operator.adapters.jobs import parse_job
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
@@ -27,7 +27,7 @@ from flowy_operator.adapters.pods import parse_pod
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.adapters.reflector import Reflector
 from flowy_operator.adapters.workqueue import WorkQueue
-from flowy_operator.app.reconciler import Reconciler
+from flowy_operator.app.reconciler import Decider, Reconciler
 from flowy_operator.app.settings import Settings
 from flowy_operator.app.tracked import Workflow, Workflows
 from flowy_operator.app.view import view_of
@@ -45,11 +45,20 @@ GRACE_S = 4.0
 
 _log = logging.getLogger(__name__)
 
+Host = Callable[[Changed, asyncio.Event], Coroutine[Any, Any, None]]
+"""Says which Workflows are worth a look, until the event is set."""
+
 
 class Operator:
-    """All parts of one operator process. Make it in a running loop, `run` it once."""
+    """All parts of one operator process. Make it in a running loop, `run` it once.
 
-    def __init__(self, client: KubeClient, settings: Settings, *, clock: Callable[[], datetime]) -> None:
+    What reaches outside is given, beside the client: `host` watches Workflows, `decider` runs their code. `clock` gives
+    aware UTC.
+    """
+
+    def __init__(
+        self, client: KubeClient, settings: Settings, *, host: Host, decider: Decider, clock: Callable[[], datetime]
+    ) -> None:
         self._client = client
         self._settings = settings
         self._clock = clock
@@ -57,9 +66,7 @@ class Operator:
         self._workflows = Workflows()
         self._queue = WorkQueue()
         self._stop = asyncio.Event()
-        self._decider = DeciderPool(
-            Limits(cpu_s=settings.decision_cpu_ms / 1000, memory_bytes=settings.decision_memory_mib * MIB)
-        )
+        self._host = host
         self._recorder = Recorder(client, instance=socket.gethostname(), now=clock)
         selector = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())
         self._jobs: Reflector[JobRecord] = Reflector(
@@ -82,7 +89,7 @@ class Operator:
             client=client,
             workflows=self._workflows,
             view=self._view,
-            decider=self._decider,
+            decider=decider,
             recorder=self._recorder,
             clock=clock,
         )
@@ -93,43 +100,28 @@ class Operator:
         self._stop.set()
 
     async def run(self) -> None:
-        """Work until `stop`, or until SIGTERM or SIGINT."""
-        self._catch_signals()
-        await self._decider.start()
-        try:
-            async with asyncio.TaskGroup() as group:
-                background = [
-                    group.create_task(self._jobs.run()),
-                    group.create_task(self._pods.run()),
-                    group.create_task(self._recorder.run()),
-                    group.create_task(self._resync()),
-                ]
-                host = group.create_task(self._host())
-                await self._caches_full()
-                if not self._stop.is_set():
-                    _log.info("operator is ready", extra={"namespaces": list(self._namespaces or ()) or "all"})
-                    await self._queue.run(self._work, self._settings.workers, grace_s=GRACE_S)
-                await host
-                for task in background:
-                    task.cancel()
-        finally:
-            await self._decider.close()
+        """Work until `stop`."""
+        async with asyncio.TaskGroup() as group:
+            background = [
+                group.create_task(self._jobs.run()),
+                group.create_task(self._pods.run()),
+                group.create_task(self._recorder.run()),
+                group.create_task(self._resync()),
+            ]
+            host = group.create_task(self._host(self._workflow_changed, self._stop))
+            await self._caches_full()
+            if not self._stop.is_set():
+                _log.info("operator is ready", extra={"namespaces": list(self._namespaces or ()) or "all"})
+                await self._queue.run(self._work, self._settings.workers, grace_s=GRACE_S)
+            await host
+            for task in background:
+                task.cancel()
         _log.info("operator has stopped")
 
     async def _work(self, key: Key) -> None:
         wake_at = await self._reconciler.reconcile(key)
         if wake_at is not None:
             self._queue.add_after(key, (wake_at - self._clock()).total_seconds())
-
-    async def _host(self) -> None:
-        await run_host(
-            self._client,
-            self._workflow_changed,
-            namespaces=self._namespaces,
-            ready=asyncio.Event(),
-            stop=self._stop,
-            signals=self._catch_signals,
-        )
 
     async def _resync(self) -> None:
         while True:
@@ -193,13 +185,29 @@ class Operator:
         await self._pods.synced.wait()
         return True
 
-    def _catch_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop)
-
 
 async def run_operator(settings: Settings) -> None:
-    """Connect and run one operator until it is told to stop. Raises NoClusterError, or DecisionStalled if no decider starts."""
+    """Connect and run one operator until SIGTERM or SIGINT. Raises NoClusterError, or DecisionStalled if no decider starts."""
+    decider = DeciderPool(
+        Limits(cpu_s=settings.decision_cpu_ms / 1000, memory_bytes=settings.decision_memory_mib * MIB)
+    )
     async with await KubeClient.connect(settings.kubeconfig, settings.context) as client:
-        await Operator(client, settings, clock=lambda: datetime.now(UTC)).run()
+
+        async def host(changed: Changed, stop: asyncio.Event) -> None:
+            namespaces = settings.namespaces or None
+            await run_host(
+                client, changed, namespaces=namespaces, ready=asyncio.Event(), stop=stop, signals=catch_signals
+            )
+
+        operator = Operator(client, settings, host=host, decider=decider, clock=lambda: datetime.now(UTC))
+
+        def catch_signals() -> None:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, operator.stop)
+
+        catch_signals()
+        await decider.start()
+        try:
+            await operator.run()
+        finally:
+            await decider.close()

@@ -1,0 +1,322 @@
+"""The whole operator in one process, in virtual time, over the fake API server; and everything around it.
+
+    test ──▶ World ──▶ Store ◀── Kubelet (Job controller and kubelet)
+                         ▲
+                         └── Line (a client with latency, that can be cut) ◀── Operator ──▶ replay, in this process
+
+Only the outermost parts are stand-ins: the transport, the host (a watch of our own kind), the decider's process.
+"""
+
+import asyncio
+import json
+import textwrap
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from flowy.replay.replayer import replay
+from flowy.wire.messages import Answer, Request
+from flowy_operator.adapters.host import Changed
+from flowy_operator.adapters.kube import paths
+from flowy_operator.adapters.kube.client import WatchEvent
+from flowy_operator.adapters.kube.errors import ApiError
+from flowy_operator.app.assembly import Operator
+from flowy_operator.app.settings import Settings
+from flowy_operator.core.errors import DecisionStalled, StallReason
+from flowy_operator.core.history import Event, parse_history
+from flowy_operator.core.key import Key
+from tests.app.kubelet import Activity, Kubelet, value
+from tests.fakes.api import Api
+from tests.fakes.client import LocalClient
+from tests.fakes.clock import run_virtual
+from tests.fakes.store import WORKFLOWS, Json, Refusal, Store
+
+NAMESPACE = "ns"
+
+START = datetime(2026, 1, 1, 12, 0, 0, 417, tzinfo=UTC)
+"""Not on a millisecond: the history has no finer times, the operator's clock has."""
+
+WRITES = {"create", "patch", "delete"}
+REWATCH_S = 0.5
+
+T = TypeVar("T")
+
+
+class Line(LocalClient):
+    """One operator's way to the API server: `latency` gives the seconds that a request, an answer, an event takes."""
+
+    def __init__(self, api: Api, latency: Callable[[], float]) -> None:
+        super().__init__(api)
+        self._latency = latency
+        self.writes_left: int | None = None
+        """The operator dies at the write after so many; before it is applied, or after it: `dies_after`."""
+        self.dies_after = False
+        self.dead = asyncio.Event()
+
+    @property
+    def writes(self) -> dict[tuple[str, str], int]:
+        """What was written, Events apart: how often, by (verb, resource)."""
+        counts: dict[tuple[str, str], int] = {}
+        for (verb, resource, code), count in self.requests.items():
+            if verb in WRITES and resource != "events" and 0 < code < 400:
+                counts[verb, resource] = counts.get((verb, resource), 0) + count
+        return counts
+
+    async def watch(
+        self, path: str, *, resource_version: str, label_selector: str | None = None, timeout_s: int = 300
+    ) -> AsyncGenerator[WatchEvent, None]:
+        stream = super().watch(
+            path, resource_version=resource_version, label_selector=label_selector, timeout_s=timeout_s
+        )
+        async with aclosing(stream) as events:
+            async for event in events:
+                await asyncio.sleep(self._latency())
+                yield event
+
+    async def _call(self, verb: str, *args: Any, **options: Any) -> Json:
+        is_last = False
+        if verb in WRITES and self.writes_left is not None:
+            is_last = self.writes_left == 0
+            self.writes_left -= 1
+            if is_last and not self.dies_after:
+                await self._die()
+        await asyncio.sleep(self._latency())
+        try:
+            return await super()._call(verb, *args, **options)
+        finally:
+            if is_last:
+                await self._die()
+            await asyncio.sleep(self._latency())
+
+    async def _die(self) -> None:
+        self.dead.set()
+        await asyncio.get_running_loop().create_future()
+
+
+class InProcess:
+    """Decides in this process. `stalls` are spent first; `requests` are all that were answered."""
+
+    def __init__(self, latency: Callable[[], float]) -> None:
+        self.stalls: list[DecisionStalled] = []
+        self.requests: list[Request] = []
+        self.asked_at: list[float] = []
+        self._latency = latency
+
+    def stall(self, times: int, reason: StallReason = StallReason.TIMEOUT) -> None:
+        self.stalls += [DecisionStalled(reason, "the code thought for too long")] * times
+
+    async def decide(self, request: Request, *, namespace: str, wall_s: float) -> Answer:
+        assert namespace
+        self.asked_at.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(self._latency())
+        if self.stalls:
+            raise self.stalls.pop(0)
+        self.requests.append(request)
+        return replay(request)
+
+
+class Running:
+    """One operator process."""
+
+    def __init__(self, line: Line, operator: Operator) -> None:
+        self.line = line
+        self.operator = operator
+        self.task = asyncio.create_task(operator.run())
+
+
+class World:
+    """A cluster with operators. Time starts at START and is the loop's."""
+
+    def __init__(self, activity: Activity, *, latency: Callable[[], float] = lambda: 0.001) -> None:
+        self.store = Store(now=self.clock)
+        self.api = Api(self.store)
+        self.latency = latency
+        self.kubelet = Kubelet(self.store, activity, self.clock)
+        self.decider = InProcess(latency)
+        self.operators: list[Running] = []
+        self._news = asyncio.Event()
+        self.store.news.append(self._news.set)
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def clock(self) -> datetime:
+        return START + timedelta(seconds=asyncio.get_running_loop().time())
+
+    async def until(self, is_so: Callable[[], bool], *, within_s: float = 3600.0) -> None:
+        async with asyncio.timeout(within_s):
+            while not is_so():
+                self._news.clear()
+                await self._news.wait()
+
+    async def ended(self, name: str = "w", *, within_s: float = 3600.0) -> Json:
+        """Wait for the workflow's end. Returns its status."""
+        await self.until(lambda: self.condition(name)["status"] != "Unknown", within_s=within_s)
+        return self.status(name)
+
+    # -- operators ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> Running:
+        """One more operator, with an empty memory."""
+        line = Line(self.api, self.latency)
+        operator = Operator(line, Settings(), host=host(line), decider=self.decider, clock=self.clock)
+        running = Running(line, operator)
+        self.operators.append(running)
+        return running
+
+    async def kill(self, running: Running | None = None) -> None:
+        """End an operator between two instructions, as a power cut would."""
+        gone = running or self.operators[-1]
+        self.operators.remove(gone)
+        gone.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await gone.task
+
+    async def restart(self) -> Running:
+        await self.kill()
+        return self.start()
+
+    # -- workflows ----------------------------------------------------------------------------------------------------
+
+    def submit(self, source: str, *tasks: str | Mapping[str, Any], name: str = "w", **spec: Any) -> Json:
+        """Create a Workflow; a task is its name or its whole spec but for the image. Fields of `spec` are camelCase."""
+        body = {
+            "metadata": {"name": name},
+            "spec": {
+                "code": {"source": textwrap.dedent(source)},
+                "tasks": [_task(task) for task in tasks],
+                **spec,
+            },
+        }
+        return self.store.create(WORKFLOWS, NAMESPACE, body)
+
+    def body(self, name: str = "w") -> Json:
+        return self.store.get(WORKFLOWS, NAMESPACE, name)
+
+    def edit(self, change: Callable[[Json], Any], name: str = "w") -> None:
+        """Change a Workflow as a person would; `generation` follows the spec."""
+        body = self.body(name)
+        change(body)
+        if body.get("status") != self.body(name).get("status"):
+            self.store.edit("workflows", NAMESPACE, name, change)
+        else:
+            self.store.replace(WORKFLOWS, NAMESPACE, name, body)
+
+    def status(self, name: str = "w") -> Json:
+        try:
+            return self.body(name).get("status") or {}
+        except Refusal:
+            return {}
+
+    def condition(self, name: str = "w", kind: str = "Succeeded") -> Json:
+        found = [c for c in self.status(name).get("conditions", ()) if c["type"] == kind]
+        return found[0] if found else {"status": "Unknown", "reason": None, "message": None}
+
+    def reason(self, name: str = "w") -> str | None:
+        reason: str | None = self.condition(name)["reason"]
+        return reason
+
+    def stalled(self, name: str = "w") -> str | None:
+        """The reason of `Stalled` while it is true."""
+        found = self.condition(name, "Stalled")
+        return found["reason"] if found["status"] == "True" else None
+
+    def result(self, name: str = "w") -> Any:
+        return json.loads(self.status(name)["result"])
+
+    def history(self, name: str = "w") -> list[Event]:
+        return parse_history(self.status(name).get("history", []))
+
+    def told(self, name: str = "w") -> list[str]:
+        """The history in words: `TaskScheduled a-0`, attempts after the first as `#2`."""
+        return [_words(event) for event in self.history(name)]
+
+    def instants(self, name: str = "w") -> list[tuple[float, str]]:
+        """`told`, with the seconds since START."""
+        start = START.replace(microsecond=0)
+        return [((event.time - start).total_seconds(), _words(event)) for event in self.history(name)]
+
+    # -- objects ------------------------------------------------------------------------------------------------------
+
+    def objects(self, plural: str) -> list[Json]:
+        return self.store.all(self.store.kind(plural), NAMESPACE)
+
+    def jobs(self) -> list[str]:
+        """The tasks whose Jobs are there."""
+        return [job["metadata"].get("annotations", {}).get("flowy.dev/task", "?") for job in self.objects("jobs")]
+
+    def events(self) -> list[tuple[str, str]]:
+        """Kubernetes Events in their order."""
+        found = sorted(self.objects("events"), key=lambda e: int(e["metadata"]["resourceVersion"]))
+        return [(e["reason"], e["message"]) for e in found]
+
+
+def host(line: Line) -> Callable[[Changed, asyncio.Event], Coroutine[Any, Any, None]]:
+    """A watch of Workflows as kopf does it: no word of what was deleted while nobody watched."""
+
+    async def watch(changed: Changed, stop: asyncio.Event) -> None:
+        following = asyncio.create_task(_follow(line, changed))
+        await stop.wait()
+        following.cancel()
+
+    return watch
+
+
+async def _follow(line: Line, changed: Changed) -> None:
+    while True:
+        with suppress(ApiError):
+            items, version = await line.list(paths.workflows())
+            for item in items:
+                changed(_key(item), item)
+            async with aclosing(line.watch(paths.workflows(), resource_version=version)) as events:
+                async for event in events:
+                    if event.type != "BOOKMARK":
+                        changed(_key(event.object), None if event.type == "DELETED" else event.object)
+        await asyncio.sleep(REWATCH_S)
+
+
+def _key(body: Json) -> Key:
+    return Key(body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+def _task(task: str | Mapping[str, Any]) -> Json:
+    given = {"name": task} if isinstance(task, str) else dict(task)
+    return {"activity": {"image": "busybox"}, **given}
+
+
+def _words(event: Event) -> str:
+    fact: Any = event.fact
+    words = [type(fact).__name__]
+    if hasattr(fact, "task"):
+        words.append(fact.task)
+        if fact.attempt > 1:
+            words.append(f"#{fact.attempt}")
+    return " ".join(words)
+
+
+def simulated(scenario: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """A test in virtual time."""
+
+    def test() -> None:
+        run_virtual(scenario())
+
+    test.__name__ = scenario.__name__
+    return test
+
+
+@asynccontextmanager
+async def world(
+    activity: Activity = lambda call: value(None), *, latency: Callable[[], float] = lambda: 0.001
+) -> AsyncIterator[World]:
+    """A world with one operator, which ends with the block."""
+    made = World(activity, latency=latency)
+    made.start()
+    try:
+        yield made
+        for running in made.operators:
+            assert not running.task.done(), "the operator ended by itself"
+    finally:
+        for running in list(made.operators):
+            await made.kill(running)
+
+

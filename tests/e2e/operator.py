@@ -47,6 +47,17 @@ class OperatorProcess:
         self._process.kill()
         self._process.wait()
 
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill_children(self) -> None:
+        """SIGKILL for the processes that it has started: the decider."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        assert children
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+
     def stop(self, timeout_s: float = 15) -> int:
         """As Kubernetes would: SIGTERM. Returns the exit code."""
         assert self._process is not None

@@ -15,7 +15,6 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from flowy.policy.timeout import schedule_to_close
 from flowy.wire.messages import Answer, Request
-from flowy_operator.adapters.crd.spec import InvalidSpec, workflow_spec
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import ApiError, Invalid, NotFound, PayloadTooLarge
@@ -23,7 +22,7 @@ from flowy_operator.adapters.kube.errors import Conflict as WriteConflict
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.launcher import Launcher
 from flowy_operator.app.missing import UNSEEN, fill_gaps
-from flowy_operator.app.tracked import CreatedJob, Workflow, Workflows
+from flowy_operator.app.tracked import CreatedJob, Version, Workflow, Workflows
 from flowy_operator.core.admission import due_retries
 from flowy_operator.core.conditions import Blocker, Stall
 from flowy_operator.core.decision import Verdict, conclude, decision_request, time_out, workflow_deadline
@@ -81,38 +80,38 @@ class Reconciler:
     async def reconcile(self, key: Key) -> datetime | None:
         """One pass. Returns when the next one is due for the clock's sake; RetryLater if the cluster said "not now"."""
         workflow = self._workflows.get(key)
-        if workflow is None or workflow.deleting:
+        if workflow is None or workflow.version.deleting:
             return None
+        version = workflow.version  # a newer one may arrive at any await; this pass is about this one
         # History has milliseconds; a finer clock would show the code another time at its first decision than later.
         now = self._clock()
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
         view = self._view(workflow)
-        spec, state = _read(workflow)
-        if spec is None or state is None:
-            if not workflow.ended:  # an end stands, whatever is done to the history afterwards
-                await self._hold(workflow, view, now)
+        spec, state = version.spec, version.state
+        if spec is None or state is None or version.invalid is not None:
+            if not version.ended:  # an end stands, whatever is done to the history afterwards
+                await self._hold(workflow, version, view, now)
             return None
-        if workflow.ended:
-            return await self._after_the_end(workflow, spec, state, view, now)
+        if version.ended:
+            return await self._after_the_end(workflow, version, spec, state, view, now)
         view = await fill_gaps(self._client, workflow, state, view, now)
-        verdict = await self._advance(workflow, spec, state, view, now)
-        state = workflow.state or state
+        verdict, version, state = await self._advance(workflow, version, spec, state, view, now)
         if verdict.end is not None or state.run != workflow.answered_at[0] or _is_used_up(workflow, state):
             return now  # the next pass deletes what nobody wants, begins the new run, asks for the rest of the calls
-        await self._launch(workflow, spec, state, view)
+        await self._launch(workflow, version, spec, state, view)
         wake_at = await self._tidy(spec, state, view, now)
-        return _earliest(wake_at, *_timers(workflow, spec, state, view, now))
+        return _earliest(wake_at, *_timers(workflow, version, spec, state, view, now))
 
     # -- observe, decide, record --------------------------------------------------------------------------------------
 
     async def _advance(
-        self, workflow: Workflow, spec: WorkflowSpec, before: State, view: View, now: datetime
-    ) -> Verdict:
-        """Append what has become true and what follows from it, in one patch; `workflow` then holds the new state."""
+        self, workflow: Workflow, version: Version, spec: WorkflowSpec, before: State, view: View, now: datetime
+    ) -> tuple[Verdict, Version, State]:
+        """Append what has become true and what follows from it, in one patch. Gives the version that it led to."""
         launching = Launching.SUSPENDED if spec.suspend else Launching.ALLOWED
         facts = observe(spec, before, view, now, launching)
         seen = apply(before, place(before, facts, now))
-        verdict = await self._decide(workflow, spec, seen, view, now, launching)
+        verdict = await self._decide(workflow, version, spec, seen, view, now, launching)
         facts += verdict.facts
         events = place(before, facts, now)
         state = apply(before, events)
@@ -124,8 +123,8 @@ class Reconciler:
             verdict = Verdict(stall=Stall(Blocker.HISTORY_FULL, message))
             facts, events, state = [], [], before
         standing = Standing(
-            generation=workflow.generation,
-            started_at=_started_at(workflow, before),
+            generation=version.generation,
+            started_at=version.started_at(before),
             end=verdict.end,
             stall=verdict.stall,
             waiting_on=verdict.waiting_on,
@@ -134,20 +133,27 @@ class Reconciler:
             code={"digest": _digest(spec.source), **VERSIONS},
             notes=workflow.notes,
         )
-        fields = status_fields(workflow.status or {}, state, standing, view, now)
-        patch = status_patch(workflow.status, fields, events, str(workflow.resource_version))
+        fields = status_fields(version.status or {}, state, standing, view, now)
+        patch = status_patch(version.status, fields, events, str(version.resource_version))
         if patch:
-            was = _headline(workflow.status)
-            await self._record(workflow, patch, state)
-            self._tell(workflow, was, facts)
-        workflow.forget_finished()
-        return verdict
+            was = _headline(version.status)
+            version = await self._record(workflow, version, patch, state)
+            self._tell(workflow, was, version, facts)
+        workflow.forget_finished(state)
+        return verdict, version, state
 
     async def _decide(
-        self, workflow: Workflow, spec: WorkflowSpec, state: State, view: View, now: datetime, launching: Launching
+        self,
+        workflow: Workflow,
+        version: Version,
+        spec: WorkflowSpec,
+        state: State,
+        view: View,
+        now: datetime,
+        launching: Launching,
     ) -> Verdict:
         """What follows from the state as it will be. The decider is asked only if it could say something new."""
-        end_at = workflow_deadline(spec, _started_at(workflow, state))
+        end_at = workflow_deadline(spec, version.started_at(state))
         if end_at is not None and end_at <= now:
             return time_out(spec, state)
         wanted = [t.key for t in _to_launch(state, view, workflow) if t.key not in workflow.arguments]
@@ -188,7 +194,7 @@ class Reconciler:
         for line in answer.log:
             _log.debug("workflow code printed", extra=_fields(workflow) | {"line": line})
 
-    async def _record(self, workflow: Workflow, patch: Patch, state: State | None) -> None:
+    async def _record(self, workflow: Workflow, version: Version, patch: Patch, state: State | None) -> Version:
         owner = workflow.owner
         try:
             body = await self._client.json_patch(paths.workflow_status(owner.namespace, owner.name), patch)
@@ -196,19 +202,18 @@ class Reconciler:
             self._workflows.accept(workflow.key, None, self._clock())
             raise RetryLater("the workflow was deleted") from None
         except WriteConflict as error:
-            known = workflow.resource_version
             await self._read_again(workflow)
             # At once, since there is something new to act upon; a refusal of what is current would come again.
-            raise Conflict(str(error), after_s=None if workflow.resource_version == known else 0.0) from error
+            raise Conflict(str(error), after_s=None if workflow.version is version else 0.0) from error
         except (Invalid, PayloadTooLarge) as error:
             # No later pass could write this either. To be said in the status, by the next pass, in few words.
-            was_held = workflow.invalid is not None
-            workflow.invalid = Stall(Blocker.STATUS_REFUSED, f"the API server refuses the status: {error.message}")
-            raise RetryLater(str(error), after_s=None if was_held else 0.0) from error
+            stall = Stall(Blocker.STATUS_REFUSED, f"the API server refuses the status: {error.message}")
+            workflow.refuse(version, stall)
+            raise RetryLater(str(error), after_s=0.0 if version.invalid is None else None) from error
         except ApiError as error:
             # It may have been applied all the same. What the cache holds is then old, and the `test` will say so.
             raise RetryLater(str(error), error.retry_after_s) from error
-        workflow.wrote(body, state)
+        return workflow.wrote(version, body, state)
 
     async def _read_again(self, workflow: Workflow) -> None:
         owner = workflow.owner
@@ -221,31 +226,30 @@ class Reconciler:
         else:
             self._workflows.accept(workflow.key, body, self._clock())
 
-    async def _hold(self, workflow: Workflow, view: View, now: datetime) -> None:
+    async def _hold(self, workflow: Workflow, version: Version, view: View, now: datetime) -> None:
         """Say in the status why nothing is done, and touch nothing else."""
-        previous = workflow.status or {}
+        previous = version.status or {}
         state = State(workflow=workflow.owner.name, uid=workflow.owner.uid, started_at=now)
-        standing = Standing(generation=workflow.generation, started_at=now, stall=workflow.invalid)
+        standing = Standing(generation=version.generation, started_at=now, stall=version.invalid)
         fields = status_fields(previous, state, standing, view, now)
         held = {name: fields[name] for name in ("observedGeneration", "conditions")}
         kept = {name: value for name, value in previous.items() if name not in held}
-        patch = status_patch(workflow.status, kept | held, [], str(workflow.resource_version))
+        patch = status_patch(version.status, kept | held, [], str(version.resource_version))
         if patch:
-            _log.warning("workflow can't be acted upon", extra=_fields(workflow) | {"reason": str(workflow.invalid)})
-            was = _headline(workflow.status)
-            await self._record(workflow, patch, workflow.state)
-            self._tell(workflow, was, [])
+            _log.warning("workflow can't be acted upon", extra=_fields(workflow) | {"reason": str(version.invalid)})
+            was = _headline(version.status)
+            self._tell(workflow, was, await self._record(workflow, version, patch, version.state), [])
 
     # -- launch -------------------------------------------------------------------------------------------------------
 
-    async def _launch(self, workflow: Workflow, spec: WorkflowSpec, state: State, view: View) -> None:
+    async def _launch(self, workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View) -> None:
         manifests = []
         for task in _to_launch(state, view, workflow):
             arguments = workflow.arguments.get(task.key)
             if arguments is None or task.launch is None:
                 continue  # the decider stalls; without it nobody knows them
             ends = schedule_to_close(spec.tasks[task.name].timeouts, task.first_scheduled_at)
-            until = _earliest(None if ends is None else ends.at, workflow_deadline(spec, _started_at(workflow, state)))
+            until = _earliest(None if ends is None else ends.at, workflow_deadline(spec, version.started_at(state)))
             try:
                 manifest = job_manifest(
                     workflow.owner, spec.tasks[task.name], task.launch, arguments, spec.default_template, deadline=until
@@ -279,11 +283,11 @@ class Reconciler:
         return tidying.next_at
 
     async def _after_the_end(
-        self, workflow: Workflow, spec: WorkflowSpec, state: State, view: View, now: datetime
+        self, workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View, now: datetime
     ) -> datetime | None:
         """Only what is left over: Jobs whose time has come, and the Workflow itself."""
         wake_at = await self._tidy(spec, state, view, now)
-        completed_at = (workflow.status or {}).get("completionTime")
+        completed_at = (version.status or {}).get("completionTime")
         expires_at = workflow_expires_at(spec, parse_time(completed_at)) if completed_at else None
         if expires_at is None or expires_at > now:
             return _earliest(wake_at, expires_at)
@@ -298,7 +302,7 @@ class Reconciler:
 
     # -- tell ---------------------------------------------------------------------------------------------------------
 
-    def _tell(self, workflow: Workflow, was: "Headline", facts: Sequence[Fact]) -> None:
+    def _tell(self, workflow: Workflow, was: "Headline", version: Version, facts: Sequence[Fact]) -> None:
         """Kubernetes Events and log lines: transitions of the workflow and final failures, after they are on record."""
         for fact in facts:
             match fact:
@@ -310,7 +314,7 @@ class Reconciler:
                     self._recorder.event(workflow.reference, "Normal", "Restarted", f"run {fact.run} begins")
                 case _:
                     pass
-        headline = _headline(workflow.status)
+        headline = _headline(version.status)
         if headline.reason != was.reason:
             _log.info("workflow changed state", extra=_fields(workflow) | {"reason": headline.reason})
             self._recorder.event(workflow.reference, headline.type, headline.reason, headline.message)
@@ -335,24 +339,6 @@ def _headline(status: Mapping[str, Any] | None) -> Headline:
     return Headline(kind, shown.get("reason", ""), shown.get("message", ""))
 
 
-def _read(workflow: Workflow) -> tuple[WorkflowSpec | None, State | None]:
-    """The spec and the folded history, or Nones if one of them can't be acted upon: `workflow.invalid` says why."""
-    if workflow.invalid is None and workflow.spec is None:
-        try:
-            workflow.spec = workflow_spec({"metadata": {"name": workflow.owner.name}, "spec": workflow.raw_spec})
-        except InvalidSpec as error:
-            workflow.invalid = Stall(Blocker.INVALID_SPEC, str(error))
-    spec, state = workflow.spec, workflow.state
-    if workflow.invalid is not None or spec is None or state is None:
-        return None, None
-    unknown = next((task.key for task in state.tasks.values() if task.name not in spec.tasks), None)
-    if unknown is not None:
-        message = f"the history has the task {unknown!r}, and spec.tasks has none of this name"
-        workflow.invalid = Stall(Blocker.HISTORY_INVALID, message)
-        return None, None
-    return spec, state
-
-
 def _to_launch(state: State, view: View, workflow: Workflow) -> list[Task]:
     """Open tasks whose current launch has no Job yet, as far as we know."""
     return [
@@ -372,17 +358,11 @@ def _is_used_up(workflow: Workflow, state: State) -> bool:
     return answer is not None and answer.more and all(call.key in state.tasks for call in answer.scheduled)
 
 
-def _started_at(workflow: Workflow, state: State) -> datetime:
-    """When the first run began."""
-    text = (workflow.status or {}).get("startTime")
-    return parse_time(text) if text else state.started_at
-
-
 def _timers(
-    workflow: Workflow, spec: WorkflowSpec, state: State, view: View, now: datetime
+    workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View, now: datetime
 ) -> Iterator[datetime | None]:
     yield workflow.retry_decision_at
-    yield workflow_deadline(spec, _started_at(workflow, state))
+    yield workflow_deadline(spec, version.started_at(state))
     for name, made in workflow.created.items():
         if name not in view.jobs and name not in workflow.gone:
             yield max(made.at, now) + UNSEEN

@@ -5,14 +5,15 @@ whether it came by the watch or as the answer to our own write: an older cache i
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from flowy.wire.messages import Answer
+from flowy_operator.adapters.crd.spec import InvalidSpec, workflow_spec
 from flowy_operator.core.conditions import Blocker, Stall, has_ended
 from flowy_operator.core.history import HistoryInvalid, parse_history, parse_time
-from flowy_operator.core.job import Owner
+from flowy_operator.core.job import API_VERSION, KIND, Owner
 from flowy_operator.core.key import Key
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State, apply
@@ -28,19 +29,40 @@ class CreatedJob:
     at: datetime
 
 
-@dataclass(slots=True)
-class Workflow:
-    """One Workflow, as last read or written. `history` stays in the folded `state` only."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One version of the object: what a pass acts upon, from its beginning to its end.
 
-    owner: Owner
+    A newer one replaces the whole, never a part: a patch whose `test` names one version and whose events follow another
+    would corrupt the history. `status` is without the history, which is folded into `state`. With `invalid` set, it says
+    why this version can't be acted upon, and spec or state may be missing.
+    """
+
     resource_version: int = 0
     generation: int = 0
     deleting: bool = False
-    raw_spec: Body = field(default_factory=dict)
     status: Body | None = None
     spec: WorkflowSpec | None = None
     state: State | None = None
-    invalid: Stall | None = None  # why the object can't be acted upon
+    invalid: Stall | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status is not None and has_ended(self.status)
+
+    def started_at(self, state: State) -> datetime:
+        """When the first run began; `state` knows it as long as it isn't on record."""
+        text = (self.status or {}).get("startTime")
+        return parse_time(text) if text else state.started_at
+
+
+@dataclass(slots=True)
+class Workflow:
+    """One Workflow: its newest version, and what has been found out about it."""
+
+    owner: Owner
+    version: Version = Version()
+    known_events: int = 0  # longest history seen; it never gets shorter
 
     # The last decision, and how far the history was when it was made.
     answer: Answer | None = None
@@ -61,53 +83,60 @@ class Workflow:
         return Key(self.owner.namespace, self.owner.name)
 
     @property
-    def ended(self) -> bool:
-        return self.status is not None and has_ended(self.status)
-
-    @property
     def reference(self) -> dict[str, Any]:
         """For the Kubernetes Events about it."""
         return {
-            "apiVersion": "flowy.dev/v1alpha1",
-            "kind": "Workflow",
+            "apiVersion": API_VERSION,
+            "kind": KIND,
             "namespace": self.owner.namespace,
             "name": self.owner.name,
             "uid": self.owner.uid,
-            "resourceVersion": str(self.resource_version),
+            "resourceVersion": str(self.version.resource_version),
         }
 
     def accept(self, body: Body, now: datetime) -> None:
         """Take a version of the object, if it is newer than the one at hand."""
         metadata = body["metadata"]
-        version = int(metadata["resourceVersion"])
-        if version <= self.resource_version:
+        if int(metadata["resourceVersion"]) <= self.version.resource_version:
             return
-        self.resource_version = version
-        self.deleting = "deletionTimestamp" in metadata
-        if self.generation != metadata["generation"]:
-            self.generation = metadata["generation"]
-            self.raw_spec, self.spec = body.get("spec") or {}, None
         status = body.get("status") or None
-        history = (status or {}).get("history", [])
-        self.status = None if status is None else {k: v for k, v in status.items() if k != "history"}
+        version = Version(
+            resource_version=int(metadata["resourceVersion"]),
+            generation=metadata["generation"],
+            deleting="deletionTimestamp" in metadata,
+            status=None if status is None else _without_history(status),
+        )
         try:
-            self._take(self._fold(history, now))
-            self.invalid = None
+            spec = self._spec(body, version.generation)
+            state = self._fold(status or {}, now)
+            _check_tasks(spec, state)
+            version = replace(version, spec=spec, state=state)
+        except InvalidSpec as error:
+            version = replace(version, invalid=Stall(Blocker.INVALID_SPEC, str(error)))
         except (HistoryInvalid, ValueError, TypeError) as error:
-            self.invalid = Stall(Blocker.HISTORY_INVALID, f"{error}; put status.history back as it was to go on")
+            message = f"{error}; put status.history back as it was to go on"
+            version = replace(version, spec=self.version.spec, invalid=Stall(Blocker.HISTORY_INVALID, message))
+        self._install(version)
 
-    def wrote(self, body: Body, state: State | None) -> None:
-        """Take the answer to our own write, whose state is known without reading it again."""
-        self.resource_version = int(body["metadata"]["resourceVersion"])
-        self.status = {k: v for k, v in (body.get("status") or {}).items() if k != "history"}
-        if state is not None:
-            self._take(state)
+    def wrote(self, version: Version, body: Body, state: State | None) -> Version:
+        """Take the answer to our own write upon `version`, whose state is known without reading it again."""
+        written = replace(
+            version,
+            resource_version=int(body["metadata"]["resourceVersion"]),
+            status=_without_history(body.get("status") or {}),
+            state=state,
+        )
+        if written.resource_version > self.version.resource_version:
+            self._install(written)
+        return written
 
-    def forget_finished(self) -> None:
+    def refuse(self, version: Version, stall: Stall) -> None:
+        """Don't act upon this version any more."""
+        if self.version is version:
+            self.version = replace(version, invalid=stall)
+
+    def forget_finished(self, state: State) -> None:
         """Drop what is of no use for tasks that have ended."""
-        state = self.state
-        if state is None:
-            return
         open_keys = {task.key for task in state.unfinished()}
         open_jobs = {task.launch.job for task in state.open() if task.launch is not None}
         self.arguments = {k: v for k, v in self.arguments.items() if k in open_keys or k not in state.tasks}
@@ -115,14 +144,22 @@ class Workflow:
             for job in [job for job in known if job not in open_jobs]:
                 del known[job]
 
-    def _take(self, state: State) -> None:
-        if self.state is not None and state.run != self.state.run:
+    def _install(self, version: Version) -> None:
+        old, new = self.version.state, version.state
+        if old is not None and new is not None and old.run != new.run:
             # Keys begin at 0 again: what the old run's calls were given is wrong for the new one's.
             self.arguments, self.answer = {}, None
-        self.state = state
+        self.version = version
+        self.known_events = max(self.known_events, 0 if new is None else new.events)
 
-    def _fold(self, history: Any, now: datetime) -> State:
-        status = self.status or {}
+    def _spec(self, body: Body, generation: int) -> WorkflowSpec:
+        """The spec changes seldom and its source may be long: read once a generation."""
+        if self.version.spec is not None and self.version.generation == generation:
+            return self.version.spec
+        return workflow_spec(body)
+
+    def _fold(self, status: Body, now: datetime) -> State:
+        history = status.get("history", [])
         if not isinstance(history, list):
             raise HistoryInvalid("status.history is no list")
         started_at = parse_time(status["startTime"]) if "startTime" in status else now
@@ -130,9 +167,19 @@ class Workflow:
         state = apply(State(workflow=self.owner.name, uid=self.owner.uid, started_at=started_at), events)
         if state.chain.digest != status.get("historyDigest", ""):
             raise HistoryInvalid("status.history was changed by somebody: it doesn't fit status.historyDigest")
-        if self.state is not None and state.events < self.state.events:
-            raise HistoryInvalid(f"status.history has {state.events} events and had {self.state.events} before")
+        if state.events < self.known_events:
+            raise HistoryInvalid(f"status.history has {state.events} events and had {self.known_events} before")
         return state
+
+
+def _check_tasks(spec: WorkflowSpec, state: State) -> None:
+    unknown = next((task.key for task in state.tasks.values() if task.name not in spec.tasks), None)
+    if unknown is not None:
+        raise HistoryInvalid(f"the history has the task {unknown!r}, and spec.tasks has none of this name")
+
+
+def _without_history(status: Body) -> Body:
+    return {name: value for name, value in status.items() if name != "history"}
 
 
 class Workflows:

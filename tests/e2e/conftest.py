@@ -44,5 +44,6 @@ def operator(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator[O
     process.start()
     yield process
     assert process.stop() == 0
-    bugs = process.lines(level="ERROR")
+    # kopf logs an error for each request that it will try again.
+    bugs = [line for line in process.lines(level="ERROR") if not str(line.get("logger")).startswith("kopf")]
     assert not bugs, f"the operator logged errors: {bugs[:3]}"

@@ -1,0 +1,273 @@
+"""Bad input of every kind in one operator, while a good workflow goes on: a clear error each, and nothing lost."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowy_operator.core.naming import job_name
+from tests.e2e.kube import Kube, condition, events, result
+from tests.e2e.manifests import BUSYBOX, shell, workflow
+from tests.e2e.operator import OperatorProcess
+
+ONE = "def w(t):\n    def run(*args):\n        return t(*args)\n    return run\n"
+CHAIN = """
+def chain(step):
+    def run(n):
+        value = 0
+        for _ in range(n):
+            value = step(value)
+        return value
+    return run
+"""
+OK = shell("t", "true")
+STEP = shell("step", "echo $(($1 + 1)) > $FLOWY_RESULT_FILE", "$(FLOWY_ARG_0)")
+
+FAILS: Mapping[str, tuple[str, list[dict[str, Any]], list[Any], str, str]] = {
+    "code that doesn't compile": ("def w(t):\n    return (\n", [OK], [], "InvalidCode", "line 2"),
+    "code that raises when it is loaded": ("x = 1 / 0\ndef w(t): ...\n", [OK], [], "InvalidCode", "division by zero"),
+    "no entrypoint": ("x = 1\n", [OK], [], "InvalidCode", "EntrypointNotFound"),
+    "several entrypoints": ("def a(t): ...\ndef b(t): ...\n", [OK], [], "InvalidCode", "a, b"),
+    "a task that isn't there": ("def w(t, other):\n    return t\n", [OK], [], "InvalidCode", "other"),
+    "a task that nobody wants": ("def w():\n    return lambda: 1\n", [OK], [], "InvalidCode", "t"),
+    "code that raises": (
+        "def w(t):\n    def run():\n        return {}['k']\n    return run\n",
+        [OK],
+        [],
+        "Failed",
+        "KeyError",
+    ),
+    "an argument that isn't JSON": (
+        "def w(t):\n    def run():\n        return t({1, 2})\n    return run\n",
+        [OK],
+        [],
+        "Failed",
+        "args[0]: a set has no order",
+    ),
+    "arguments that are too long": (
+        "def w(t):\n    def run():\n        return t('x' * 300_000)\n    return run\n",
+        [OK],
+        [],
+        "Failed",
+        "at most 256,000",
+    ),
+    "a result that isn't JSON": (
+        ONE,
+        [shell("t", "echo {half > $FLOWY_RESULT_FILE")],
+        [],
+        "Failed",
+        "the result is no JSON",
+    ),
+    "a result that is too long": (
+        ONE,
+        [shell("t", "head -c 5000 /dev/zero | tr '\\0' 1 > $FLOWY_RESULT_FILE")],
+        [],
+        "Failed",
+        "write less than that",
+    ),
+    "a wrong exit code": (ONE, [shell("t", "exit 42")], [], "Failed", "exit code 42"),
+    "an image that doesn't exist": (
+        ONE,
+        [
+            {
+                "name": "t",
+                "activity": {"image": "flowy.local/no-such-image:1"},
+                "timeouts": {"scheduleToStartSeconds": 10},
+            }
+        ],
+        [],
+        "Failed",
+        "t-0 timed out (ScheduleToStart)",
+    ),
+    "a template that the API server refuses": (
+        ONE,
+        [shell("t", "true", activity={"template": {"spec": {"volumes": [{"name": "Not A Name", "emptyDir": {}}]}}})],
+        [],
+        "Failed",
+        "Not A Name",
+    ),
+}
+STALLS: Mapping[str, tuple[str, str]] = {
+    "an endless loop": ("def w(t):\n    def run():\n        while True: pass\n    return run\n", "DecisionTimeout"),
+    "ten gigabytes": (
+        "def w(t):\n    def run():\n        return len('x' * 10**10)\n    return run\n",
+        "DecisionMemory",
+    ),
+}
+
+
+def _name(sentence: str) -> str:
+    return sentence.lower().replace("'", "").replace(" ", "-")[:50]
+
+
+@pytest.fixture(scope="module")
+def applied(kube: Kube, operator: OperatorProcess) -> None:
+    """All of them, and a good one beside them."""
+    kube.apply(workflow("good", CHAIN, [STEP], 6))
+    for sentence, (source, tasks, args, _, _) in FAILS.items():
+        kube.apply(workflow(_name(sentence), source, tasks, *args))
+    for sentence, (source, _) in STALLS.items():
+        kube.apply(workflow(_name(sentence), source, [OK]))
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("sentence", FAILS)
+def test_fails_with_a_clear_error(kube: Kube, applied: None, sentence: str) -> None:
+    _, _, _, reason, words = FAILS[sentence]
+    status, got_reason, message = condition(kube.wait_end(_name(sentence), 150), "Succeeded")
+    assert (status, got_reason) == ("False", reason), message
+    assert words in message
+
+
+def _pause_s(body: Mapping[str, Any]) -> int:
+    """How long the operator says that it waits before it asks again; it grows from 1 s."""
+    found = re.search(r"tried again after (\d+) s", condition(body, "Stalled")[2])
+    assert found is not None
+    return int(found[1])
+
+
+@pytest.mark.parametrize("sentence", STALLS)
+def test_stalls_and_is_tried_again(kube: Kube, applied: None, operator: OperatorProcess, sentence: str) -> None:
+    name, reason = _name(sentence), STALLS[sentence][1]
+    body = kube.wait_until("workflow", name, lambda body: condition(body, "Stalled")[1] == reason)
+    assert condition(body, "Succeeded")[:2] == ("Unknown", "Stalled")
+    kube.wait_until("workflow", name, lambda body: _pause_s(body) >= 2)
+    assert not body["status"].get("history")
+    pages = int(Path(f"/proc/{operator.pid}/statm").read_text().split()[1])
+    assert pages * 4096 < 300 * 1024 * 1024
+
+
+def test_the_good_one_goes_on(kube: Kube, applied: None) -> None:
+    assert result(kube.wait_end("good", 150)) == 6
+
+
+def test_an_image_that_can_t_be_pulled_is_told_at_once(kube: Kube, operator: OperatorProcess) -> None:
+    task = {"name": "t", "activity": {"image": "flowy.local/no-such-image:2"}}
+    kube.apply(workflow("no-image", ONE, [task]))
+    body = kube.wait_until(
+        "workflow", "no-image", lambda body: "reason" in (body.get("status", {}).get("waitingOn") or [{}])[0]
+    )
+    assert body["status"]["waitingOn"][0]["reason"] == "Pod: image can't be pulled: flowy.local/no-such-image:2"
+    kube.run("delete", "workflow", "no-image")
+
+
+def _job(name: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "labels": dict(labels)},
+        "spec": {
+            "backoffLimit": 0,
+            "template": {
+                "metadata": {"labels": dict(labels)},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "containers": [
+                        {
+                            "name": "main",
+                            "image": BUSYBOX,
+                            "command": ["sh", "-c", "echo 666 > /dev/termination-log"],
+                        }
+                    ],
+                },
+            },
+        },
+    }
+
+
+def test_jobs_and_pods_that_are_not_ours_are_ignored(kube: Kube, operator: OperatorProcess, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    script = "while [ ! -e /log/go ]; do sleep 0.2; done; echo 7 > $FLOWY_RESULT_FILE"
+    task = shell("t", script)
+    task["activity"]["template"]["spec"] |= {
+        "volumes": [{"name": "log", "hostPath": {"path": str(tmp_path)}}],
+        "containers": [{"name": "main", "volumeMounts": [{"name": "log", "mountPath": "/log"}]}],
+    }
+    kube.apply(workflow("real", ONE, [task]))
+    kube.wait_until("workflow", "real", lambda _: len(kube.list("jobs", "flowy.dev/workflow=real")) == 1)
+    (ours,) = kube.list("jobs", "flowy.dev/workflow=real")
+    labels = ours["metadata"]["labels"]
+    kube.apply(_job("impostor", labels))
+    pod = _job("impostor-pod", labels)
+    kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "impostor-pod", "labels": labels},
+            "spec": pod["spec"]["template"]["spec"],
+        }
+    )
+    kube.run("wait", "--for=condition=Complete", "job/impostor", "--timeout=60s")
+    kube.run("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/impostor-pod", "--timeout=60s")
+    assert condition(kube.get("workflow", "real"), "Succeeded")[1] == "Running"
+    (tmp_path / "go").touch()
+    assert result(kube.wait_end("real")) == 7
+    assert kube.get("job", "impostor")["status"]["succeeded"] == 1
+
+
+def test_a_foreign_job_in_the_way_is_told(kube: Kube, operator: OperatorProcess) -> None:
+    kube.apply(workflow("in-the-way", ONE, [OK], suspend=True))
+    uid = kube.get("workflow", "in-the-way")["metadata"]["uid"]
+    name = job_name(workflow="in-the-way", uid=uid, run=1, task="t-0", attempt=1, launch=0)
+    kube.apply(_job(name, {"app": "foreign"}))
+    kube.run("patch", "workflow", "in-the-way", "--type=merge", "-p", '{"spec": {"suspend": false}}')
+    message = condition(kube.wait_end("in-the-way"), "Succeeded")[2]
+    assert f"a Job {name!r} that belongs to somebody else is in the way: delete it" in message
+
+
+def _status_patch(kube: Kube, name: str, *operations: Mapping[str, Any]) -> None:
+    kube.run("patch", "workflow", name, "--subresource=status", "--type=json", "-p", json.dumps(operations))
+
+
+EDITS: Mapping[str, list[dict[str, Any]]] = {
+    "edited": [{"op": "replace", "path": "/status/history/0/digest", "value": "0123456789abcdef"}],
+    "removed": [{"op": "remove", "path": "/status/history/0"}],
+    "swapped": [
+        {"op": "move", "from": "/status/history/0", "path": "/status/history/1"},
+    ],
+    "emptied": [{"op": "replace", "path": "/status/history", "value": []}],
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_history_edited_by_hand_stalls_until_it_is_put_back(kube: Kube, operator: OperatorProcess, name: str) -> None:
+    source = "def w(t):\n    def run():\n        return [t(n) for n in range(2)]\n    return run\n"
+    kube.apply(workflow(name, source, [shell("t", "sleep 4")]))
+    body = kube.wait_until("workflow", name, lambda body: len(events(body, "TaskScheduled")) == 2)
+    _status_patch(kube, name, *EDITS[name])
+    stalled = kube.wait_until("workflow", name, lambda body: condition(body, "Stalled")[0] == "True")
+    assert condition(stalled, "Stalled")[1] == "HistoryInvalid"
+    assert "put status.history back" in condition(stalled, "Stalled")[2]
+    _status_patch(kube, name, {"op": "add", "path": "/status/history", "value": body["status"]["history"]})
+    assert result(kube.wait_end(name)) == [None, None]
+    assert len(kube.list("jobs", f"flowy.dev/workflow={name}")) == 2
+
+
+def test_no_quota_is_waited_for(kube: Kube, operator: OperatorProcess) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none"},
+        "spec": {"hard": {"count/jobs.batch": "0"}},
+    }
+    kube.apply(quota)
+    kube.wait_until("resourcequota", "none", lambda body: "hard" in body.get("status", {}))
+    try:
+        kube.apply(workflow("quota", ONE, [OK]))
+        body = kube.wait_until(
+            "workflow", "quota", lambda body: "reason" in (body.get("status", {}).get("waitingOn") or [{}])[0]
+        )
+        assert "exceeded quota: none" in body["status"]["waitingOn"][0]["reason"]
+    finally:
+        kube.run("delete", "resourcequota", "none")
+    assert result(kube.wait_end("quota")) is None
+
+
+def test_a_manifest_against_the_schema_is_refused_by_name(kube: Kube, operator: OperatorProcess) -> None:
+    bad = workflow("bad", ONE, [OK | {"name": "for"}])
+    assert "a Python keyword can't be the name of a task" in kube.refusal(bad)
+    bad = workflow("bad", ONE, [OK | {"retry": {"maxAttempts": 0}}])
+    assert "spec.tasks[0].retry.maxAttempts" in kube.refusal(bad)

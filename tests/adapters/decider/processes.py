@@ -23,6 +23,10 @@ def open_descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
+def threads_of(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something in other processes, which nobody announces."""
     async with asyncio.timeout(PATIENCE_S):

@@ -14,7 +14,7 @@ from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
 from flowy_operator.adapters.decider.spawn import ZygoteProcess
 from flowy_operator.core.errors import DecisionStalled, StallReason
-from tests.adapters.decider.processes import PATIENCE_S, children_of, is_running, open_descriptors, until
+from tests.adapters.decider.processes import PATIENCE_S, children_of, is_running, open_descriptors, threads_of, until
 from tests.adapters.decider.programs import GOOD, GOOD_KEYS, HANGING, body
 
 WALL_S = 60.0  # far beyond the test: no child ends by it
@@ -132,6 +132,12 @@ async def test_closing_ends_everything_and_decisions_in_flight_too() -> None:
     await until(lambda: not is_running(child))
     with pytest.raises(DecisionStalled):
         await pool.decide(GOOD, namespace="x", wall_s=WALL_S)
+
+
+async def test_the_zygote_has_one_thread(pool: DeciderPool) -> None:
+    """Else libc's fork, which looks after no other threads, could hang the child on a lock."""
+    assert await is_good(pool)
+    assert threads_of(zygote_of(pool)) == 1
 
 
 OPERATOR = """

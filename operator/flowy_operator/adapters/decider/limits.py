@@ -17,11 +17,12 @@ def _cores() -> int:
 class Limits:
     """Per decision, unless it says otherwise. The wall clock is not among them: it stands in the workflow's spec."""
 
-    # A small decision takes 1 ms, one over 1,000 records 10 ms. 1 s is far above, because CPU seconds are long on a slow
-    # machine that is shared by many, where the first touch of each memory page is paid too; and far below what a
-    # neighbour notices, since a namespace holds only half of the children. Lower than 0.2 s, honest code gets stopped.
+    # A small decision takes 4 ms, each 100 records 1.6 ms more (measured on two slow cores). 1 s is far above, because
+    # CPU seconds are long on a machine that is shared by many, where the first touch of each memory page is paid too;
+    # and far below what a neighbour notices, since a namespace holds only half of the children. Below 0.2 s, honest
+    # code gets stopped.
     cpu_s: float = 1.0
-    cpu_per_100_records_s: float = 0.001  # on top; measured: 0.6 ms per 100 records
+    cpu_per_100_records_s: float = 0.005  # on top
 
     # Over what the zygote has mapped. The request is parsed within it (about five times its size), hence not below
     # 32 MiB. Times `children` it has to fit into the container.
@@ -35,7 +36,7 @@ class Limits:
     # One namespace's endless loops must leave room for the others; the whole machine may still be used by one alone.
     children_per_namespace: int = field(default_factory=_cores)
 
-    start_s: float = 30.0  # the zygote imports 100 modules: 0.3 s here, more from a cold disk
+    start_s: float = 30.0  # the zygote imports 100 modules: 0.1 s here, more from a cold disk
 
     def cpu_of(self, records: int) -> float:
         """The CPU seconds for a decision over so many records."""

@@ -12,6 +12,7 @@ It lives until the pipe on its standard input ends, which is when the operator c
 """
 
 import contextlib
+import ctypes
 import gc
 import os
 import resource
@@ -28,6 +29,11 @@ from flowy_operator.adapters.decider.preload import preload
 _LIFE = 0  # standard input: a pipe on which nothing comes but its end
 _READY = 1  # standard output
 _BACKLOG = 256  # connections that wait for accept; the pool never has that many open
+
+# libc's fork and not `os.fork`, whose hooks in the child (`random` reseeds itself, `threading` looks for other threads)
+# touch 200 memory pages, which costs half a millisecond. They mend what forking beside other threads breaks; there is
+# one thread here, and `serve` makes sure. PyDLL keeps the interpreter's lock, so that the child has it too.
+_fork = ctypes.PyDLL(None).fork
 
 
 class _Child:
@@ -59,6 +65,8 @@ class Zygote:
 
     def serve(self) -> None:
         """Fork for each connection until the pipe of life ends."""
+        if len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208 - pathlib is not loaded here
+            raise RuntimeError("the zygote has more than one thread, so that a fork of it could hang")
         for descriptor in (_LIFE, self._woken, self._listener.fileno()):
             self._poller.register(descriptor, select.POLLIN)
         self._base_bytes = _mapped_bytes()
@@ -83,9 +91,8 @@ class Zygote:
             connection, _ = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
-        try:
-            pid = os.fork()
-        except OSError:
+        pid = _fork()
+        if pid < 0:
             failed = _Child(0, connection)
             failed.ending = Ending(status=NOT_FORKED).encode()
             self._by_connection[connection.fileno()] = failed
@@ -100,8 +107,7 @@ class Zygote:
 
     def _become_child(self, connection: socket.socket) -> NoReturn:
         try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)  # the handler may stay: it does nothing, and `signal.signal` touches 40 pages
             child.run(connection.fileno(), self._null, self._pid, self._base_bytes)
         finally:
             os._exit(1)  # never a second zygote, whatever happened

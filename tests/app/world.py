@@ -318,5 +318,3 @@ async def world(
     finally:
         for running in list(made.operators):
             await made.kill(running)
-
-

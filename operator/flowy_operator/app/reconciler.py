@@ -95,8 +95,9 @@ class Reconciler:
         if version.ended:
             return await self._after_the_end(workflow, version, spec, state, view, now)
         view = await fill_gaps(self._client, workflow, state, view, now)
+        run = state.run
         verdict, version, state = await self._advance(workflow, version, spec, state, view, now)
-        if verdict.end is not None or state.run != workflow.answered_at[0] or _is_used_up(workflow, state):
+        if verdict.end is not None or state.run != run or _is_used_up(workflow, state):
             return now  # the next pass deletes what nobody wants, begins the new run, asks for the rest of the calls
         await self._launch(workflow, version, spec, state, view)
         wake_at = await self._tidy(spec, state, view, now)
@@ -156,12 +157,11 @@ class Reconciler:
         end_at = workflow_deadline(spec, version.started_at(state))
         if end_at is not None and end_at <= now:
             return time_out(spec, state)
-        wanted = [t.key for t in _to_launch(state, view, workflow) if t.key not in workflow.arguments]
-        wanted += [t.key for t in due_retries(state, now) if t.key not in workflow.arguments]
-        position = (state.run, state.finished)
+        ready = [*_to_launch(state, view, workflow), *due_retries(state, now)]
+        wanted = [task.key for task in ready if workflow.arguments_of(task) is None]
         retry_at = workflow.retry_decision_at
         if (
-            workflow.answered_at != position
+            workflow.answered_upon != (state.run, state.outcomes)
             or wanted
             or _is_used_up(workflow, state)
             or (retry_at is not None and retry_at <= now)
@@ -174,7 +174,7 @@ class Reconciler:
     async def _ask(
         self, workflow: Workflow, spec: WorkflowSpec, state: State, wanted: Sequence[str], now: datetime
     ) -> None:
-        workflow.answered_at = (state.run, state.finished)
+        workflow.answered_upon = (state.run, state.outcomes)
         workflow.answer = workflow.retry_decision_at = None
         request = decision_request(spec, state, wanted)
         try:
@@ -190,7 +190,7 @@ class Reconciler:
             return
         workflow.answer, workflow.stall, workflow.stalled_times = answer, None, 0
         for call in (*answer.scheduled, *answer.repeated):
-            workflow.arguments[call.key] = call.arguments
+            workflow.calls[call.key] = call
         for line in answer.log:
             _log.debug("workflow code printed", extra=_fields(workflow) | {"line": line})
 
@@ -245,7 +245,7 @@ class Reconciler:
     async def _launch(self, workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View) -> None:
         manifests = []
         for task in _to_launch(state, view, workflow):
-            arguments = workflow.arguments.get(task.key)
+            arguments = workflow.arguments_of(task)
             if arguments is None or task.launch is None:
                 continue  # the decider stalls; without it nobody knows them
             ends = schedule_to_close(spec.tasks[task.name].timeouts, task.first_scheduled_at)

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from flowy.wire.messages import Answer
+from flowy.wire.messages import Answer, AnsweredCall
 from flowy_operator.adapters.crd.spec import InvalidSpec, workflow_spec
 from flowy_operator.core.conditions import Blocker, Stall, has_ended
-from flowy_operator.core.history import HistoryInvalid, parse_history, parse_time
+from flowy_operator.core.history import Chain, HistoryInvalid, parse_history, parse_time
 from flowy_operator.core.job import API_VERSION, KIND, Owner
 from flowy_operator.core.key import Key
 from flowy_operator.core.spec import WorkflowSpec
-from flowy_operator.core.state import State, apply
+from flowy_operator.core.state import State, Task, apply
 
 Body = Mapping[str, Any]
 
@@ -64,15 +64,16 @@ class Workflow:
     version: Version = Version()
     known_events: int = 0  # longest history seen; it never gets shorter
 
-    # The last decision, and how far the history was when it was made.
+    # The last decision, and what it was made upon: run and outcomes. Their number wouldn't do: a pass whose patch was
+    # refused has decided over an order of outcomes that never came to be.
     answer: Answer | None = None
-    answered_at: tuple[int, int] = (0, -1)  # (run, final outcomes)
+    answered_upon: tuple[int, Chain] | None = None
     stall: Stall | None = None
     stalled_times: int = 0
     retry_decision_at: datetime | None = None
 
     # Launches. Arguments aren't part of the history; the decider repeats them when asked.
-    arguments: dict[str, str] = field(default_factory=dict)
+    calls: dict[str, AnsweredCall] = field(default_factory=dict)
     created: dict[str, CreatedJob] = field(default_factory=dict)  # by this process, by name
     gone: dict[str, None] = field(default_factory=dict)  # Jobs that were seen and are no more, in order
     refused: dict[str, str] = field(default_factory=dict)
@@ -135,22 +136,23 @@ class Workflow:
         if self.version is version:
             self.version = replace(version, invalid=stall)
 
+    def arguments_of(self, task: Task) -> str | None:
+        """The arguments of a recorded task, if they are known: those of its digest, and no other decision's."""
+        call = self.calls.get(task.key)
+        return call.arguments if call is not None and call.digest == task.digest else None
+
     def forget_finished(self, state: State) -> None:
         """Drop what is of no use for tasks that have ended."""
         open_keys = {task.key for task in state.unfinished()}
         open_jobs = {task.launch.job for task in state.open() if task.launch is not None}
-        self.arguments = {k: v for k, v in self.arguments.items() if k in open_keys or k not in state.tasks}
+        self.calls = {key: call for key, call in self.calls.items() if key in open_keys or key not in state.tasks}
         for known in (self.created, self.gone, self.refused, self.notes):
             for job in [job for job in known if job not in open_jobs]:
                 del known[job]
 
     def _install(self, version: Version) -> None:
-        old, new = self.version.state, version.state
-        if old is not None and new is not None and old.run != new.run:
-            # Keys begin at 0 again: what the old run's calls were given is wrong for the new one's.
-            self.arguments, self.answer = {}, None
         self.version = version
-        self.known_events = max(self.known_events, 0 if new is None else new.events)
+        self.known_events = max(self.known_events, 0 if version.state is None else version.state.events)
 
     def _spec(self, body: Body, generation: int) -> WorkflowSpec:
         """The spec changes seldom and its source may be long: read once a generation."""

@@ -108,6 +108,7 @@ class State:
     events: int = 0
     last_time: datetime | None = None
     chain: Chain = Chain()
+    outcomes: Chain = Chain()  # of the final events alone: two states that code can tell apart differ in it
 
     def open(self) -> Iterator[Task]:
         """Tasks with an attempt on record that has no outcome yet."""
@@ -150,6 +151,7 @@ def apply(state: State, events: Iterable[Event]) -> State:
         events=events[-1].id,
         last_time=events[-1].time,
         chain=state.chain.extended(events),
+        outcomes=fold.outcomes,
     )
 
 
@@ -160,7 +162,7 @@ class _Fold:
         self._state = state
         self.started_at, self.run, self.input = state.started_at, state.run, state.input
         self.tasks, self.launches = dict(state.tasks), dict(state.launches)
-        self.finished = state.finished
+        self.finished, self.outcomes = state.finished, state.outcomes
 
     def event(self, event: Event) -> None:
         fact = event.fact
@@ -194,6 +196,7 @@ class _Fold:
                     task, phase=Phase.FINAL, final=fact, finished_at=event.time, rank=self.finished, due_at=None
                 )
                 self.finished += 1
+                self.outcomes = self.outcomes.extended([event])
 
     def _scheduled(self, task: Task | None, fact: TaskScheduled | RetryScheduled, event: Event) -> Task:
         if task is None:

@@ -1,0 +1,239 @@
+"""Nothing lost, nothing twice: random programs, random faults, and the same invariants after each.
+
+`FLOWY_SEEDS=5000 pytest tests/app/test_seeds.py` runs more; a failure names its seed, which is all that it depends on.
+"""
+
+import asyncio
+import os
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from flowy_operator.core.history import TaskScheduled
+from flowy_operator.core.state import Phase, State, apply
+from tests.app.kubelet import Act, Call, failure, value
+from tests.app.world import NAMESPACE, START, World, world
+from tests.fakes.clock import run_virtual
+from tests.fakes.faults import LoseAnswer, Refuse
+
+SEEDS = int(os.environ.get("FLOWY_SEEDS", "150"))
+PARALLELISM = 4
+
+# Each: source, tasks, and the result if nothing goes wrong. Tasks add up integers, so that order doesn't matter.
+PROGRAMS: dict[str, tuple[str, list[str], Any]] = {
+    "chain": (
+        """
+        def w(inc):
+            def run():
+                v = 0
+                for _ in range(6):
+                    v = inc(v)
+                return v
+            return run
+        """,
+        ["inc"],
+        6,
+    ),
+    "wide": (
+        """
+        def w(inc):
+            def run():
+                return [inc(n) for n in range(9)]
+            return run
+        """,
+        ["inc"],
+        [*range(1, 10)],
+    ),
+    "diamond": (
+        """
+        def w(inc, add):
+            def run():
+                a = inc(0)
+                return add(inc(a), inc(a))
+            return run
+        """,
+        ["inc", "add"],
+        4,
+    ),
+    "dynamic": (
+        """
+        def w(inc):
+            def run():
+                return [inc(x) for x in range(inc(3))]
+            return run
+        """,
+        ["inc"],
+        [1, 2, 3, 4],
+    ),
+    "reduced": (
+        """
+        from flowy import parallel_reduce
+
+        def w(inc, add):
+            def run():
+                return parallel_reduce(add, [inc(n) for n in range(6)])
+            return run
+        """,
+        ["inc", "add"],
+        21,
+    ),
+    "in finish order": (
+        """
+        from flowy import finish_order
+
+        def w(inc, add):
+            def run():
+                total = 0
+                for r in finish_order([inc(n) for n in range(5)]):
+                    total = add(total, r)
+                return total
+            return run
+        """,
+        ["inc", "add"],
+        15,
+    ),
+    "caught": (
+        """
+        from flowy import TaskError, wait
+
+        def w(bad, inc):
+            def run():
+                r = bad()
+                try:
+                    wait(r)
+                except TaskError as e:
+                    return [e.type, inc(1)]
+            return run
+        """,
+        ["bad", "inc"],
+        ["Error", 2],
+    ),
+    "restarted": (
+        """
+        from flowy import restart
+
+        def w(inc):
+            def run(n=0):
+                n = inc(inc(n))
+                return restart(n) if n < 6 else n
+            return run
+        """,
+        ["inc"],
+        6,
+    ),
+}
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_seed(seed: int) -> None:
+    run_virtual(_scenario(random.Random(seed)))
+
+
+async def _scenario(dice: random.Random) -> None:
+    name = dice.choice(sorted(PROGRAMS))
+    source, tasks, expected = PROGRAMS[name]
+    retry = {"maxAttempts": 3, "when": ["Timeout", "Error"], "delaysSeconds": dice.choice([[0], [1, 0, 3]])}
+    timeouts = {"startToCloseSeconds": 20}
+    spec: list[dict[str, Any]] = [{"name": task, "retry": retry, "timeouts": timeouts} for task in tasks]
+    async with world(_activity(random.Random(dice.random())), latency=lambda: dice.uniform(0.0005, 0.03)) as w:
+        w.api.faults.add(Refuse(409, "Conflict"), verb="patch", times=dice.randint(1, 4), chance=0.3)
+        w.api.faults.add(Refuse(500, "InternalError"), times=dice.randint(1, 6), chance=0.1)
+        w.api.faults.add(Refuse(429, "TooManyRequests"), verb="create", times=dice.randint(1, 4), chance=0.2)
+        w.api.faults.add(LoseAnswer(), verb="patch", times=dice.randint(1, 4), chance=0.2)
+        w.api.faults.add(LoseAnswer(), verb="create", times=dice.randint(1, 4), chance=0.2)
+        w.submit(source, *spec, parallelism=PARALLELISM)
+        trouble = asyncio.create_task(_trouble(w, dice))
+        grows = asyncio.create_task(_only_grows(w))
+        try:
+            await w.ended()
+            assert w.reason() == "Completed", w.condition()
+        finally:
+            trouble.cancel()
+            grows.cancel()
+        await asyncio.gather(grows, return_exceptions=True)
+        if grows.done() and not grows.cancelled():
+            grows.result()
+        assert w.result() == expected
+        _check(w)
+
+
+def _activity(dice: random.Random) -> Any:
+    """Every task succeeds in the end; before that it may fail, hang, or be evicted."""
+    sums = {"inc": lambda call: call.args[0] + 1, "add": sum_of}
+
+    def act(call: Call) -> Act:
+        if call.name == "bad":
+            return failure(lasts_s=dice.uniform(0.1, 3))
+        lasts_s = dice.choice([0.0, dice.uniform(0.05, 4)])
+        if call.launch < 2 and dice.random() < 0.1:
+            return Act(lasts_s=lasts_s, exit_code=137, disruption="EvictionByEvictionAPI")
+        if call.attempt < 3 and dice.random() < 0.15:
+            return dice.choice([failure(lasts_s=lasts_s), Act(lasts_s=dice.choice([None, 60.0]), message="-1")])
+        return value(sums[call.name](call), lasts_s=lasts_s)
+
+    return act
+
+
+def sum_of(call: Call) -> int:
+    total: int = sum(call.args)
+    return total
+
+
+async def _trouble(w: World, dice: random.Random) -> None:
+    """Operators die between any two writes, overlap for a while, streams are cut, versions expire."""
+    for _ in range(dice.randint(0, 6)):
+        running = w.operators[0]
+        match dice.choice(["die", "die", "two", "cut", "gone"]):
+            case "die":
+                running.line.writes_left, running.line.dies_after = dice.randint(0, 3), dice.random() < 0.5
+                await asyncio.wait(
+                    [asyncio.create_task(running.line.dead.wait()), asyncio.create_task(asyncio.sleep(8))],
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                await w.kill(running)
+                await asyncio.sleep(dice.choice([0, dice.uniform(0, 30)]))
+                w.start()
+            case "two":
+                w.start()
+                await asyncio.sleep(dice.uniform(0, 8))
+                await w.kill(dice.choice(w.operators))
+            case "cut":
+                w.api.cut_watches()
+            case "gone":
+                w.store.compact()
+                w.api.cut_watches()
+        await asyncio.sleep(dice.uniform(0, 4))
+
+
+async def _only_grows(w: World) -> None:
+    """The history is append-only: every version begins with the one before."""
+    before: list[Any] = []
+    while True:
+        history = w.status().get("history", [])
+        assert history[: len(before)] == before
+        before = history
+        await asyncio.sleep(0.05)
+
+
+def _check(w: World) -> None:
+    body = w.body()
+    owner = body["metadata"]["uid"]
+    # Each launch's Job was made once, and nothing is there that nobody owns.
+    assert not [name for name, count in Counter(w.kubelet.created).items() if count > 1]
+    for plural in ("jobs", "pods"):
+        for found in w.objects(plural):
+            assert found["metadata"]["ownerReferences"][0]["controller"]
+    assert all(job["metadata"]["ownerReferences"][0]["uid"] == owner for job in w.objects("jobs"))
+    # The history is one, its fold knows every Job, and never had more tasks open than allowed.
+    state = State(workflow="w", uid=owner, started_at=START)
+    scheduled: Counter[tuple[int, str, int]] = Counter()
+    for event in w.history():
+        state = apply(state, [event])
+        if isinstance(event.fact, TaskScheduled):
+            scheduled[state.run, event.fact.task, event.fact.attempt] += 1
+        assert sum(task.phase is Phase.OPEN for task in state.tasks.values()) <= PARALLELISM
+    assert max(scheduled.values()) == 1
+    assert {name for _, name in w.kubelet.created} <= set(state.launches)
+    assert {namespace for namespace, _ in w.kubelet.created} == {NAMESPACE}

@@ -69,7 +69,7 @@ def operator(kubeconfig: Path) -> Iterator[None]:
     """An operator for the demo's namespace, its log beside the temporary files."""
     log = Path(os.environ.get("TMPDIR", "/tmp")) / "flowy-demo-operator.log"  # noqa: S108  a log, for whoever looks
     say(f"the operator, outside the cluster; its log is {log}")
-    command = [Path(sys.executable).with_name("flowy-operator"), "run", f"--kubeconfig={kubeconfig}"]
+    command = [str(Path(sys.executable).with_name("flowy-operator")), "run", f"--kubeconfig={kubeconfig}"]
     command += [f"--namespace={NAMESPACE}", "--log-format=text"]
     with log.open("w") as output:
         process = subprocess.Popen(command, stderr=output)  # noqa: S603  our own words
@@ -140,8 +140,10 @@ def show(body: Body) -> None:
 
 
 def condition(body: Body) -> Body:
-    found = {c["type"]: c for c in body.get("status", {}).get("conditions", ())}
-    return found.get("Succeeded", {"status": "Unknown", "message": ""})
+    for found in body.get("status", {}).get("conditions", ()):
+        if found["type"] == "Succeeded":
+            return dict(found)
+    return {"status": "Unknown", "message": ""}
 
 
 def since(status: Body, at: str) -> float:

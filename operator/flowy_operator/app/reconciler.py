@@ -8,10 +8,10 @@ is still the one that was read.
 import hashlib
 import logging
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from importlib.metadata import version
-from typing import Any, Literal, NamedTuple, Protocol
+from importlib import metadata
+from typing import Protocol
 
 from flowy.policy.timeout import schedule_to_close
 from flowy.wire.messages import Answer, Request
@@ -20,6 +20,7 @@ from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import ApiError, Invalid, NotFound, PayloadTooLarge
 from flowy_operator.adapters.kube.errors import Conflict as WriteConflict
 from flowy_operator.adapters.recorder import Recorder
+from flowy_operator.app.announce import announce
 from flowy_operator.app.launcher import Launcher
 from flowy_operator.app.missing import UNSEEN, fill_gaps
 from flowy_operator.app.tracked import CreatedJob, Version, Workflow, Workflows
@@ -27,7 +28,7 @@ from flowy_operator.core.admission import due_retries
 from flowy_operator.core.conditions import Blocker, Stall
 from flowy_operator.core.decision import Verdict, conclude, decision_request, time_out, workflow_deadline
 from flowy_operator.core.errors import Conflict, DecisionStalled, RetryLater
-from flowy_operator.core.history import Fact, Restarted, TaskFailed, TaskTimedOut, parse_time
+from flowy_operator.core.history import parse_time
 from flowy_operator.core.job import InvalidActivity, job_manifest
 from flowy_operator.core.key import Key
 from flowy_operator.core.observe import Launching, View, deadline, observe
@@ -43,7 +44,7 @@ HISTORY_BYTES = 1024 * 1024
 
 VERSIONS = {
     "python": ".".join(platform.python_version_tuple()[:2]),  # the decider runs on the operator's own interpreter
-    "flowy": version("flowy-operator"),
+    "flowy": metadata.version("flowy-operator"),
 }
 
 FIRST_STALL_S = 1.0
@@ -137,9 +138,9 @@ class Reconciler:
         fields = status_fields(version.status or {}, state, standing, view, now)
         patch = status_patch(version.status, fields, events, str(version.resource_version))
         if patch:
-            was = _headline(version.status)
-            version = await self._record(workflow, version, patch, state)
-            self._tell(workflow, was, version, facts)
+            written = await self._record(workflow, version, patch, state)
+            announce(self._recorder, workflow, version, written, facts)
+            version = written
         workflow.forget_finished(state)
         return verdict, version, state
 
@@ -186,13 +187,13 @@ class Reconciler:
             workflow.stalled_times += 1
             workflow.retry_decision_at = now + timedelta(seconds=pause_s)
             workflow.stall = Stall(error.reason, f"{error}; tried again after {pause_s:,.0f} s")
-            _log.warning("decision stalled", extra=_fields(workflow) | {"reason": error.reason})
+            _log.warning("decision stalled", extra=workflow.log_fields | {"reason": error.reason})
             return
         workflow.answer, workflow.stall, workflow.stalled_times = answer, None, 0
         for call in (*answer.scheduled, *answer.repeated):
             workflow.calls[call.key] = call
         for line in answer.log:
-            _log.debug("workflow code printed", extra=_fields(workflow) | {"line": line})
+            _log.debug("workflow code printed", extra=workflow.log_fields | {"line": line})
 
     async def _record(self, workflow: Workflow, version: Version, patch: Patch, state: State | None) -> Version:
         owner = workflow.owner
@@ -236,9 +237,9 @@ class Reconciler:
         kept = {name: value for name, value in previous.items() if name not in held}
         patch = status_patch(version.status, kept | held, [], str(version.resource_version))
         if patch:
-            _log.warning("workflow can't be acted upon", extra=_fields(workflow) | {"reason": str(version.invalid)})
-            was = _headline(version.status)
-            self._tell(workflow, was, await self._record(workflow, version, patch, version.state), [])
+            _log.warning("workflow can't be acted upon", extra=workflow.log_fields | {"reason": str(version.invalid)})
+            written = await self._record(workflow, version, patch, version.state)
+            announce(self._recorder, workflow, version, written, [])
 
     # -- launch -------------------------------------------------------------------------------------------------------
 
@@ -266,7 +267,7 @@ class Reconciler:
             raise Conflict("launches were refused; to be recorded", after_s=0.0)
         if launched.later:
             if noted != launched.later:
-                _log.warning("jobs can't be created now", extra=_fields(workflow) | {"jobs": dict(launched.later)})
+                _log.warning("jobs can't be created now", extra=workflow.log_fields | {"jobs": dict(launched.later)})
             raise RetryLater("; ".join(sorted(set(launched.later.values()))), launched.after_s)
 
     # -- tidy ---------------------------------------------------------------------------------------------------------
@@ -299,44 +300,6 @@ class Reconciler:
         except ApiError as error:
             raise RetryLater(str(error), error.retry_after_s) from error
         return None
-
-    # -- tell ---------------------------------------------------------------------------------------------------------
-
-    def _tell(self, workflow: Workflow, was: "Headline", version: Version, facts: Sequence[Fact]) -> None:
-        """Kubernetes Events and log lines: transitions of the workflow and final failures, after they are on record."""
-        for fact in facts:
-            match fact:
-                case TaskFailed(final=True, error=failure):
-                    self._warn(workflow, "TaskFailed", f"{fact.task}, attempt {fact.attempt}: {failure.message}")
-                case TaskTimedOut(final=True):
-                    self._warn(workflow, "TaskTimedOut", f"{fact.task}, attempt {fact.attempt}: {fact.timer}")
-                case Restarted():
-                    self._recorder.event(workflow.reference, "Normal", "Restarted", f"run {fact.run} begins")
-                case _:
-                    pass
-        headline = _headline(version.status)
-        if headline.reason != was.reason:
-            _log.info("workflow changed state", extra=_fields(workflow) | {"reason": headline.reason})
-            self._recorder.event(workflow.reference, headline.type, headline.reason, headline.message)
-
-    def _warn(self, workflow: Workflow, reason: str, message: str) -> None:
-        self._recorder.event(workflow.reference, "Warning", reason, message)
-
-
-class Headline(NamedTuple):
-    """What a Kubernetes Event says of a workflow's standing."""
-
-    type: Literal["Normal", "Warning"]
-    reason: str
-    message: str
-
-
-def _headline(status: Mapping[str, Any] | None) -> Headline:
-    found = {c.get("type"): c for c in (status or {}).get("conditions", ())}
-    succeeded, stalled = found.get("Succeeded", {}), found.get("Stalled", {})
-    shown = stalled if stalled.get("status") == "True" else succeeded
-    kind: Literal["Normal", "Warning"] = "Warning" if shown is stalled else "Normal"
-    return Headline(kind, shown.get("reason", ""), shown.get("message", ""))
 
 
 def _to_launch(state: State, view: View, workflow: Workflow) -> list[Task]:
@@ -380,8 +343,3 @@ def _digest(source: str) -> str:
 
 def _earliest(*times: datetime | None) -> datetime | None:
     return min((at for at in times if at is not None), default=None)
-
-
-def _fields(workflow: Workflow) -> dict[str, str]:
-    """The fields of a log line."""
-    return {"namespace": workflow.owner.namespace, "workflow": workflow.owner.name}

@@ -84,6 +84,10 @@ class Workflow:
         return Key(self.owner.namespace, self.owner.name)
 
     @property
+    def log_fields(self) -> dict[str, str]:
+        return {"namespace": self.owner.namespace, "workflow": self.owner.name}
+
+    @property
     def reference(self) -> dict[str, Any]:
         """For the Kubernetes Events about it."""
         return {

@@ -1,0 +1,50 @@
+"""What people are told of a pass, after it is on record: Kubernetes Events and a log line.
+
+Transitions of the workflow and final failures of tasks only; whoever wants each event has the history.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from flowy_operator.adapters.recorder import Recorder
+from flowy_operator.app.tracked import Version, Workflow
+from flowy_operator.core.history import Fact, Restarted, TaskFailed, TaskTimedOut
+
+_log = logging.getLogger(__name__)
+
+
+class _Headline(NamedTuple):
+    """What a Kubernetes Event says of a workflow's standing."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+def announce(recorder: Recorder, workflow: Workflow, before: Version, after: Version, facts: Sequence[Fact]) -> None:
+    """Tell what has changed from one version to the next, which these facts led to."""
+    for fact in facts:
+        match fact:
+            case TaskFailed(final=True, error=failure):
+                words = f"{fact.task}, attempt {fact.attempt}: {failure.message}"
+                recorder.event(workflow.reference, "Warning", "TaskFailed", words)
+            case TaskTimedOut(final=True):
+                words = f"{fact.task}, attempt {fact.attempt}: {fact.timer}"
+                recorder.event(workflow.reference, "Warning", "TaskTimedOut", words)
+            case Restarted():
+                recorder.event(workflow.reference, "Normal", "Restarted", f"run {fact.run} begins")
+            case _:
+                pass
+    was, headline = _headline(before.status), _headline(after.status)
+    if headline.reason != was.reason:
+        _log.info("workflow changed state", extra=workflow.log_fields | {"reason": headline.reason})
+        recorder.event(workflow.reference, headline.type, headline.reason, headline.message)
+
+
+def _headline(status: Mapping[str, Any] | None) -> _Headline:
+    found = {c.get("type"): c for c in (status or {}).get("conditions", ())}
+    succeeded, stalled = found.get("Succeeded", {}), found.get("Stalled", {})
+    shown = stalled if stalled.get("status") == "True" else succeeded
+    kind: Literal["Normal", "Warning"] = "Warning" if shown is stalled else "Normal"
+    return _Headline(kind, shown.get("reason", ""), shown.get("message", ""))

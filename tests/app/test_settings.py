@@ -1,9 +1,18 @@
 """Where settings come from, and what is refused."""
 
+import os
+
 import pytest
 from pydantic import ValidationError
 
 from flowy_operator.app.settings import Settings, read_settings
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("FLOWY_"):
+            monkeypatch.delenv(name)
 
 
 def test_a_flag_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from flowy.policy.timeout import Timer
 from flowy_operator.adapters.crd import status as model
-from flowy_operator.app import reconciler
+from flowy_operator.app import announce, reconciler
 from flowy_operator.core import history
 from flowy_operator.core.conditions import Blocker, Reason
 from flowy_operator.core.errors import StallReason
@@ -84,7 +84,7 @@ def test_the_numbers_and_labels() -> None:
 
 
 def test_the_kubernetes_events_are_those_that_are_posted() -> None:
-    source = Path(reconciler.__file__).read_text()
+    source = Path(announce.__file__).read_text()
     text = section(PAGE, "Logs, Jobs, Kubernetes Events")
     for reason in ("TaskFailed", "TaskTimedOut", "Restarted"):
         assert f'"{reason}"' in source

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 BUSYBOX = "docker.io/library/busybox:1"
@@ -35,3 +36,11 @@ def shell(name: str, script: str, *args: str, **task: Any) -> dict[str, Any]:
     # A pod that is told to stop takes its grace period: a shell as process 1 ignores SIGTERM.
     template = {"spec": {"terminationGracePeriodSeconds": 1}}
     return {"name": name, "activity": {**activity, "template": template, **task.pop("activity", {})}, **task}
+
+
+def mount_folder(task: dict[str, Any], folder: Path, at: str) -> None:
+    """Have a task of `shell` see a folder of the node, which is this machine. Anybody must be able to write there."""
+    task["activity"]["template"]["spec"] |= {
+        "volumes": [{"name": "folder", "hostPath": {"path": str(folder)}}],
+        "containers": [{"name": "main", "volumeMounts": [{"name": "folder", "mountPath": at}]}],
+    }

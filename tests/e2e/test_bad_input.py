@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from flowy_operator.core.naming import job_name
 from tests.e2e.kube import Kube, condition, events, result
-from tests.e2e.manifests import BUSYBOX, shell, workflow
+from tests.e2e.manifests import BUSYBOX, mount_folder, shell, workflow
 from tests.e2e.operator import OperatorProcess
 
 ONE = "def w(t):\n    def run(*args):\n        return t(*args)\n    return run\n"
@@ -144,14 +145,27 @@ def test_the_good_one_goes_on(kube: Kube, applied: None) -> None:
     assert result(kube.wait_end("good", 150)) == 6
 
 
-def test_an_image_that_can_t_be_pulled_is_told_at_once(kube: Kube, operator: OperatorProcess) -> None:
-    task = {"name": "t", "activity": {"image": "flowy.local/no-such-image:2"}}
-    kube.apply(workflow("no-image", ONE, [task]))
+IMAGES: Mapping[str, tuple[str, str]] = {
+    "no-image": ("flowy.local/no-such-image:2", "Pod: image can't be pulled: flowy.local/no-such-image:2"),
+    "no-name": ("flowy.local/CAPITALS:1", "Pod: InvalidImageName: "),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_that_can_t_be_had_is_told_at_once(kube: Kube, operator: OperatorProcess, name: str) -> None:
+    image, words = IMAGES[name]
+    kube.apply(workflow(name, ONE, [{"name": "t", "activity": {"image": image}}]))
+    assert _reason_to_wait(kube, name).startswith(words)
+    kube.run("delete", "workflow", name)
+
+
+def _reason_to_wait(kube: Kube, name: str) -> str:
+    """Why the first task that the workflow waits for doesn't run, once the status says it."""
     body = kube.wait_until(
-        "workflow", "no-image", lambda body: "reason" in (body.get("status", {}).get("waitingOn") or [{}])[0]
+        "workflow", name, lambda body: "reason" in (body.get("status", {}).get("waitingOn") or [{}])[0]
     )
-    assert body["status"]["waitingOn"][0]["reason"] == "Pod: image can't be pulled: flowy.local/no-such-image:2"
-    kube.run("delete", "workflow", "no-image")
+    reason: str = body["status"]["waitingOn"][0]["reason"]
+    return reason
 
 
 def _job(name: str, labels: Mapping[str, str]) -> dict[str, Any]:
@@ -182,26 +196,31 @@ def test_jobs_and_pods_that_are_not_ours_are_ignored(kube: Kube, operator: Opera
     tmp_path.chmod(0o777)
     script = "while [ ! -e /log/go ]; do sleep 0.2; done; echo 7 > $FLOWY_RESULT_FILE"
     task = shell("t", script)
-    task["activity"]["template"]["spec"] |= {
-        "volumes": [{"name": "log", "hostPath": {"path": str(tmp_path)}}],
-        "containers": [{"name": "main", "volumeMounts": [{"name": "log", "mountPath": "/log"}]}],
-    }
+    mount_folder(task, tmp_path, "/log")
     kube.apply(workflow("real", ONE, [task]))
     kube.wait_until("workflow", "real", lambda _: len(kube.list("jobs", "flowy.dev/workflow=real")) == 1)
     (ours,) = kube.list("jobs", "flowy.dev/workflow=real")
     labels = ours["metadata"]["labels"]
     kube.apply(_job("impostor", labels))
-    pod = _job("impostor-pod", labels)
-    kube.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "impostor-pod", "labels": labels},
-            "spec": pod["spec"]["template"]["spec"],
-        }
-    )
+    forged = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "name": "impostor",
+        "uid": kube.get("job", "impostor")["metadata"]["uid"],
+        "controller": True,
+    }
+    for name, owners in {"ownerless-pod": [], "forged-pod": [forged]}.items():
+        kube.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": name, "labels": labels, "ownerReferences": owners},
+                "spec": _job(name, labels)["spec"]["template"]["spec"],
+            }
+        )
     kube.run("wait", "--for=condition=Complete", "job/impostor", "--timeout=60s")
-    kube.run("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/impostor-pod", "--timeout=60s")
+    for name in ("ownerless-pod", "forged-pod"):
+        kube.run("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=60s")
     assert condition(kube.get("workflow", "real"), "Succeeded")[1] == "Running"
     (tmp_path / "go").touch()
     assert result(kube.wait_end("real")) == 7
@@ -246,24 +265,52 @@ def test_a_history_edited_by_hand_stalls_until_it_is_put_back(kube: Kube, operat
     assert len(kube.list("jobs", f"flowy.dev/workflow={name}")) == 2
 
 
-def test_no_quota_is_waited_for(kube: Kube, operator: OperatorProcess) -> None:
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "none"},
-        "spec": {"hard": {"count/jobs.batch": "0"}},
-    }
-    kube.apply(quota)
-    kube.wait_until("resourcequota", "none", lambda body: "hard" in body.get("status", {}))
+def test_a_removed_status_stalls_until_it_is_put_back(kube: Kube, operator: OperatorProcess) -> None:
+    kube.apply(workflow("bare", ONE, [shell("t", "sleep 4")]))
+    body = kube.wait_until("workflow", "bare", lambda body: bool(events(body, "TaskScheduled")))
+    _status_patch(kube, "bare", {"op": "remove", "path": "/status"})
+    stalled = kube.wait_until("workflow", "bare", lambda body: condition(body, "Stalled")[0] == "True")
+    assert condition(stalled, "Stalled")[1] == "HistoryInvalid"
+    _status_patch(kube, "bare", {"op": "add", "path": "/status", "value": body["status"]})
+    assert result(kube.wait_end("bare")) is None
+    assert len(kube.list("jobs", "flowy.dev/workflow=bare")) == 1
+
+
+@contextmanager
+def _quota(kube: Kube, **hard: str) -> Iterator[None]:
+    """None of these may be made meanwhile."""
+    kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "none"},
+            "spec": {"hard": hard},
+        }
+    )
+    kube.wait_until("resourcequota", "none", lambda body: body.get("status", {}).get("hard") == hard)
     try:
-        kube.apply(workflow("quota", ONE, [OK]))
-        body = kube.wait_until(
-            "workflow", "quota", lambda body: "reason" in (body.get("status", {}).get("waitingOn") or [{}])[0]
-        )
-        assert "exceeded quota: none" in body["status"]["waitingOn"][0]["reason"]
+        yield
     finally:
         kube.run("delete", "resourcequota", "none")
-    assert result(kube.wait_end("quota")) is None
+
+
+def test_a_quota_without_jobs_is_waited_for(kube: Kube, operator: OperatorProcess) -> None:
+    with _quota(kube, **{"count/jobs.batch": "0"}):
+        kube.apply(workflow("no-jobs", ONE, [OK]))
+        assert "exceeded quota: none" in _reason_to_wait(kube, "no-jobs")
+    assert result(kube.wait_end("no-jobs")) is None
+
+
+def test_a_quota_without_pods_is_waited_for(kube: Kube, operator: OperatorProcess) -> None:
+    with _quota(kube, pods="0"):
+        kube.apply(workflow("no-pods", ONE, [OK]))
+        kube.wait_until("workflow", "no-pods", lambda _: bool(kube.list("jobs", "flowy.dev/workflow=no-pods")))
+        (job,) = kube.list("jobs", "flowy.dev/workflow=no-pods")
+        refused = f"--field-selector=involvedObject.name={job['metadata']['name']},reason=FailedCreate"
+        kube.run("wait", "--for=create", "event", refused, "--timeout=60s")
+    body = kube.wait_end("no-pods")
+    assert result(body) is None
+    assert [event["type"] for event in body["status"]["history"]] == ["TaskScheduled", "TaskCompleted"]
 
 
 def test_a_manifest_against_the_schema_is_refused_by_name(kube: Kube, operator: OperatorProcess) -> None:

@@ -1,11 +1,12 @@
 """Timers and retries, on a real node."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.kube import Kube, condition, events, result
-from tests.e2e.manifests import shell, workflow
+from tests.e2e.manifests import mount_folder, shell, workflow
 from tests.e2e.operator import OperatorProcess
 
 ONE = "def w(t):\n    def run():\n        return t()\n    return run\n"
@@ -90,6 +91,35 @@ def test_case(name: str, ended: dict[str, dict[str, Any]]) -> None:
 def test_timed_out_pods_are_stopped(kube: Kube, ended: dict[str, dict[str, Any]]) -> None:
     assert len(events(ended["start-to-close"], "TaskTimedOut")) == 3
     kube.run("wait", "--for=delete", "job,pod", "-l", "flowy.dev/workflow=start-to-close", "--timeout=60s")
+
+
+def test_the_time_of_all_attempts_spans_them(ended: dict[str, dict[str, Any]]) -> None:
+    *earlier, last = events(ended["schedule-to-close"], "TaskTimedOut")
+    assert earlier
+    assert {event["timer"] for event in earlier} == {"StartToClose"}
+    assert (last["timer"], last["final"]) == ("ScheduleToClose", True)
+
+
+def test_a_late_result_is_not_taken(kube: Kube, operator: OperatorProcess, tmp_path: Path) -> None:
+    """The first attempt gives a result when it is told to stop; by then it no longer counts."""
+    tmp_path.chmod(0o777)
+    script = """
+        if [ $FLOWY_ATTEMPT = 1 ]; then
+            trap 'echo 1 > $FLOWY_RESULT_FILE; touch /seen/late; exit 0' TERM
+            sleep 300 & wait
+        fi
+        until [ -e /seen/late ]; do sleep 0.1; done
+        echo $FLOWY_ATTEMPT > $FLOWY_RESULT_FILE
+    """
+    task = shell("t", script, timeouts={"startToCloseSeconds": 8})
+    mount_folder(task, tmp_path, "/seen")
+    task["activity"]["template"]["spec"]["terminationGracePeriodSeconds"] = 30
+    kube.apply(workflow("late", ONE, [task]))
+    body = kube.wait_end("late")
+    assert (tmp_path / "late").exists()
+    assert result(body) == 2
+    (completed,) = events(body, "TaskCompleted")
+    assert completed["attempt"] == 2
 
 
 def test_delays_are_absolute_times_and_begin_before_the_first_attempt(ended: dict[str, dict[str, Any]]) -> None:

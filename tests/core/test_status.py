@@ -91,10 +91,10 @@ HEADLINES: dict[str, tuple[dict[str, Any], tuple[str, str, str]]] = {
         {"suspended": True, "stall": Stall(Blocker.HISTORY_FULL, "full")},
         ("Unknown", "Stalled", "full"),
     ),
-    "completed": ({"end": End(reason=Reason.COMPLETED, result="7")}, ("True", "Completed", "")),
+    "completed": ({"end": End(reason=Reason.COMPLETED, result="7")}, ("True", "Completed", "the code returned")),
     "ended, which is more than stalled": (
         {"end": End(reason=Reason.COMPLETED), "stall": Stall(Blocker.HISTORY_FULL, "full")},
-        ("True", "Completed", ""),
+        ("True", "Completed", "the code returned"),
     ),
     "failed by a task": (
         {"end": End(reason=Reason.FAILED, error={"type": "Oom", "message": "m", "task": "a-0", "attempt": 2})},

@@ -138,7 +138,7 @@ def _conditions(
     match standing:
         case Standing(end=End(reason=reason, error=error)):
             succeeded = "True" if reason is Reason.COMPLETED else "False"
-            message = "" if error is None else _sentence(error)
+            message = "the code returned" if error is None else _sentence(error)
         case Standing(stall=Stall(message=why)):
             reason, message = Reason.STALLED, why
         case Standing(suspended=True):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from flowy_operator.adapters.decider.frames import Strictness
 from flowy_operator.adapters.decider.limits import MIB, Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
 from flowy_operator.adapters.host import run_host
@@ -58,7 +59,8 @@ class Operator:
         self._queue = WorkQueue()
         self._stop = asyncio.Event()
         self._decider = DeciderPool(
-            Limits(cpu_s=settings.decision_cpu_ms / 1000, memory_bytes=settings.decision_memory_mib * MIB)
+            Limits(cpu_s=settings.decision_cpu_ms / 1000, memory_bytes=settings.decision_memory_mib * MIB),
+            Strictness.INSECURE if settings.insecure_decider else Strictness.REQUIRED,
         )
         self._recorder = Recorder(client, instance=socket.gethostname(), now=clock)
         selector = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())

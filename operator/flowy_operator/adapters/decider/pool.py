@@ -8,12 +8,13 @@ import asyncio
 import logging
 import shutil
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 from flowy.wire.messages import Answer, MalformedMessage, Outcome, Request, encode_request, parse_answer
 from flowy_operator.adapters.decider import verdict
 from flowy_operator.adapters.decider.exchange import Ended, Exchange, Finding, Garbage, Lost, Overdue, Said, TooLarge
-from flowy_operator.adapters.decider.frames import Allowance
+from flowy_operator.adapters.decider.frames import Allowance, Locks, Strictness
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.spawn import ZygoteProcess
 from flowy_operator.adapters.decider.turns import Turn, Turns
@@ -40,7 +41,8 @@ _SELF_TEST = Request(
 class DeciderPool:
     """Decisions by processes of their own. `start` before, `close` after; both wait for the processes."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, strictness: Strictness = Strictness.REQUIRED) -> None:
+        self._strictness = strictness
         self._limits = Limits() if limits is None else limits
         self._turns = Turns(self._limits.children, self._limits.children_per_namespace)
         self._folder: Path | None = None
@@ -136,7 +138,10 @@ class DeciderPool:
             if self._folder is None:
                 raise DecisionStalled(StallReason.UNAVAILABLE, "The decider is not running")
             if self._zygote is None or self._zygote.gone.is_set():
-                self._zygote = await ZygoteProcess.start(self._folder / "zygote.sock", self._limits.start_s)
+                self._zygote = await ZygoteProcess.start(
+                    self._folder / "zygote.sock", self._limits.start_s, self._strictness
+                )
+                _report(self._zygote.locks)
             return self._zygote
 
     async def _ask(self, zygote: ZygoteProcess, message: bytes, allowance: Allowance, turn: Turn) -> Finding:
@@ -161,6 +166,18 @@ class DeciderPool:
         except asyncio.CancelledError:
             exchange.close()
             raise
+
+
+def _report(locks: Locks) -> None:
+    """Say at each start of a zygote what it is locked by, and loudly what is missing."""
+    if not locks.seccomp:
+        log.warning(
+            "INSECURE DECIDER: no filter of system calls is in force. Workflow code can do whatever the operator can: "
+            "read its token and its files, reach the network. Whoever may create a Workflow has the operator's rights"
+        )
+    if not locks.landlock:
+        log.warning("The kernel has no Landlock, so the decider's second wall is missing", extra=asdict(locks))
+    log.info("The decider's zygote is ready", extra=asdict(locks))
 
 
 def _judge(finding: Said | TooLarge | Garbage | Ended | Overdue, request: Request, allowance: Allowance) -> Answer:

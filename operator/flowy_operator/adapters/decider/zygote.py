@@ -67,15 +67,20 @@ class Zygote:
         gc.freeze()
         gc.disable()
         while True:
+            is_called = False
             for descriptor, events in self._poller.poll():
                 if descriptor == _LIFE:
                     return
                 if descriptor == self._woken:
                     self._reap()
                 elif descriptor == self._listener.fileno():
-                    self._accept(locks)
+                    is_called = True
                 elif descriptor in self._by_connection:  # an earlier event of the same poll may have ended it
                     self._on_connection(self._by_connection[descriptor], events)
+            # Last: a new connection may get the number of one that this round closed, and with it an event that told of
+            # the old one's end. Its child was killed for that.
+            if is_called:
+                self._accept(locks)
 
     def _accept(self, locks: ZygoteLocks) -> None:
         try:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from flowy_operator.adapters.decider.frames import Strictness
 from flowy_operator.adapters.decider.limits import MIB, Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
 from flowy_operator.adapters.host import Changed, run_host
@@ -189,7 +190,8 @@ class Operator:
 async def run_operator(settings: Settings) -> None:
     """Connect and run one operator until SIGTERM or SIGINT. Raises NoClusterError, or DecisionStalled if no decider starts."""
     decider = DeciderPool(
-        Limits(cpu_s=settings.decision_cpu_ms / 1000, memory_bytes=settings.decision_memory_mib * MIB)
+        Limits(cpu_s=settings.decision_cpu_ms / 1000, memory_bytes=settings.decision_memory_mib * MIB),
+        Strictness.INSECURE if settings.insecure_decider else Strictness.REQUIRED,
     )
     async with await KubeClient.connect(settings.kubeconfig, settings.context) as client:
 

@@ -20,7 +20,10 @@ def _options(command: F) -> F:
         flag = "--namespace" if many else "--" + name.replace("_", "-")
         default = "" if many or field.default is None else f" Default: {field.default}."
         text = f"{field.description}{default} [{PREFIX}{name.upper()}]"
-        command = click.option(flag, name, multiple=many, help=text)(command)
+        if field.annotation is bool:  # given or not: None leaves it to the variable
+            command = click.option(flag, name, is_flag=True, default=None, help=text)(command)
+        else:
+            command = click.option(flag, name, multiple=many, help=text)(command)
     return command
 
 

@@ -48,6 +48,11 @@ class Settings(BaseSettings):
         le=4096,
         description="Memory of one decision in MiB, above what an idle decider takes.",
     )
+    insecure_decider: bool = Field(
+        default=False,
+        description="Run workflow code also where the kernel can't filter its system calls. Such code can do whatever the "
+        "operator can. Without this the operator does not start there.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe level shown."
     )

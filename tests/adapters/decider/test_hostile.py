@@ -1,7 +1,6 @@
 """Code that means harm, or merely does it: every end is told apart, and the others go on."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,13 +10,12 @@ from flowy.wire.messages import Outcome, Request
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
 from flowy_operator.core.errors import DecisionStalled, StallReason
-from tests.adapters.decider.programs import ENDLESS, GOOD, GOOD_KEYS, HANGING, body
+from tests.adapters.decider.programs import ENDLESS, GOOD, GOOD_KEYS, HANGING, body, native
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-LIMITS = Limits(cpu_s=0.5, children=4, children_per_namespace=2)
-HANG_S = 0.5
-WALL_S = 20.0  # only guards against hanging
+LIMITS = Limits(cpu_s=0.3, children=4, children_per_namespace=2)
+WALL_S = 1.5
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -28,25 +26,6 @@ async def pool() -> AsyncIterator[DeciderPool]:
     await pool.close()
 
 
-HANGS = {
-    "a wait for a signal": HANGING,
-    "a read of more than there is": body("os.read(3, 1)"),
-    "a loop that ignores its CPU signal": body(
-        "import signal",
-        "signal.signal(signal.SIGPROF, signal.SIG_IGN)",
-        "while True: pass",
-    ),
-    "a closed channel": body("import signal", "os.close(3)", "signal.pause()"),
-}
-
-
-@pytest.mark.parametrize("asked", HANGS.values(), ids=HANGS)
-async def test_a_hang_ends_by_the_wall_clock(pool: DeciderPool, asked: Request) -> None:
-    with pytest.raises(DecisionStalled, match=r"longer than 0\.5 s") as stalled:
-        await pool.decide(asked, namespace="hostile", wall_s=HANG_S)
-    assert stalled.value.reason is StallReason.TIMEOUT
-
-
 HOSTILE = {
     "an endless loop": (ENDLESS, StallReason.TIMEOUT, "of CPU"),
     "a loop in C": (body("9**9**9"), StallReason.TIMEOUT, "of CPU"),
@@ -55,27 +34,29 @@ HOSTILE = {
         StallReason.TIMEOUT,
         "of CPU",
     ),
+    "a loop that would ignore its CPU signals": (
+        body(
+            "import signal",
+            "try: signal.signal(signal.SIGPROF, signal.SIG_IGN)",
+            "except OSError: pass",
+            "while True: pass",
+        ),
+        StallReason.TIMEOUT,
+        "of CPU",
+    ),
+    "a hang": (HANGING, StallReason.TIMEOUT, "longer than 1.5 s"),
     "10 GB at once": (body("bytearray(10 << 30)"), StallReason.MEMORY, "128 MiB"),
     "ever more": (body("kept = []", "while True: kept.append('x' * 100_000)"), StallReason.MEMORY, "128 MiB"),
     "an answer that doesn't fit into memory": (
-        body("return 'x' * 70_000_000"),
+        body("return ['x' * 20_000_000] * 4"),
         StallReason.MEMORY,
         "128 MiB",
     ),
     "an exit": (body("os._exit(0)"), StallReason.CRASHED, "exit code 0"),
     "an exit with our own code": (body("os._exit(91)"), StallReason.MEMORY, ""),
     "KeyboardInterrupt": (body("raise KeyboardInterrupt"), StallReason.CRASHED, "exit code 1"),
-    "SIGKILL": (body("os.kill(os.getpid(), 9)"), StallReason.CRASHED, "killed"),
-    "an alarm of its own": (body("import signal", "signal.raise_signal(signal.SIGALRM)"), StallReason.TIMEOUT, ""),
-    "a NULL pointer": (
-        body(
-            "frame = sys._getframe()",
-            "while 'lockdown' not in frame.f_globals: frame = frame.f_back",
-            "frame.f_globals['lockdown'].ctypes.string_at(0)",
-        ),
-        StallReason.CRASHED,
-        "SIGSEGV",
-    ),
+    "SIGKILL": (body("os.kill(os.getpid(), 9)"), StallReason.FORBIDDEN, "forbidden system call"),
+    "a NULL pointer": (native("ctypes.string_at(0)"), StallReason.CRASHED, "SIGSEGV"),
     "bad bytecode": (
         body("def f(): pass", "f.__code__ = f.__code__.replace(co_code=b'\\x64\\xff' * 50, co_consts=())", "f()"),
         StallReason.CRASHED,
@@ -103,11 +84,6 @@ HOSTILE = {
     ),
     "a forged size": (body("os.write(3, bytes([1, 0, 0, 0]))", "os._exit(0)"), StallReason.TOO_LARGE, "16777216"),
     "an answer above the limit": (body("return 'x' * 2_000_000"), StallReason.TOO_LARGE, "1048576"),
-    "a closed channel": (
-        body("os.close(3)", "os._exit(0)"),
-        StallReason.CRASHED,
-        "exit code 0",
-    ),
 }
 
 
@@ -116,21 +92,13 @@ async def test_how_it_ends(pool: DeciderPool, asked: Request, reason: StallReaso
     with pytest.raises(DecisionStalled) as stalled:
         await pool.decide(asked, namespace="hostile", wall_s=WALL_S)
     assert (stalled.value.reason, part in str(stalled.value)) == (reason, True), str(stalled.value)
-    answer = await pool.decide(GOOD, namespace="good", wall_s=WALL_S)
+    answer = await pool.decide(GOOD, namespace="good", wall_s=20.0)
     assert [call.key for call in answer.scheduled] == GOOD_KEYS
-
-
-async def test_the_limits_stand_behind_the_timers(pool: DeciderPool) -> None:
-    names = ("CPU", "CORE", "FSIZE", "NOFILE")
-    lines = ("import resource", f"return [resource.getrlimit(getattr(resource, 'RLIMIT_' + n)) for n in {names}]")
-    answer = await pool.decide(body(*lines), namespace="x", wall_s=WALL_S)
-    assert answer.result is not None, answer.error
-    assert json.loads(answer.result) == [[2, 3], [0, 0], [0, 0], [64, 64]]
 
 
 async def test_exhausted_memory_that_the_code_handles_is_its_own_affair(pool: DeciderPool) -> None:
     lines = ("try:", "    bytearray(10 << 30)", "except MemoryError:", "    return 'handled'")
-    answer = await pool.decide(body(*lines), namespace="x", wall_s=WALL_S)
+    answer = await pool.decide(body(*lines), namespace="x", wall_s=20.0)
     assert answer.result == '"handled"'
 
 
@@ -146,8 +114,13 @@ async def test_good_decisions_are_answered_beside_many_hostile_ones(pool: Decide
         ends = [group.create_task(hostile(asked)) for asked in programs]
         good = 0
         while not all(end.done() for end in ends):
-            answer = await pool.decide(GOOD, namespace="good", wall_s=WALL_S)
+            answer = await pool.decide(GOOD, namespace="good", wall_s=20.0)
             assert answer.outcome is Outcome.SUSPENDED
             good += 1
     assert good >= 3
-    assert {end.result() for end in ends} == {StallReason.TIMEOUT, StallReason.MEMORY, StallReason.CRASHED}
+    assert {end.result() for end in ends} == {
+        StallReason.TIMEOUT,
+        StallReason.MEMORY,
+        StallReason.FORBIDDEN,
+        StallReason.CRASHED,
+    }

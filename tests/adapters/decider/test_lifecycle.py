@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flowy_operator.adapters.decider.frames import Strictness
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
 from flowy_operator.adapters.decider.spawn import ZygoteProcess
@@ -61,23 +62,24 @@ async def test_a_decision_under_which_the_zygote_dies_is_made_again(pool: Decide
     assert await is_good(pool)
 
 
-async def test_code_that_kills_the_zygote_harms_itself_only(pool: DeciderPool) -> None:
+async def test_code_that_would_kill_the_zygote_harms_itself_only(pool: DeciderPool) -> None:
+    before = zygote_of(pool)
     with pytest.raises(DecisionStalled) as stalled:
-        await pool.decide(body("os.kill(os.getppid(), 9)", "while True: pass"), namespace="x", wall_s=WALL_S)
-    assert stalled.value.reason is StallReason.UNAVAILABLE
+        await pool.decide(body(f"os.kill({before}, 9)", "while True: pass"), namespace="x", wall_s=WALL_S)
+    assert stalled.value.reason is StallReason.FORBIDDEN
     assert await is_good(pool)
+    assert zygote_of(pool) == before
 
 
-async def test_code_that_shuts_its_channel_is_ended(pool: DeciderPool) -> None:
+async def test_code_can_not_shut_its_channel(pool: DeciderPool) -> None:
     shut = body(
         "frame = sys._getframe()",
         "while 'socket' not in frame.f_globals: frame = frame.f_back",
-        "frame.f_globals['socket'].socket(fileno=3).shutdown(2)",
-        "while True: pass",
+        "frame.f_globals['socket'].socket(2, 1, 0, fileno=3).shutdown(2)",
     )
-    with pytest.raises(DecisionStalled, match="closed the decider's connection") as stalled:
-        await pool.decide(shut, namespace="x", wall_s=WALL_S)
-    assert stalled.value.reason is StallReason.CRASHED
+    answer = await pool.decide(shut, namespace="x", wall_s=WALL_S)
+    assert answer.error is not None
+    assert answer.error["type"] == "PermissionError"
     await until(lambda: not children_of(zygote_of(pool)))
 
 
@@ -173,11 +175,11 @@ async def test_a_killed_operator_takes_zygote_and_children_along() -> None:
 
 async def test_a_zygote_that_can_not_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(DecisionStalled, match=r"while starting:[\s\S]*No such file") as stalled:
-        await ZygoteProcess.start(tmp_path / "no such folder" / "socket", 30.0)
+        await ZygoteProcess.start(tmp_path / "no such folder" / "socket", 30.0, Strictness.REQUIRED)
     assert stalled.value.reason is StallReason.UNAVAILABLE
 
 
 async def test_a_zygote_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> None:
     with pytest.raises(DecisionStalled, match="not ready within"):
-        await ZygoteProcess.start(tmp_path / "socket", 0.001)
+        await ZygoteProcess.start(tmp_path / "socket", 0.001, Strictness.REQUIRED)
     assert not children_of(os.getpid())

@@ -15,6 +15,7 @@ from flowy.replay.replayer import replay
 from flowy.wire.messages import Answer, MalformedMessage, Request, encode_answer, parse_request
 from flowy_operator.adapters.decider import frames, lockdown
 from flowy_operator.adapters.decider.frames import LENGTH, Allowance
+from flowy_operator.adapters.decider.kernel import Filter
 from flowy_operator.adapters.decider.lockdown import CHANNEL
 
 _READ_BYTES = 256 * 1024
@@ -23,12 +24,13 @@ _READ_BYTES = 256 * 1024
 _FRAMES_TO_LEAVE = 200
 
 
-def run(connection: int, null: int, zygote: int, base_bytes: int) -> NoReturn:
+def run(connection: int, zygote: int, base_bytes: int, child_filter: Filter | None) -> NoReturn:
     """Answer the request that comes over `connection`, then exit."""
     try:
-        lockdown.lock(connection, null, zygote)
+        lockdown.lock(connection, zygote)
         allowance = Allowance.parse(_read(Allowance.SIZE))
         lockdown.limit(allowance, base_bytes)
+        lockdown.seal(child_filter)
     except Exception:  # noqa: BLE001 - no part of a lock may be missing, whatever the reason
         os._exit(frames.EXIT_LOCKDOWN_FAILED)
     try:

@@ -9,12 +9,42 @@ matched, and the zygote would need to know whose child is whose. What a hostile 
 a wrong sentence about its own end. Integers are big-endian. Both sides import this module, so it imports next to nothing.
 """
 
+import json
 import struct
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import ClassVar
 
-READY_LINE = b"ready\n"
-"""What the zygote writes to its standard output once decisions can come."""
+
+class Strictness(StrEnum):
+    """What the zygote does where the kernel can't filter system calls. The value is its command line argument."""
+
+    REQUIRED = "required"  # it refuses to serve
+    INSECURE = "insecure"  # it goes on, with whatever locks there are
+
+
+@dataclass(frozen=True, slots=True)
+class Locks:
+    """What the zygote says of its own locks when decisions can come: the one line on its standard output.
+
+    `landlock` is the version of that interface, 0 if there is none.
+    """
+
+    seccomp: bool
+    landlock: int
+
+    _WORD: ClassVar[bytes] = b"ready "
+
+    def encode(self) -> bytes:
+        return self._WORD + json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def parse(cls, line: bytes) -> "Locks | None":
+        """None if this is not the line: a traceback, for instance."""
+        if not line.startswith(cls._WORD):
+            return None
+        return cls(**json.loads(line.removeprefix(cls._WORD)))
+
 
 LENGTH = struct.Struct("!I")
 

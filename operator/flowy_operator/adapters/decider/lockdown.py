@@ -1,34 +1,45 @@
-"""What a child gives up before it reads what it was asked.
+"""What the zygote gives up before its first fork, and a child before it reads what it was asked.
 
-Two steps: `lock` closes every door that needs no number, before the first byte is read; `limit` sets what the operator's
-header names, before the first byte of the request. All of it is enforced by the kernel, whose timers end the process by
-the default action of their signal: nothing here depends on the interpreter still being in order, and no supervisor has
-to look.
+The zygote's locks (`lock_zygote`) are inherited: no new privileges, not dumpable, Landlock, a filter of system calls. A
+child adds three steps: `lock` closes every door that needs no number, before the first byte is read; `limit` sets what
+the operator's header names; `seal` leaves it seven system calls, before the first byte of the request. All of it is
+enforced by the kernel, whose timers end the process by the default action of their signal: nothing here depends on the
+interpreter still being in order, and no supervisor has to look.
 
-A check that fails ends the child (`OSError`), never goes on with less.
+A step that fails raises, and the process ends; it never goes on with less. The one exception is the operator's explicit
+`Strictness.INSECURE`.
 """
 
-import ctypes
 import math
 import os
 import resource
 import signal
+from dataclasses import dataclass
 
-from flowy_operator.adapters.decider.frames import Allowance
+from flowy_operator.adapters.decider import filters, kernel, landlock, syscalls
+from flowy_operator.adapters.decider.frames import Allowance, Locks, Strictness
+from flowy_operator.adapters.decider.kernel import Filter
 
 CHANNEL = 3
-"""The connection, and the only descriptor that leads anywhere."""
+"""The connection, and a child's only descriptor."""
 
 HEADER_WAIT_S = 10.0  # the pool sends its header with the connection; this ends a child whose caller never does
 
 ZYGOTE_DESCRIPTORS = 1024  # the zygote's limit, so what a child has to close; one for each child, and a few
-_DESCRIPTORS = 64  # a child needs four; the rest of this lets an import of a data file (zoneinfo) through
-_PR_SET_PDEATHSIG = 1
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
 
 ENDING_SIGNALS = (signal.SIGPROF, signal.SIGALRM, signal.SIGXCPU, signal.SIGINT, signal.SIGTERM)
+
+
+class LockRefused(Exception):
+    """The zygote can't be locked, so it must not serve. `str()` is for the person who started the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteLocks:
+    """What is in force in the zygote, and the filter that each child adds (None: it has to live without)."""
+
+    in_force: Locks
+    child_filter: Filter | None
 
 
 def restore_signals() -> None:
@@ -38,37 +49,62 @@ def restore_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def die_with_parent() -> None:
-    """Let the kernel kill this process when its parent dies.
+def lock_zygote(strictness: Strictness) -> ZygoteLocks:
+    """Lock this process for good. Everything has to be imported, read and bound before. Raises `LockRefused`."""
+    try:
+        architecture = syscalls.architecture_of()
+    except syscalls.UnknownArchitecture as error:
+        if strictness is Strictness.REQUIRED:
+            raise LockRefused(_refusal(str(error))) from error
+        return ZygoteLocks(Locks(seccomp=False, landlock=0), None)
+    kernel.no_new_privileges()
+    kernel.not_dumpable()
+    version = landlock.forbid_all(architecture)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would write tenants' data to the node's disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    seccomp = architecture.numbers["seccomp"]
+    child_filter = Filter(filters.child_filter(architecture, CHANNEL), seccomp)
+    try:
+        Filter(filters.zygote_filter(architecture), seccomp).install()
+    except OSError as error:
+        if strictness is Strictness.REQUIRED:
+            raise LockRefused(_refusal(f"the kernel refuses a filter of system calls ({error.strerror})")) from error
+        return ZygoteLocks(Locks(seccomp=False, landlock=version), None)
+    return ZygoteLocks(Locks(seccomp=True, landlock=version), child_filter)
 
-    A parent that is dead already sends nothing: the caller has to check, after this, that it is still there.
-    """
-    if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+
+def _refusal(cause: str) -> str:
+    return (
+        f"The decider can't lock workflow code in: {cause}. Without this lock, code in a Workflow could do whatever the "
+        "operator can; if you trust everyone who may create Workflows, --insecure-decider goes on without it"
+    )
 
 
-def lock(connection: int, null: int, parent: int) -> None:
-    """Keep `connection` as `CHANNEL`, /dev/null as the standard three, and nothing else; tie the life to the zygote's."""
-    for standard in range(CHANNEL):  # first, for `null` may be the number that the channel takes
-        os.dup2(null, standard)
+def lock(connection: int, parent: int) -> None:
+    """Keep `connection` as `CHANNEL` and no other descriptor; tie the life to the zygote's."""
     os.dup2(connection, CHANNEL)
     os.closerange(CHANNEL + 1, ZYGOTE_DESCRIPTORS)
-    die_with_parent()
+    os.closerange(0, CHANNEL)  # not even /dev/null: no file is opened any more that could take a standard number
+    kernel.die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
         raise ProcessLookupError("the zygote is gone")
     signal.setitimer(signal.ITIMER_REAL, HEADER_WAIT_S)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would write tenants' data to the node's disk
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, _DESCRIPTORS))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (CHANNEL + 1, CHANNEL + 1))
 
 
 def limit(allowance: Allowance, base_bytes: int) -> None:
     """Set what this decision may use; `base_bytes` is what the zygote had mapped."""
     space_bytes = base_bytes + allowance.memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (space_bytes, space_bytes))
-    # Whole seconds, so only behind the timer: for code that ignores SIGPROF. SIGXCPU first, a second later SIGKILL.
+    # Whole seconds, so only behind the timer. SIGXCPU first, a second later SIGKILL.
     cpu_s = math.ceil(allowance.cpu_ms / 1000) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
     # max: a timer of 0 would be none.
     signal.setitimer(signal.ITIMER_PROF, max(allowance.cpu_ms, 1) / 1000)
     signal.setitimer(signal.ITIMER_REAL, max(allowance.wall_ms, 1) / 1000)
+
+
+def seal(child_filter: Filter | None) -> None:
+    """Leave seven system calls. The limits above can't be set, nor lifted, after this."""
+    if child_filter is not None:
+        child_filter.install()

@@ -8,12 +8,13 @@ import asyncio
 import logging
 import shutil
 import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from flowy.wire.messages import Answer, MalformedMessage, Outcome, Request, encode_request, parse_answer
-from flowy_operator.adapters.decider import verdict
+from flowy.wire.messages import Answer, MalformedMessage, Request, encode_request, parse_answer
+from flowy_operator.adapters.decider import proof, verdict
 from flowy_operator.adapters.decider.exchange import Ended, Exchange, Finding, Garbage, Lost, Overdue, Said, TooLarge
-from flowy_operator.adapters.decider.frames import Allowance
+from flowy_operator.adapters.decider.frames import Allowance, Locks, Strictness
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.spawn import ZygoteProcess
 from flowy_operator.adapters.decider.turns import Turn, Turns
@@ -29,18 +30,12 @@ _GONE_WITHIN_S = 2.0  # from the end of a connection without an ending to the ne
 
 _TRIES = 2  # a zygote that dies under the same decisions twice is not bad luck
 
-_SELF_TEST = Request(
-    source="def main(probe):\n    return lambda n: str(probe(n))\n",
-    entrypoint="main",
-    tasks=("probe",),
-    input='{"args": [1], "kwargs": {}}',
-)
-
 
 class DeciderPool:
     """Decisions by processes of their own. `start` before, `close` after; both wait for the processes."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, strictness: Strictness = Strictness.REQUIRED) -> None:
+        self._strictness = strictness
         self._limits = Limits() if limits is None else limits
         self._turns = Turns(self._limits.children, self._limits.children_per_namespace)
         self._folder: Path | None = None
@@ -49,10 +44,10 @@ class DeciderPool:
         self._exchanges: set[Exchange] = set()
 
     async def start(self) -> None:
-        """Start the zygote and prove that it decides. Raises `DecisionStalled` (unavailable) with the cause."""
+        """Start the zygote, prove that it decides and that its locks hold. Raises `DecisionStalled` (unavailable) if not."""
         self._folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="flowy-decider-"))
         try:
-            await self._self_test()
+            await self._prove()
         except BaseException:
             await self.close()
             raise
@@ -74,7 +69,10 @@ class DeciderPool:
 
         Raises `DecisionStalled`. May be repeated: a decision changes nothing. Cancelling it kills the child.
         """
-        message, allowance = self._message(request, wall_s)
+        return await self._decide(request, namespace, wall_s, self._limits)
+
+    async def _decide(self, request: Request, namespace: str, wall_s: float, limits: Limits) -> Answer:
+        message, allowance = _message(request, wall_s, limits)
         last_words = ""
         for _ in range(_TRIES):
             turn = await self._turns.take(namespace)
@@ -94,49 +92,45 @@ class DeciderPool:
             StallReason.UNAVAILABLE, f"The decider's zygote died during the decision, and again {last_words}".rstrip()
         )
 
-    async def _self_test(self) -> None:
-        answer = await self.decide(_SELF_TEST, namespace="", wall_s=self._limits.start_s)
-        if answer.outcome is not Outcome.SUSPENDED or [call.key for call in answer.scheduled] != ["probe-0"]:
-            raise DecisionStalled(StallReason.UNAVAILABLE, f"The decider's self-test went wrong: {answer}")
+    async def _prove(self) -> None:
+        """Make the probes. One that gets through ends the start."""
+        limits = replace(self._limits, cpu_s=min(self._limits.cpu_s, proof.SPIN_CPU_S))
+        for probe in proof.probes(limits):
+            zygote = await self._running_zygote()
+            if probe.needs_filter and not zygote.locks.seccomp:
+                continue  # insecure, and it said so
+            told: proof.Told
+            try:
+                told = await self._decide(probe.request, "", self._limits.start_s, limits)
+            except DecisionStalled as stalled:
+                if stalled.reason is StallReason.UNAVAILABLE:
+                    raise
+                told = stalled
+            if not probe.holds(told):
+                raise DecisionStalled(
+                    StallReason.UNAVAILABLE, f"The decider is not safe to use, its self-test got {probe.name}: {told}"
+                )
 
     @property
     def zygote_pid(self) -> int | None:
         """The present zygote, for whoever reads its memory and CPU from /proc."""
         return None if self._zygote is None else self._zygote.pid
 
-    def _message(self, request: Request, wall_s: float) -> tuple[bytes, Allowance]:
-        limits = self._limits
-        try:
-            body = encode_request(request)
-        except MalformedMessage as error:  # a lone surrogate, which JSON can hold and UTF-8 can't
-            raise DecisionStalled(StallReason.MALFORMED, f"The decision can't be asked for: {error}") from error
-        source_bytes = len(request.source.encode())
-        if source_bytes > limits.source_bytes:
-            raise DecisionStalled(
-                StallReason.TOO_LARGE,
-                f"The workflow's source has {source_bytes} bytes, the limit is {limits.source_bytes}",
-            )
-        if len(body) > limits.request_bytes:
-            raise DecisionStalled(
-                StallReason.TOO_LARGE,
-                f"The decision's request has {len(body)} bytes, the limit is {limits.request_bytes}; "
-                "pass references to large values between tasks instead of the values",
-            )
-        allowance = Allowance(
-            wall_ms=round(wall_s * 1000),
-            cpu_ms=round(limits.cpu_of(len(request.records)) * 1000),
-            memory_bytes=limits.memory_bytes,
-            answer_bytes=limits.answer_bytes,
-            request_bytes=len(body),
-        )
-        return allowance.encode() + body, allowance
-
     async def _running_zygote(self) -> ZygoteProcess:
         async with self._starting:
             if self._folder is None:
                 raise DecisionStalled(StallReason.UNAVAILABLE, "The decider is not running")
             if self._zygote is None or self._zygote.gone.is_set():
-                self._zygote = await ZygoteProcess.start(self._folder / "zygote.sock", self._limits.start_s)
+                self._zygote = await ZygoteProcess.start(
+                    self._folder / "zygote.sock", self._limits.start_s, self._strictness
+                )
+                _report(self._zygote.locks)
+                if self._zygote.locks.seccomp and proof.is_filtered(self._zygote.pid) is False:
+                    await self._zygote.close()
+                    raise DecisionStalled(
+                        StallReason.UNAVAILABLE,
+                        "The decider says that it is locked, and the kernel says that it is not",
+                    )
             return self._zygote
 
     async def _ask(self, zygote: ZygoteProcess, message: bytes, allowance: Allowance, turn: Turn) -> Finding:
@@ -161,6 +155,45 @@ class DeciderPool:
         except asyncio.CancelledError:
             exchange.close()
             raise
+
+
+def _message(request: Request, wall_s: float, limits: Limits) -> tuple[bytes, Allowance]:
+    try:
+        body = encode_request(request)
+    except MalformedMessage as error:  # a lone surrogate, which JSON can hold and UTF-8 can't
+        raise DecisionStalled(StallReason.MALFORMED, f"The decision can't be asked for: {error}") from error
+    source_bytes = len(request.source.encode())
+    if source_bytes > limits.source_bytes:
+        raise DecisionStalled(
+            StallReason.TOO_LARGE,
+            f"The workflow's source has {source_bytes} bytes, the limit is {limits.source_bytes}",
+        )
+    if len(body) > limits.request_bytes:
+        raise DecisionStalled(
+            StallReason.TOO_LARGE,
+            f"The decision's request has {len(body)} bytes, the limit is {limits.request_bytes}; "
+            "pass references to large values between tasks instead of the values",
+        )
+    allowance = Allowance(
+        wall_ms=round(wall_s * 1000),
+        cpu_ms=round(limits.cpu_of(len(request.records)) * 1000),
+        memory_bytes=limits.memory_bytes,
+        answer_bytes=limits.answer_bytes,
+        request_bytes=len(body),
+    )
+    return allowance.encode() + body, allowance
+
+
+def _report(locks: Locks) -> None:
+    """Say at each start of a zygote what it is locked by, and loudly what is missing."""
+    if not locks.seccomp:
+        log.warning(
+            "INSECURE DECIDER: no filter of system calls is in force. Workflow code can do whatever the operator can: "
+            "read its token and its files, reach the network. Whoever may create a Workflow has the operator's rights"
+        )
+    if not locks.landlock:
+        log.warning("The kernel has no Landlock, so the decider's second wall is missing", extra=asdict(locks))
+    log.info("The decider's zygote is ready", extra=asdict(locks))
 
 
 def _judge(finding: Said | TooLarge | Garbage | Ended | Overdue, request: Request, allowance: Allowance) -> Answer:

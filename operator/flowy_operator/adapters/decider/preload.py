@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from flowy.replay.replayer import replay
 from flowy.wire.messages import Request, encode_answer, encode_request, parse_request
+from flowy_operator.adapters.decider.zones import keep_zones
 
 # Computation on plain values. Missing on purpose: whatever reaches files, the network, processes or threads. `os`, `sys`
 # and their like are loaded all the same, since these need them.
@@ -72,6 +73,7 @@ def preload() -> None:
     """Load all of it, decide a few times so that caches are filled, then close the import path for good."""
     for name in (*AVAILABLE, *_LATE):
         importlib.import_module(name)
+    keep_zones()
     _warm_up()
     sys.path.clear()
     sys.meta_path[:] = [_Unavailable]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import flowy.wire
 import flowy_operator
-from flowy_operator.adapters.decider.frames import READY_LINE
+from flowy_operator.adapters.decider.frames import Locks, Strictness
 from flowy_operator.core.errors import DecisionStalled, StallReason
 
 log = logging.getLogger(__name__)
@@ -21,9 +21,7 @@ _TRACE_BYTES = 2000  # of a traceback, the end tells
 
 # Not `-m`: that looks for the module before there is a path to look in. The roots go to the back of the path, because
 # with an installed wheel they are site-packages, where something may have the name of a standard module.
-_BOOT = (
-    "import sys; sys.path += sys.argv[2:]; from flowy_operator.adapters.decider.zygote import main; main(sys.argv[1])"
-)
+_BOOT = "import sys; sys.path += sys.argv[3:]; from flowy_operator.adapters.decider.zygote import main; main(sys.argv[1], sys.argv[2])"
 
 # Not `-I`: it implies -E, which ignores PYTHONHASHSEED. With an environment of that one variable nothing else can come in.
 # -s -S: no site-packages and no .pth code. -P: nothing from the current folder. -B: nothing written.
@@ -49,12 +47,13 @@ class ZygoteProcess:
         self._is_starting = True
         self._is_closing = False
         self.socket_path = socket_path
+        self.locks = Locks(seccomp=False, landlock=0)  # until it has said which
         self.last_words = ""  # once gone
         self.gone = asyncio.Event()
         self._watch = asyncio.create_task(self._until_gone(), name="zygote")
 
     @classmethod
-    async def start(cls, socket_path: Path, ready_within_s: float) -> "ZygoteProcess":
+    async def start(cls, socket_path: Path, ready_within_s: float, strictness: Strictness) -> "ZygoteProcess":
         """Start one and wait until decisions can come. `DecisionStalled` (unavailable) says why that failed."""
         try:
             process = await asyncio.create_subprocess_exec(
@@ -63,6 +62,7 @@ class ZygoteProcess:
                 "-c",
                 _BOOT,
                 str(socket_path),
+                strictness,
                 *_source_roots(),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -107,10 +107,12 @@ class ZygoteProcess:
             raise DecisionStalled(
                 StallReason.UNAVAILABLE, f"The decider was not ready within {within_s:g} s"
             ) from error
-        if line != READY_LINE:
+        locks = Locks.parse(line)
+        if locks is None:
             trace = line + await self._output.read()
             raise DecisionStalled(StallReason.UNAVAILABLE, f"The decider ended while starting: {_tail(trace)}")
         self._is_starting = False
+        self.locks = locks
 
     async def _until_gone(self) -> None:
         status = await self._process.wait()

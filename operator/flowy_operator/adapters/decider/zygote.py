@@ -1,7 +1,7 @@
 """The clean process that forks one child for each decision.
 
 It is started by exec with an empty environment, imports what workflow code may use, replays once so that all is warm,
-and then only accepts connections and forks. **It never reads a request**, so that a child, which is its copy, finds
+locks itself, and then only accepts connections and forks. **It never reads a request**, so that a child, which is its copy, finds
 nothing of others in its memory. It has one thread, no timers and no clock: the kernel ends children that overstay.
 
 What it does with a connection: fork, keep a copy of the connection, and when the child is reaped write how it ended and
@@ -12,7 +12,6 @@ It lives until the pipe on its standard input ends, which is when the operator c
 """
 
 import contextlib
-import ctypes
 import gc
 import os
 import resource
@@ -22,18 +21,14 @@ import socket
 import sys
 from typing import NoReturn
 
-from flowy_operator.adapters.decider import child, lockdown
-from flowy_operator.adapters.decider.frames import NOT_FORKED, READY_LINE, Ending
+from flowy_operator.adapters.decider import child, kernel, lockdown
+from flowy_operator.adapters.decider.frames import NOT_FORKED, Ending, Strictness
+from flowy_operator.adapters.decider.lockdown import ZygoteLocks
 from flowy_operator.adapters.decider.preload import preload
 
 _LIFE = 0  # standard input: a pipe on which nothing comes but its end
 _READY = 1  # standard output
 _BACKLOG = 256  # connections that wait for accept; the pool never has that many open
-
-# libc's fork and not `os.fork`, whose hooks in the child (`random` reseeds itself, `threading` looks for other threads)
-# touch 200 memory pages, which costs half a millisecond. They mend what forking beside other threads breaks; there is
-# one thread here, and `serve` makes sure. PyDLL keeps the interpreter's lock, so that the child has it too.
-_fork = ctypes.PyDLL(None).fork
 
 
 class _Child:
@@ -52,7 +47,6 @@ class Zygote:
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
-        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._pid = os.getpid()
         self._by_pid: dict[int, _Child] = {}
         self._by_connection: dict[int, _Child] = {}
@@ -61,54 +55,57 @@ class Zygote:
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        self._base_bytes = 0
+        self._base_bytes = _mapped_bytes()
 
-    def serve(self) -> None:
+    def serve(self, locks: ZygoteLocks) -> None:
         """Fork for each connection until the pipe of life ends."""
-        if len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208 - pathlib is not loaded here
-            raise RuntimeError("the zygote has more than one thread, so that a fork of it could hang")
         for descriptor in (_LIFE, self._woken, self._listener.fileno()):
             self._poller.register(descriptor, select.POLLIN)
-        self._base_bytes = _mapped_bytes()
         # Frozen objects are not visited by a collection, so their pages stay shared. Off altogether: a decision is
         # short, its memory is bounded, and collections at arbitrary moments would run `__del__` at arbitrary moments.
         gc.collect()
         gc.freeze()
         gc.disable()
         while True:
+            is_called = False
             for descriptor, events in self._poller.poll():
                 if descriptor == _LIFE:
                     return
                 if descriptor == self._woken:
                     self._reap()
                 elif descriptor == self._listener.fileno():
-                    self._accept()
+                    is_called = True
                 elif descriptor in self._by_connection:  # an earlier event of the same poll may have ended it
                     self._on_connection(self._by_connection[descriptor], events)
+            # Last: a new connection may get the number of one that this round closed, and with it an event that told of
+            # the old one's end. Its child was killed for that.
+            if is_called:
+                self._accept(locks)
 
-    def _accept(self) -> None:
+    def _accept(self, locks: ZygoteLocks) -> None:
         try:
             connection, _ = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
-        pid = _fork()
-        if pid < 0:
+        try:
+            pid = kernel.fork()
+        except OSError:
             failed = _Child(0, connection)
             failed.ending = Ending(status=NOT_FORKED).encode()
             self._by_connection[connection.fileno()] = failed
             self._send_ending(failed)
             return
         if pid == 0:
-            self._become_child(connection)
+            self._become_child(connection, locks)
         started = _Child(pid, connection)
         self._by_pid[pid] = started
         self._by_connection[connection.fileno()] = started
         self._poller.register(connection, 0)  # no event asked for: that the other side hung up is always told
 
-    def _become_child(self, connection: socket.socket) -> NoReturn:
+    def _become_child(self, connection: socket.socket, locks: ZygoteLocks) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)  # the handler may stay: it does nothing, and `signal.signal` touches 40 pages
-            child.run(connection.fileno(), self._null, self._pid, self._base_bytes)
+            child.run(connection.fileno(), self._pid, self._base_bytes, locks.child_filter)
         finally:
             os._exit(1)  # never a second zygote, whatever happened
 
@@ -163,9 +160,9 @@ def _mapped_bytes() -> int:
         os.close(statm)
 
 
-def main(socket_path: str) -> None:
+def main(socket_path: str, strictness: str) -> None:
     """Serve decisions on `socket_path` until standard input ends. The pool starts this, see `spawn`."""
-    lockdown.die_with_parent()  # if it died before this line, the pipe has ended already
+    kernel.die_with_parent(signal.SIGKILL)  # if it died before this line, the pipe has ended already
     lockdown.restore_signals()
     descriptors = min(lockdown.ZYGOTE_DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
@@ -180,6 +177,15 @@ def main(socket_path: str) -> None:
     listener.listen(_BACKLOG)
     listener.setblocking(False)  # a connection that is aborted between poll and accept must not block the loop
     zygote = Zygote(listener)
-    os.write(_READY, READY_LINE)
-    zygote.serve()
+    # `kernel.fork` asks for it; no thread can start later, the filter knows no flags of clone but those of fork.
+    threads = os.listdir("/proc/self/task")  # noqa: PTH208 - as above
+    if len(threads) != 1:
+        raise RuntimeError(f"the zygote has {len(threads)} threads")
+    try:
+        locks = lockdown.lock_zygote(Strictness(strictness))
+    except lockdown.LockRefused as refused:
+        os.write(_READY, str(refused).encode())
+        os._exit(1)
+    os.write(_READY, locks.in_force.encode())
+    zygote.serve(locks)
     os._exit(0)  # the children go by their parent's death; there is nothing to flush

@@ -1,0 +1,98 @@
+"""Proof at start that the locks hold: attempts that must fail, made by workflow code on the path of every decision.
+
+A filter that is installed but lets a call through (a wrong table, a kernel that ignores it, an emulator) shows here and
+not in an incident. What the zygote says of itself is no proof, hence also a look at what the kernel says of it.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowy.wire.messages import Answer, Outcome, Request
+from flowy_operator.adapters.decider.limits import Limits
+from flowy_operator.core.errors import DecisionStalled, StallReason
+
+SPIN_CPU_S = 0.1  # each start waits for it; a usual decision takes 2 ms of CPU
+
+Told = Answer | DecisionStalled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One attempt. `holds` tells from what came of it whether the lock held."""
+
+    name: str
+    request: Request
+    holds: Callable[[Told], bool]
+    needs_filter: bool
+
+
+def probes(limits: Limits) -> Sequence[Probe]:
+    """All of them; the first proves that decisions work at all, without which the others would prove nothing."""
+    return (
+        Probe(name="a plain decision", request=_asking("str(probe(1))"), holds=_is_suspended, needs_filter=False),
+        Probe(name="an open file", request=_asking("os.open('/', os.O_RDONLY)"), holds=_is_refused, needs_filter=True),
+        Probe(
+            name="a socket",
+            # No import finds the module; the frames below the workflow code are the zygote's, which has it.
+            request=_asking(
+                "frame = sys._getframe()",
+                "while 'socket' not in frame.f_globals: frame = frame.f_back",
+                "frame.f_globals['socket'].socket()",
+            ),
+            holds=_is_refused,
+            needs_filter=True,
+        ),
+        Probe(name="a fork", request=_asking("os.fork()"), holds=_ended(StallReason.FORBIDDEN), needs_filter=True),
+        # The zygote's filter allows this one, and glibc passes the kernel's refusal on as -1: so it is the child's own.
+        Probe(name="its parent's pid", request=_asking("return os.getppid()"), holds=_is_minus_1, needs_filter=True),
+        Probe(
+            name="an endless loop",
+            request=_asking("while True: pass"),
+            holds=_ended(StallReason.TIMEOUT),
+            needs_filter=False,
+        ),
+        Probe(
+            name="memory above the limit",
+            request=_asking(f"bytearray({2 * limits.memory_bytes})"),
+            holds=_ended(StallReason.MEMORY),
+            needs_filter=False,
+        ),
+    )
+
+
+def is_filtered(zygote_pid: int) -> bool | None:
+    """What the kernel says of the zygote: filtered, and without a way to new privileges. None: it can't be asked."""
+    try:
+        status = Path(f"/proc/{zygote_pid}/status").read_text()
+    except OSError:  # /proc mounted with hidepid
+        return None
+    fields = dict(re.findall(r"^(Seccomp|NoNewPrivs):\s+(\d+)$", status, re.MULTILINE))
+    return fields == {"Seccomp": "2", "NoNewPrivs": "1"}
+
+
+def _asking(*lines: str) -> Request:
+    inner = "\n".join(f"        {line}" for line in lines)
+    source = f"import os, sys\ndef main(probe):\n    def run():\n{inner}\n    return run\n"
+    return Request(source=source, entrypoint="main", tasks=("probe",), input='{"args": [], "kwargs": {}}')
+
+
+def _is_suspended(told: Told) -> bool:
+    return (
+        isinstance(told, Answer)
+        and told.outcome is Outcome.SUSPENDED
+        and [c.key for c in told.scheduled] == ["probe-0"]
+    )
+
+
+def _is_refused(told: Told) -> bool:
+    return isinstance(told, Answer) and told.error is not None and told.error["type"] == "PermissionError"
+
+
+def _is_minus_1(told: Told) -> bool:
+    return isinstance(told, Answer) and told.result == "-1"
+
+
+def _ended(reason: StallReason) -> Callable[[Told], bool]:
+    return lambda told: isinstance(told, DecisionStalled) and told.reason is reason

@@ -105,7 +105,7 @@ class Zygote:
     def _become_child(self, connection: socket.socket, locks: ZygoteLocks) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)
-            child.run(connection.fileno(), self._pid, self._base_bytes, locks.child_filter)
+            child.run(connection.fileno(), self._pid, self._base_bytes, locks)
         finally:
             os._exit(1)  # never a second zygote, whatever happened
 

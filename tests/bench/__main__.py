@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
-from tests.bench import report, scenarios
+from tests.bench import decider, report, scenarios
 from tests.bench.report import Figure
 from tests.bench.scenarios import Writes
 from tests.cluster import cluster
@@ -36,6 +36,8 @@ def main() -> None:
         finally:
             operator.stop()
             kube.run("delete", "namespace", kube.namespace, "--wait=false")
+    _say("decisions, without the cluster")
+    figures += _of_the_decider(asyncio.run(decider.measure()))
     report.write(figures)
     print(report.page(figures))
 
@@ -60,21 +62,32 @@ async def _measure(kube: Kube, operator: OperatorProcess) -> list[Figure]:
             writes.append(made.total() / 21)
             own.append(await _own_writes(client, namespace, f"fan{n}", made) / 21)
             bare_fans.append(await scenarios.bare_fan_out(client, namespace, f"bare-fan{n}", 20))
-    date = datetime.now(UTC).date().isoformat()
-
-    def figure(name: str, value: float, unit: str, goal: str, raw: float | None = None) -> Figure:
-        return Figure(name=name, value=value, unit=unit, goal=goal, raw=raw, command="make bench", date=date)
-
     middle = statistics.median
     return [
-        figure("dead-time-p50-ms", middle(dead_s) * 1000, "ms", "<= 50 ms"),
-        figure("dead-time-p99-ms", dead_s[-1] * 1000, "ms", "<= 250 ms"),
-        figure("chain-of-5-s", middle(chains), "s", "<= 1.3 x bare Jobs", middle(bare_chains)),
-        figure("fan-out-20-s", middle(fans), "s", "<= 1.3 x bare Jobs", middle(bare_fans)),
-        figure("own-writes-per-task", middle(own), "writes", "<= 2"),
-        figure("cluster-writes-per-task", middle(writes), "writes", "Argo Workflows 4.1.2: 32-34"),
-        figure("rss-idle-mib", idle_mib, "MiB", "<= 120 MiB"),
+        _figure("dead-time-p50-ms", middle(dead_s) * 1000, "ms", "<= 50 ms"),
+        _figure("dead-time-p99-ms", dead_s[-1] * 1000, "ms", "<= 250 ms"),
+        _figure("chain-of-5-s", middle(chains), "s", "<= 1.3 x bare Jobs", middle(bare_chains)),
+        _figure("fan-out-20-s", middle(fans), "s", "<= 1.3 x bare Jobs", middle(bare_fans)),
+        _figure("own-writes-per-task", middle(own), "writes", "<= 2"),
+        _figure("cluster-writes-per-task", middle(writes), "writes", "Argo Workflows 4.1.2: 32-34"),
+        _figure("rss-idle-mib", idle_mib, "MiB", "<= 120 MiB"),
     ]
+
+
+def _of_the_decider(costs: decider.Costs) -> list[Figure]:
+    return [
+        _figure("decision-small-ms", costs.small_ms, "ms", ""),
+        _figure("decision-medium-ms", costs.medium_ms, "ms", ""),
+        _figure("decision-1000-ms", costs.large_ms, "ms", ""),
+        _figure("decisions-per-s", costs.per_s, "/s", ""),
+        _figure("decision-private-mib", costs.child_private_mib, "MiB", ""),
+        _figure("zygote-rss-mib", costs.zygote_mib, "MiB", ""),
+    ]
+
+
+def _figure(name: str, value: float, unit: str, goal: str, raw: float | None = None) -> Figure:
+    date = datetime.now(UTC).date().isoformat()
+    return Figure(name=name, value=value, unit=unit, goal=goal, raw=raw, command="make bench", date=date)
 
 
 async def _settled(client: KubeClient) -> Writes:

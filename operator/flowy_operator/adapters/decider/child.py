@@ -15,8 +15,8 @@ from flowy.replay.replayer import replay
 from flowy.wire.messages import Answer, MalformedMessage, Request, encode_answer, parse_request
 from flowy_operator.adapters.decider import frames, lockdown
 from flowy_operator.adapters.decider.frames import LENGTH, Allowance
-from flowy_operator.adapters.decider.kernel import Filter
-from flowy_operator.adapters.decider.lockdown import CHANNEL
+from flowy_operator.adapters.decider.lockdown import CHANNEL, ZygoteLocks
+from flowy_operator.adapters.decider.vdso import FrozenClock
 
 _READ_BYTES = 256 * 1024
 
@@ -24,17 +24,17 @@ _READ_BYTES = 256 * 1024
 _FRAMES_TO_LEAVE = 200
 
 
-def run(connection: int, zygote: int, base_bytes: int, child_filter: Filter | None) -> NoReturn:
+def run(connection: int, zygote: int, base_bytes: int, locks: ZygoteLocks) -> NoReturn:
     """Answer the request that comes over `connection`, then exit."""
     try:
         lockdown.lock(connection, zygote)
         allowance = Allowance.parse(_read(Allowance.SIZE))
         lockdown.limit(allowance, base_bytes)
-        lockdown.seal(child_filter)
+        lockdown.seal(locks.child_filter)
     except Exception:  # noqa: BLE001 - no part of a lock may be missing, whatever the reason
         os._exit(frames.EXIT_LOCKDOWN_FAILED)
     try:
-        _decide(_read(allowance.request_bytes), allowance)
+        _decide(_read(allowance.request_bytes), allowance, locks.clock)
     except MemoryError:  # also one that the workflow code let pass: no failure of the workflow, a larger limit helps
         os._exit(frames.EXIT_OUT_OF_MEMORY)
     except MalformedMessage:
@@ -45,8 +45,10 @@ def run(connection: int, zygote: int, base_bytes: int, child_filter: Filter | No
         os._exit(frames.EXIT_OWN_BUG)
 
 
-def _decide(request_text: bytes, allowance: Allowance) -> NoReturn:
+def _decide(request_text: bytes, allowance: Allowance, clock: FrozenClock | None) -> NoReturn:
     request: Request = parse_request(request_text)
+    if clock is not None:  # it stays there; the clocks that code usually reads are the replay's, and go on with history
+        clock.show(request.started_at)
 
     def leave(answer: Answer) -> NoReturn:
         try:

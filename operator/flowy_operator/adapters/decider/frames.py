@@ -30,8 +30,9 @@ class Locks:
     `landlock` is the version of that interface, 0 if there is none.
     """
 
-    seccomp: bool
-    landlock: int
+    seccomp: bool = False
+    landlock: int = 0
+    frozen_clock: bool = False
 
     _WORD: ClassVar[bytes] = b"ready "
 

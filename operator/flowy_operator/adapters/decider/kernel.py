@@ -10,6 +10,9 @@ import os
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
 _libc.syscall.restype = ctypes.c_long
+_libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_libc.getauxval.argtypes = [ctypes.c_ulong]
+_libc.getauxval.restype = ctypes.c_ulong
 
 # PyDLL keeps the interpreter's lock during the call, as a fork needs.
 _fork = ctypes.PyDLL(None, use_errno=True).fork
@@ -63,6 +66,18 @@ def fork() -> int:
     if pid < 0:
         _fail("fork")
     return pid
+
+
+def auxiliary_value(kind: int) -> int:
+    """What the kernel told this process at its start, 0 if nothing."""
+    value: int = _libc.getauxval(kind)
+    return value
+
+
+def protect(address: int, size_bytes: int, protection: int) -> None:
+    """Change what may be done with these pages."""
+    if _libc.mprotect(address, size_bytes, protection) != 0:
+        _fail("mprotect")
 
 
 def die_with_parent(signal_number: int) -> None:

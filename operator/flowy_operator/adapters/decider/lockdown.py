@@ -1,6 +1,6 @@
 """What the zygote gives up before its first fork, and a child before it reads what it was asked.
 
-The zygote's locks (`lock_zygote`) are inherited: no new privileges, not dumpable, Landlock, a filter of system calls. A
+The zygote's locks (`lock_zygote`) are inherited: no new privileges, not dumpable, a frozen clock, Landlock, a filter of system calls. A
 child adds three steps: `lock` closes every door that needs no number, before the first byte is read; `limit` sets what
 the operator's header names; `seal` leaves it seven system calls, before the first byte of the request. All of it is
 enforced by the kernel, whose timers end the process by the default action of their signal: nothing here depends on the
@@ -16,9 +16,10 @@ import resource
 import signal
 from dataclasses import dataclass
 
-from flowy_operator.adapters.decider import filters, kernel, landlock, syscalls
+from flowy_operator.adapters.decider import filters, kernel, landlock, syscalls, vdso
 from flowy_operator.adapters.decider.frames import Allowance, Locks, Strictness
 from flowy_operator.adapters.decider.kernel import Filter
+from flowy_operator.adapters.decider.vdso import FrozenClock
 
 CHANNEL = 3
 """The connection, and a child's only descriptor."""
@@ -36,10 +37,11 @@ class LockRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ZygoteLocks:
-    """What is in force in the zygote, and the filter that each child adds (None: it has to live without)."""
+    """What is in force in the zygote; the filter that each child adds and the clock that it sets (None: there is none)."""
 
     in_force: Locks
-    child_filter: Filter | None
+    child_filter: Filter | None = None
+    clock: FrozenClock | None = None
 
 
 def restore_signals() -> None:
@@ -56,9 +58,10 @@ def lock_zygote(strictness: Strictness) -> ZygoteLocks:
     except syscalls.UnknownArchitecture as error:
         if strictness is Strictness.REQUIRED:
             raise LockRefused(_refusal(str(error))) from error
-        return ZygoteLocks(Locks(seccomp=False, landlock=0), None)
+        return ZygoteLocks(Locks())
     kernel.no_new_privileges()
     kernel.not_dumpable()
+    clock = vdso.freeze()
     version = landlock.forbid_all(architecture)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would write tenants' data to the node's disk
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -69,8 +72,9 @@ def lock_zygote(strictness: Strictness) -> ZygoteLocks:
     except OSError as error:
         if strictness is Strictness.REQUIRED:
             raise LockRefused(_refusal(f"the kernel refuses a filter of system calls ({error.strerror})")) from error
-        return ZygoteLocks(Locks(seccomp=False, landlock=version), None)
-    return ZygoteLocks(Locks(seccomp=True, landlock=version), child_filter)
+        return ZygoteLocks(Locks(landlock=version, frozen_clock=clock is not None), clock=clock)
+    in_force = Locks(seccomp=True, landlock=version, frozen_clock=clock is not None)
+    return ZygoteLocks(in_force, child_filter, clock)
 
 
 def _refusal(cause: str) -> str:

@@ -47,7 +47,7 @@ class ZygoteProcess:
         self._is_starting = True
         self._is_closing = False
         self.socket_path = socket_path
-        self.locks = Locks(seccomp=False, landlock=0)  # until it has said which
+        self.locks = Locks()  # until it has said which
         self.last_words = ""  # once gone
         self.gone = asyncio.Event()
         self._watch = asyncio.create_task(self._until_gone(), name="zygote")

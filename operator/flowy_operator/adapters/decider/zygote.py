@@ -105,7 +105,7 @@ class Zygote:
     def _become_child(self, connection: socket.socket, locks: ZygoteLocks) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)  # the handler may stay: it does nothing, and `signal.signal` touches 40 pages
-            child.run(connection.fileno(), self._pid, self._base_bytes, locks.child_filter)
+            child.run(connection.fileno(), self._pid, self._base_bytes, locks)
         finally:
             os._exit(1)  # never a second zygote, whatever happened
 

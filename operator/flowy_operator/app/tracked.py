@@ -12,7 +12,7 @@ from typing import Any
 from flowy.wire.messages import Answer, AnsweredCall
 from flowy_operator.adapters.crd.spec import InvalidSpec, workflow_spec
 from flowy_operator.core.conditions import Blocker, Stall, has_ended
-from flowy_operator.core.history import Chain, HistoryInvalid, parse_history, parse_time
+from flowy_operator.core.history import Chain, HistoryInvalid, in_milliseconds, parse_history, parse_time
 from flowy_operator.core.job import API_VERSION, KIND, Owner
 from flowy_operator.core.key import Key
 from flowy_operator.core.spec import WorkflowSpec
@@ -168,7 +168,8 @@ class Workflow:
         history = status.get("history", [])
         if not isinstance(history, list):
             raise HistoryInvalid("status.history is no list")
-        started_at = parse_time(status["startTime"]) if "startTime" in status else now
+        # As fine as it will be read again: code that looks at the clock must always see the same.
+        started_at = parse_time(status["startTime"]) if "startTime" in status else in_milliseconds(now)
         events = parse_history(history)
         state = apply(State(workflow=self.owner.name, uid=self.owner.uid, started_at=started_at), events)
         if state.chain.digest != status.get("historyDigest", ""):

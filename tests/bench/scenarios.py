@@ -12,17 +12,8 @@ from typing import Any
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from tests.bench.watching import Watcher, watching
-from tests.e2e.manifests import BUSYBOX, shell, workflow
+from tests.e2e.manifests import BUSYBOX, CHAIN, shell, workflow
 
-CHAIN = """
-def chain(step):
-    def run(n):
-        value = 0
-        for _ in range(n):
-            value = step(value)
-        return value
-    return run
-"""
 FAN_OUT = """
 def fan_out(step, total):
     def run(n):

@@ -7,6 +7,16 @@ from typing import Any
 
 BUSYBOX = "docker.io/library/busybox:1"
 
+CHAIN = """
+def chain(step):
+    def run(n):
+        value = 0
+        for _ in range(n):
+            value = step(value)
+        return value
+    return run
+"""
+
 
 def workflow(
     name: str,

@@ -11,19 +11,10 @@ import pytest
 
 from flowy_operator.core.naming import job_name
 from tests.e2e.kube import Kube, condition, events, result
-from tests.e2e.manifests import BUSYBOX, mount_folder, shell, workflow
+from tests.e2e.manifests import BUSYBOX, CHAIN, mount_folder, shell, workflow
 from tests.e2e.operator import OperatorProcess
 
 ONE = "def w(t):\n    def run(*args):\n        return t(*args)\n    return run\n"
-CHAIN = """
-def chain(step):
-    def run(n):
-        value = 0
-        for _ in range(n):
-            value = step(value)
-        return value
-    return run
-"""
 OK = shell("t", "true")
 STEP = shell("step", "echo $(($1 + 1)) > $FLOWY_RESULT_FILE", "$(FLOWY_ARG_0)")
 

@@ -18,7 +18,7 @@ import pytest
 
 from tests.cluster import cluster
 from tests.e2e.kube import Kube, condition, events, result
-from tests.e2e.manifests import mount_folder, shell, workflow
+from tests.e2e.manifests import CHAIN, mount_folder, shell, workflow
 from tests.e2e.operator import OperatorProcess
 
 SEED = 20261124
@@ -32,15 +32,6 @@ def mixed(step, add):
             value = step(value)
         squares = [step(n) for n in range(width)]
         return add(value, squares)
-    return run
-"""
-CHAIN = """
-def chain(step):
-    def run(n):
-        value = 0
-        for _ in range(n):
-            value = step(value)
-        return value
     return run
 """
 CAUGHT = """

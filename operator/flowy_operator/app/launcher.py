@@ -1,7 +1,6 @@
 """Creating the Jobs that the history says should exist. Repeating it is harmless: their names are deterministic."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +17,7 @@ from flowy_operator.adapters.kube.errors import (
     PayloadTooLarge,
     QuotaExceeded,
 )
-
-_log = logging.getLogger(__name__)
+from flowy_operator.adapters.kube.fields import controller
 
 CREATES_AT_ONCE = 50
 """In flight at the API server together; 370-480 creates a second were measured so, and more didn't bring more."""
@@ -57,7 +55,7 @@ class Launcher:
                 except AlreadyExists:
                     # Ours from a pass that was cut short, as a rule.
                     created = await self._client.get(paths.jobs(namespace, name))
-                    if not _is_owned_by(created, uid):
+                    if controller(created["metadata"]).get("uid") != uid:
                         launched.refused[name] = (
                             f"a Job {name!r} that belongs to somebody else is in the way: delete it"
                         )
@@ -80,8 +78,3 @@ class Launcher:
                 launched.later[name] = str(error)
                 if error.retry_after_s is not None:
                     launched.after_s = max(launched.after_s or 0.0, error.retry_after_s)
-
-
-def _is_owned_by(job: dict[str, Any], uid: str) -> bool:
-    owners = job["metadata"].get("ownerReferences") or ()
-    return any(owner.get("controller") and owner.get("uid") == uid for owner in owners)

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
-from flowy_operator.adapters.kube.errors import ApiError, NotFound
+from flowy_operator.adapters.kube.errors import NotFound
 from flowy_operator.adapters.pods import parse_pod
 from flowy_operator.app.tracked import Workflow
-from flowy_operator.core.errors import RetryLater
+from flowy_operator.app.view import pods_of
 from flowy_operator.core.observe import View
 from flowy_operator.core.records import JobRecord, PodRecord
 from flowy_operator.core.state import State
@@ -24,29 +24,23 @@ _JOB_LABEL = "batch.kubernetes.io/job-name"
 
 
 async def fill_gaps(client: KubeClient, workflow: Workflow, state: State, view: View, now: datetime) -> View:
-    """The view with what the caches lack of the open launches. RetryLater if the API server doesn't answer."""
-    try:
-        pods = dict(view.pods)
-        for task in state.open():
-            job = None if task.launch is None else view.jobs.get(task.launch.job)
-            if job is not None and job.name not in pods and (job.complete or job.failed_reason is not None):
-                pod = await _pod_of(client, job)
-                if pod is not None:
-                    pods[job.name] = pod
-        gone = dict.fromkeys(view.gone)
-        for name, made in workflow.created.items():
-            overdue = name not in view.jobs and name not in gone and now - made.at >= UNSEEN
-            if overdue and not await _exists(client, workflow, name):
-                workflow.gone[name] = gone[name] = None
-    except ApiError as error:
-        raise RetryLater(str(error), error.retry_after_s) from error
+    """The view with what the caches lack of the open launches. Raises ApiError if the API server doesn't answer."""
+    pods = dict(view.pods)
+    for task in state.open():
+        job = None if task.launch is None else view.jobs.get(task.launch.job)
+        if job is not None and job.name not in pods and (job.complete or job.failed_reason is not None):
+            pods |= await _pods_of(client, workflow, job)
+    gone = dict.fromkeys(view.gone)
+    for name, made in workflow.created.items():
+        overdue = name not in view.jobs and name not in gone and now - made.at >= UNSEEN
+        if overdue and not await _exists(client, workflow, name):
+            workflow.gone[name] = gone[name] = None
     return replace(view, pods=pods, gone=gone)
 
 
-async def _pod_of(client: KubeClient, job: JobRecord) -> PodRecord | None:
+async def _pods_of(client: KubeClient, workflow: Workflow, job: JobRecord) -> dict[str, PodRecord]:
     items, _ = await client.list(paths.pods(job.namespace), label_selector=f"{_JOB_LABEL}={job.name}")
-    pods = [pod for pod in map(parse_pod, items) if pod is not None and pod.job_uid == job.uid]
-    return next((pod for pod in pods if pod.phase in {"Succeeded", "Failed"}), pods[0] if pods else None)
+    return pods_of(workflow, {job.name: job}, [pod for pod in map(parse_pod, items) if pod is not None])
 
 
 async def _exists(client: KubeClient, workflow: Workflow, job: str) -> bool:

@@ -5,10 +5,10 @@ launched, no Job is there, the next pass creates it. What a pass writes is one J
 is still the one that was read.
 """
 
-import hashlib
 import logging
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib import metadata
 from typing import Protocol
@@ -28,7 +28,7 @@ from flowy_operator.core.admission import due_retries
 from flowy_operator.core.conditions import Blocker, Stall
 from flowy_operator.core.decision import Verdict, conclude, decision_request, time_out, workflow_deadline
 from flowy_operator.core.errors import Conflict, DecisionStalled, RetryLater
-from flowy_operator.core.history import parse_time
+from flowy_operator.core.history import in_milliseconds, parse_time
 from flowy_operator.core.job import InvalidActivity, job_manifest
 from flowy_operator.core.key import Key
 from flowy_operator.core.observe import Launching, View, deadline, observe
@@ -83,10 +83,17 @@ class Reconciler:
         workflow = self._workflows.get(key)
         if workflow is None or workflow.version.deleting:
             return None
+        try:
+            return await self._pass(workflow)
+        except ApiError as error:
+            # Whatever a call needs to be told apart is, where it is made. A write may have been applied all the same: what
+            # is cached is then old, and the next patch's `test` will say so.
+            raise RetryLater(str(error), error.retry_after_s) from error
+
+    async def _pass(self, workflow: Workflow) -> datetime | None:
         version = workflow.version  # a newer one may arrive at any await; this pass is about this one
         # History has milliseconds; a finer clock would show the code another time at its first decision than later.
-        now = self._clock()
-        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        now = in_milliseconds(self._clock())
         view = self._view(workflow)
         spec, state = version.spec, version.state
         if spec is None or state is None or version.invalid is not None:
@@ -132,7 +139,7 @@ class Reconciler:
             waiting_on=verdict.waiting_on,
             held_back=verdict.held_back,
             suspended=spec.suspend,
-            code={"digest": _digest(spec.source), **VERSIONS},
+            code={"digest": spec.source_digest, **VERSIONS},
             notes=workflow.notes,
         )
         fields = status_fields(version.status or {}, state, standing, view, now)
@@ -211,9 +218,6 @@ class Reconciler:
             stall = Stall(Blocker.STATUS_REFUSED, f"the API server refuses the status: {error.message}")
             workflow.refuse(version, stall)
             raise RetryLater(str(error), after_s=0.0 if version.invalid is None else None) from error
-        except ApiError as error:
-            # It may have been applied all the same. What the cache holds is then old, and the `test` will say so.
-            raise RetryLater(str(error), error.retry_after_s) from error
         return workflow.wrote(version, body, state)
 
     async def _read_again(self, workflow: Workflow) -> None:
@@ -222,8 +226,6 @@ class Reconciler:
             body = await self._client.get(paths.workflows(owner.namespace, owner.name))
         except NotFound:
             self._workflows.accept(workflow.key, None, self._clock())
-        except ApiError as error:
-            raise RetryLater(str(error), error.retry_after_s) from error
         else:
             self._workflows.accept(workflow.key, body, self._clock())
 
@@ -279,8 +281,6 @@ class Reconciler:
                 await self._client.delete(paths.jobs(job.namespace, job.name), uid=job.uid)
             except WriteConflict:
                 continue  # another object has the name by now; it isn't ours
-            except ApiError as error:
-                raise RetryLater(str(error), error.retry_after_s) from error
         return tidying.next_at
 
     async def _after_the_end(
@@ -293,12 +293,8 @@ class Reconciler:
         if expires_at is None or expires_at > now:
             return _earliest(wake_at, expires_at)
         owner = workflow.owner
-        try:
+        with suppress(WriteConflict):  # another object has the name by now
             await self._client.delete(paths.workflows(owner.namespace, owner.name), uid=owner.uid)
-        except WriteConflict:
-            return None
-        except ApiError as error:
-            raise RetryLater(str(error), error.retry_after_s) from error
         return None
 
 
@@ -335,10 +331,6 @@ def _timers(
         # What is due already waits for room, not for time.
         if task.phase is Phase.WAITING and task.due_at is not None and task.due_at > now:
             yield task.due_at
-
-
-def _digest(source: str) -> str:
-    return f"sha256:{hashlib.sha256(source.encode()).hexdigest()}"
 
 
 def _earliest(*times: datetime | None) -> datetime | None:

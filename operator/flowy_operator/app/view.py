@@ -4,7 +4,7 @@ A label is a claim that anybody can make. What counts is the owner: a Job's cont
 controller is the uid of such a Job. The rest is ignored.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from flowy_operator.app.tracked import Workflow
@@ -24,8 +24,14 @@ def view_of(workflow: Workflow, all_jobs: Jobs, all_pods: Pods) -> View:
     """What the caches have of this Workflow."""
     owner = workflow.owner
     jobs = {job.name: job for job in all_jobs.of_workflow(owner.namespace, owner.name) if job.owner_uid == owner.uid}
+    pods = pods_of(workflow, jobs, all_pods.of_workflow(owner.namespace, owner.name))
+    return View(jobs=jobs, pods=pods, gone=dict(workflow.gone), refused=workflow.refused)
+
+
+def pods_of(workflow: Workflow, jobs: Mapping[str, JobRecord], found: Iterable[PodRecord]) -> dict[str, PodRecord]:
+    """Those of the found pods whose controller is one of these Jobs, or one that we made, by the Job's name."""
     pods: dict[str, PodRecord] = {}
-    for pod in all_pods.of_workflow(owner.namespace, owner.name):
+    for pod in found:
         if pod.job is None or pod.job_uid is None:
             continue
         job = jobs.get(pod.job)
@@ -36,4 +42,4 @@ def view_of(workflow: Workflow, all_jobs: Jobs, all_pods: Pods) -> View:
         # One Job is one pod. Should there be two all the same, the one that ended tells.
         if pod.job not in pods or pod.phase in {"Succeeded", "Failed"}:
             pods[pod.job] = pod
-    return View(jobs=jobs, pods=pods, gone=dict(workflow.gone), refused=workflow.refused)
+    return pods

@@ -60,7 +60,7 @@ def decision_request(spec: WorkflowSpec, state: State, wanted: Sequence[str]) ->
 
 
 def conclude(spec: WorkflowSpec, state: State, answer: Answer, now: datetime, launching: Launching) -> Verdict:
-    """What an answer means. Applied again to the state that it led to, it adds nothing."""
+    """What an answer means. Applied again to the state that it led to it adds nothing, but for a restart: a new run asks anew."""
     match answer.outcome:
         case Outcome.SUSPENDED:
             calls = [call for call in answer.scheduled if call.key not in state.tasks]

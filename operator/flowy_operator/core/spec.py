@@ -4,6 +4,7 @@
 passes them on and looks inside only to merge.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,3 +57,10 @@ class WorkflowSpec:
     keep_failed_s: int = 86_400
     ttl_s: int | None = None
     suspend: bool = False
+    source_digest: str = field(
+        init=False
+    )  # here, since a source may be long and a spec is read once, but passes are many
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(self.source.encode()).hexdigest()
+        object.__setattr__(self, "source_digest", f"sha256:{digest}")

@@ -29,7 +29,7 @@ def w(t):
 def admin() -> Iterator[Kube]:
     kube = Kube(cluster.up(), f"docs-rights-{uuid.uuid4().hex[:6]}")
     kube.run("apply", "--server-side", "--force-conflicts", "-f", str(DOCS.parent / "crds"))
-    kube.run("wait", "--for=condition=Established", "crd/workflows.flowy.dev")
+    kube.run("wait", "--for=condition=Established", "-f", str(DOCS.parent / "crds"))
     kube.run("create", "namespace", kube.namespace)
     yield kube
     kube.run("delete", "namespace", kube.namespace, "--wait=false")

@@ -24,7 +24,7 @@ def kubeconfig() -> Path:
     path = cluster.up()
     admin = Kube(path, "default")
     admin.run("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    admin.run("wait", "--for=condition=Established", "crd/workflows.flowy.dev")
+    admin.run("wait", "--for=condition=Established", "-f", str(CRDS))
     return path
 
 

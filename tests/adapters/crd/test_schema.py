@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from flowy_operator.adapters.crd import model, rules, schema
 from flowy_operator.adapters.crd.__main__ import generated, main
+from flowy_operator.adapters.crd.kinds import WORKFLOW
 from flowy_operator.adapters.crd.shape import Shape
 
 ROOT = Path(__file__).parents[3]
@@ -21,7 +22,7 @@ Node = dict[str, Any]
 
 
 def root() -> Node:
-    schema_of_version: Node = schema.workflow_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema_of_version: Node = schema.crd(WORKFLOW)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return schema_of_version
 
 
@@ -47,7 +48,7 @@ def test_the_crd_is_small() -> None:
 
 
 def test_the_text_says_what_the_crd_is() -> None:
-    assert yaml.safe_load(CRD.read_text()) == schema.workflow_crd()
+    assert yaml.safe_load(CRD.read_text()) == schema.crd(WORKFLOW)
 
 
 def test_the_text_has_no_anchors() -> None:
@@ -207,13 +208,13 @@ def test_every_field_of_the_spec_is_either_fixed_or_named_as_changeable() -> Non
 
 
 def test_the_status_is_a_subresource_and_there_is_no_scale() -> None:
-    [version] = schema.workflow_crd()["spec"]["versions"]
+    [version] = schema.crd(WORKFLOW)["spec"]["versions"]
     assert version["subresources"] == {"status": {}}
     assert (version["served"], version["storage"]) == (True, True)
 
 
 def test_names_do_not_collide_with_argo() -> None:
-    names = schema.workflow_crd()["spec"]["names"]
+    names = schema.crd(WORKFLOW)["spec"]["names"]
     assert names["shortNames"] == ["fwf"]
     assert names["categories"] == ["flowy"]
 

@@ -5,22 +5,24 @@ from pathlib import Path
 
 import click
 
-from flowy_operator.adapters.crd import model, reference, schema
+from flowy_operator.adapters.crd import reference, schema
+from flowy_operator.adapters.crd.kinds import GROUP, KINDS
 
 
 def generated() -> dict[Path, str]:
     """Make every file, by its path below the root of the repository."""
-    return {
-        Path("crds/workflows.flowy.dev.yaml"): schema.to_yaml(schema.workflow_crd()),
-        Path("docs/reference/workflow.md"): reference.page(schema.structural(model.Workflow)),
-    }
+    files: dict[Path, str] = {}
+    for kind in KINDS:
+        files[Path(f"crds/{kind.plural}.{GROUP}.yaml")] = schema.to_yaml(schema.crd(kind))
+        files[Path(f"docs/reference/{kind.name.lower()}.md")] = reference.page(kind)
+    return files
 
 
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file differs.")
 @click.option("--root", type=click.Path(path_type=Path, exists=True, file_okay=False), default=".", show_default=True)
 def main(check: bool, root: Path) -> None:  # noqa: FBT001 (click passes flags so)
-    """Write the CRD and its reference."""
+    """Write the CRDs and their reference."""
     for path, text in generated().items():
         if check:
             if not (root / path).is_file() or (root / path).read_text() != text:

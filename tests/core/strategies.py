@@ -23,6 +23,7 @@ from flowy_operator.core.history import (
     TaskTimedOut,
 )
 from flowy_operator.core.state import Phase, State, Task, apply
+from flowy_operator.core.values import reference
 from tests.builders import START, empty_state
 
 NAMES = ("encode", "task", "__x__")
@@ -45,6 +46,7 @@ failures = st.builds(
     exit_code=st.none() | st.integers(-(2**31), 2**31 - 1),
     details=st.none() | results,
 )
+refs = st.builds(reference, name=st.text("abc-", min_size=1, max_size=20), text=texts)
 classes = st.sampled_from(FailureClass)
 reasons = st.sampled_from(CancelReason)
 timers = st.sampled_from(Timer)
@@ -61,6 +63,7 @@ def facts() -> st.SearchStrategy[Fact]:
         st.builds(
             TaskCompleted, task=task, attempt=attempt, result=results, started_at=st.none() | instants, node=nodes
         ),
+        st.builds(TaskCompleted, task=task, attempt=attempt, result_ref=refs),
         st.builds(TaskDisrupted, task=task, attempt=attempt, launch=st.integers(0, 19), reason=texts),
         st.builds(
             TaskFailed,

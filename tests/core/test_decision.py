@@ -8,17 +8,27 @@ import pytest
 from flowy.policy.timeout import Timer
 from flowy.wire.messages import Answer, AnsweredWait, Outcome, Phase, Record, RecordState, encode_request
 from flowy_operator.core.conditions import Blocker, Reason, Stall
-from flowy_operator.core.decision import End, Verdict, conclude, decision_request, time_out, workflow_deadline
+from flowy_operator.core.decision import (
+    End,
+    Verdict,
+    conclude,
+    decision_request,
+    time_out,
+    value_refs,
+    workflow_deadline,
+)
 from flowy_operator.core.history import (
     CancelReason,
     Fact,
     Failure,
     Restarted,
+    TaskCompleted,
     TaskFailed,
     TaskScheduled,
 )
 from flowy_operator.core.observe import Launching
 from flowy_operator.core.state import State
+from flowy_operator.core.values import reference
 from tests.builders import (
     DIGEST,
     START,
@@ -136,6 +146,19 @@ def test_the_decider_sees_a_task_so(facts: list[Fact | float], expected: Record)
     request = decision_request(SPEC, state_of(*facts), [])
     assert request.records == [expected]
     assert encode_request(request)
+
+
+def test_a_long_result_stands_in_the_request_like_any_other() -> None:
+    ref = reference("talk-task-0", "[1.0]")
+    state = state_of(scheduled(), 3, TaskCompleted(task="task-0", result_ref=ref), scheduled("red-0"))
+    assert value_refs(state) == [ref]
+    request = decision_request(SPEC, state, [], {"talk-task-0": "[1.0]"})
+    assert request.records[0] == final(RecordState.COMPLETED, value="[1.0]")
+
+
+def test_values_of_an_earlier_run_are_not_asked_for() -> None:
+    before: list[Fact] = [scheduled(), TaskCompleted(task="task-0", result_ref=reference("a", "1"))]
+    assert value_refs(state_of(*before, Restarted(run=2, input=RESTART_INPUT))) == []
 
 
 def test_the_decider_sees_nothing_else() -> None:

@@ -34,6 +34,7 @@ from flowy_operator.core.history import (
     parse_time,
 )
 from flowy_operator.core.state import apply
+from flowy_operator.core.values import reference
 from tests.builders import DIGEST, START, at, completed, empty_state, events_of, scheduled
 from tests.core.strategies import FEW, facts, histories, instants
 
@@ -62,6 +63,18 @@ GOLDEN: dict[str, tuple[Fact, dict[str, object]]] = {
             "result": '{"é":1.0}',
             "startedAt": "2026-01-02T03:04:06.000Z",
             "node": "n1",
+        },
+    ),
+    "a long result is referred to": (
+        TaskCompleted(task="encode-1", result_ref=reference("talk-42-encode-1-abc", '"é"')),
+        {
+            "type": "TaskCompleted",
+            "task": "encode-1",
+            "resultRef": {
+                "name": "talk-42-encode-1-abc",
+                "digest": "f2886017e9c7abacf804b54d64787dce2b611c9544ba21f3affdd126a6e50086",
+                "bytes": 4,
+            },
         },
     ),
     "a disruption numbers its launch, the first one too": (
@@ -133,6 +146,14 @@ def edit(**changes: Any) -> Callable[[], dict[str, Any]]:
 
 MALFORMED: dict[str, tuple[Callable[[], object], str]] = {
     "no object": (lambda: ["TaskScheduled"], "an event of the history is no object"),
+    "a reference that is text": (
+        edit(type="TaskCompleted", error=..., resultRef="a"),
+        "event 1: resultRef is 'a', not ValueRef",
+    ),
+    "a reference without a size": (
+        edit(type="TaskCompleted", error=..., resultRef={"name": "a", "digest": "b"}),
+        "event 1: resultRef: bytes is missing",
+    ),
     "without id": (edit(id=...), "an event's id is None, not an integer"),
     "an id that is text": (edit(id="1"), "an event's id is '1'"),
     "an id that is true": (edit(id=True), "an event's id is True"),

@@ -17,6 +17,7 @@ from flowy_operator.core.history import CancelReason, FailureClass
 from flowy_operator.core.job import ATTEMPT_LABEL, TASK_LABEL, UID_LABEL, WORKFLOW_LABEL
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.status import SHOWN_ERRORS, SHOWN_WAITS
+from flowy_operator.core.values import ValueRef
 from tests.docs.pages import DOCS, codes, page, rows, section, table
 
 PAGE = "following-a-run.md"
@@ -52,6 +53,7 @@ def test_every_event_is_there_with_all_its_fields() -> None:
             if field.default not in {MISSING, None} and field.name != "failure_class":
                 assert f"`{outside}` (" in listed[name], f"{name}.{outside} has a default"
         inner = set(history._NAMES[history.Failure].values()) if "error" in named else set()
+        inner |= set(history._NAMES[ValueRef].values()) if "resultRef" in named else set()
         others = {"null"} | set(FailureClass)
         assert named <= set(history._NAMES[cls].values()) | inner | others
 

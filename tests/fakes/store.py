@@ -5,6 +5,7 @@ nothing give no new version, a status of its own where the kind has that subreso
 and what an owner leaves behind goes with it.
 """
 
+import base64
 import copy
 import json
 import uuid
@@ -18,6 +19,7 @@ from tests.fakes.patches import PatchError, json_patch, merge_patch
 Json = dict[str, Any]
 
 OBJECT_LIMIT = 1_572_864  # etcd's --max-request-bytes
+CONTENT_LIMIT = 1024 * 1024  # of a ConfigMap, keys not counted (core, MaxSecretSize)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +276,9 @@ class Store:
                     yield kind, found
 
     def _commit(self, kind: Kind, old: Json | None, new: Json | None) -> None:
-        if new is not None and len(json.dumps(new)) > OBJECT_LIMIT:
+        if new is not None and kind.plural == "configmaps" and _content_bytes(new) > CONTENT_LIMIT:
+            raise self._invalid(kind, "", f"Too long: may not be more than {CONTENT_LIMIT} bytes")
+        if new is not None and _stored_bytes(kind, new) > OBJECT_LIMIT:
             raise Refusal(500, "InternalError", "etcdserver: request is too large")
         self.version += 1
         logged = copy.deepcopy(new if new is not None else old)
@@ -310,3 +314,16 @@ class Store:
 
     def _stamp(self) -> str:
         return self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _content_bytes(config_map: Json) -> int:
+    texts, binaries = config_map.get("data") or {}, config_map.get("binaryData") or {}
+    return sum(len(t.encode()) for t in texts.values()) + sum(len(base64.b64decode(b)) for b in binaries.values())
+
+
+def _stored_bytes(kind: Kind, found: Json) -> int:
+    """Custom resources are stored as JSON; the rest as protobuf, in which bytes are not base64."""
+    size = len(json.dumps(found, ensure_ascii=False).encode())
+    if kind.plural == "configmaps":
+        size -= sum(len(b) - len(base64.b64decode(b)) for b in (found.get("binaryData") or {}).values())
+    return size

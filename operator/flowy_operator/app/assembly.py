@@ -31,6 +31,7 @@ from flowy_operator.adapters.workqueue import WorkQueue
 from flowy_operator.app.reconciler import Decider, Reconciler
 from flowy_operator.app.settings import Settings
 from flowy_operator.app.tracked import Workflow, Workflows
+from flowy_operator.app.values import Values
 from flowy_operator.app.view import view_of
 from flowy_operator.core.job import MANAGED_BY
 from flowy_operator.core.key import Key
@@ -86,10 +87,12 @@ class Operator:
             changed=self._pod_changed,
             namespaces=self._namespaces,
         )
+        self._values = Values(client)
         self._reconciler = Reconciler(
             client=client,
             workflows=self._workflows,
             view=self._view,
+            values=self._values,
             decider=decider,
             recorder=self._recorder,
             clock=clock,

@@ -24,9 +24,17 @@ from flowy_operator.app.announce import announce
 from flowy_operator.app.launcher import Launcher
 from flowy_operator.app.missing import UNSEEN, fill_gaps
 from flowy_operator.app.tracked import CreatedJob, Version, Workflow, Workflows
+from flowy_operator.app.values import ValueLost, Values
 from flowy_operator.core.admission import due_retries
 from flowy_operator.core.conditions import Blocker, Stall
-from flowy_operator.core.decision import Verdict, conclude, decision_request, time_out, workflow_deadline
+from flowy_operator.core.decision import (
+    Verdict,
+    conclude,
+    decision_request,
+    time_out,
+    value_refs,
+    workflow_deadline,
+)
 from flowy_operator.core.errors import Conflict, DecisionStalled, RetryLater
 from flowy_operator.core.history import in_milliseconds, parse_time
 from flowy_operator.core.job import InvalidActivity, job_manifest
@@ -66,6 +74,7 @@ class Reconciler:
         client: KubeClient,
         workflows: Workflows,
         view: Callable[[Workflow], View],
+        values: Values,
         decider: Decider,
         recorder: Recorder,
         clock: Callable[[], datetime],
@@ -73,6 +82,7 @@ class Reconciler:
         self._client = client
         self._workflows = workflows
         self._view = view
+        self._values = values
         self._decider = decider
         self._recorder = recorder
         self._clock = clock
@@ -182,25 +192,33 @@ class Reconciler:
     async def _ask(
         self, workflow: Workflow, spec: WorkflowSpec, state: State, wanted: Sequence[str], now: datetime
     ) -> None:
-        workflow.answered_upon = (state.run, state.outcomes)
-        workflow.answer = workflow.retry_decision_at = None
-        request = decision_request(spec, state, wanted)
+        namespace = workflow.owner.namespace
         try:
-            answer = await self._decider.decide(
-                request, namespace=workflow.owner.namespace, wall_s=float(spec.decision_timeout_s)
-            )
+            values = await self._values.load_all(namespace, value_refs(state))
+            request = decision_request(spec, state, wanted, values)
+            answer = await self._decider.decide(request, namespace=namespace, wall_s=float(spec.decision_timeout_s))
         except DecisionStalled as error:
-            pause_s = min(FIRST_STALL_S * 2**workflow.stalled_times, LONGEST_STALL_S)
-            workflow.stalled_times += 1
-            workflow.retry_decision_at = now + timedelta(seconds=pause_s)
-            workflow.stall = Stall(error.reason, f"{error}; tried again after {pause_s:,.0f} s")
-            _log.warning("decision stalled", extra=workflow.log_fields | {"reason": error.reason})
+            self._stalled(workflow, state, Stall(error.reason, str(error)), now)
             return
+        except ValueLost as error:
+            message = f"{error}; restore it as it was, or create the Workflow anew"
+            self._stalled(workflow, state, Stall(Blocker.HISTORY_INVALID, message), now)
+            return
+        workflow.answered_upon, workflow.retry_decision_at = (state.run, state.outcomes), None
         workflow.answer, workflow.stall, workflow.stalled_times = answer, None, 0
         for call in (*answer.scheduled, *answer.repeated):
             workflow.calls[call.key] = call
         for line in answer.log:
             _log.debug("workflow code printed", extra=workflow.log_fields | {"line": line})
+
+    def _stalled(self, workflow: Workflow, state: State, stall: Stall, now: datetime) -> None:
+        """No answer about this state for now: asked again later, or when the outcomes are others."""
+        pause_s = min(FIRST_STALL_S * 2**workflow.stalled_times, LONGEST_STALL_S)
+        workflow.answered_upon, workflow.answer = (state.run, state.outcomes), None
+        workflow.stalled_times += 1
+        workflow.retry_decision_at = now + timedelta(seconds=pause_s)
+        workflow.stall = Stall(stall.reason, f"{stall.message}; tried again after {pause_s:,.0f} s")
+        _log.warning("decision stalled", extra=workflow.log_fields | {"reason": stall.reason})
 
     async def _record(self, workflow: Workflow, version: Version, patch: Patch, state: State | None) -> Version:
         owner = workflow.owner

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from flowy.policy.timeout import Timer
@@ -22,6 +23,7 @@ from flowy_operator.core.history import (
 from flowy_operator.core.observe import Launching
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import Final, State, Task
+from flowy_operator.core.values import ValueRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +47,25 @@ class Verdict:
     held_back: int = 0
 
 
-def decision_request(spec: WorkflowSpec, state: State, wanted: Sequence[str]) -> Request:
-    """What the decider is asked. Attempts, nodes and the times between stay here: code must not see them."""
+def value_refs(state: State) -> list[ValueRef]:
+    """The values of this run that a request needs and the history only refers to."""
+    finals = (task.final for task in state.tasks.values())
+    return [f.result_ref for f in finals if isinstance(f, TaskCompleted) and f.result_ref is not None]
+
+
+def decision_request(
+    spec: WorkflowSpec, state: State, wanted: Sequence[str], values: Mapping[str, str] = MappingProxyType({})
+) -> Request:
+    """What the decider is asked. Attempts, nodes and the times between stay here: code must not see them.
+
+    `values` has the texts of all `value_refs`, by their names.
+    """
     return Request(
         source=spec.source,
         entrypoint=spec.entrypoint,
         tasks=tuple(spec.tasks),
         input=state.input if state.input is not None else spec.input,
-        records=[_record(task) for task in state.tasks.values()],
+        records=[_record(task, values) for task in state.tasks.values()],
         seed=f"{state.uid}/{state.run}",
         started_at=state.started_at.timestamp(),
         wanted=tuple(wanted),
@@ -105,11 +118,11 @@ def _cancel_unfinished(state: State) -> list[Fact]:
     ]
 
 
-def _record(task: Task) -> Record:
+def _record(task: Task, values: Mapping[str, str]) -> Record:
     final = task.final
     if final is None:
         return Record(key=task.key, state=RecordState.RUNNING, digest=task.digest, line=task.line)
-    state, value, error = _outcome(final)
+    state, value, error = _outcome(final, values)
     return Record(
         key=task.key,
         state=state,
@@ -122,10 +135,10 @@ def _record(task: Task) -> Record:
     )
 
 
-def _outcome(final: Final) -> tuple[RecordState, str | None, ErrorObject | None]:
+def _outcome(final: Final, values: Mapping[str, str]) -> tuple[RecordState, str | None, ErrorObject | None]:
     match final:
-        case TaskCompleted(result=result):
-            return RecordState.COMPLETED, result, None
+        case TaskCompleted(result=result, result_ref=ref):
+            return RecordState.COMPLETED, result if ref is None else values[ref.name], None
         case TaskFailed(error=failure):
             details = None if failure.details is None else json.loads(failure.details)
             found = {

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Any, get_args, get_type_hints
 
 from flowy.policy.timeout import Timer
+from flowy_operator.core.values import ValueRef
 
 
 class HistoryInvalid(Exception):
@@ -71,11 +72,12 @@ class RetryScheduled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCompleted:
-    """The attempt's pod succeeded; `result` is what it wrote, as JSON text."""
+    """The attempt's pod succeeded; `result` is what it wrote, as JSON text, unless `result_ref` says where that is."""
 
     task: str
     attempt: int = 1
     result: str = "null"
+    result_ref: ValueRef | None = None
     started_at: datetime | None = None
     node: str | None = None
 
@@ -151,8 +153,9 @@ class Event:
     fact: Fact
 
 
+_NESTED = (Failure, ValueRef)
 _TYPES: Mapping[str, type[Fact]] = {cls.__name__: cls for cls in get_args(Fact)}
-_HINTS: Mapping[type, Mapping[str, Any]] = {cls: get_type_hints(cls) for cls in (*_TYPES.values(), Failure)}
+_HINTS: Mapping[type, Mapping[str, Any]] = {cls: get_type_hints(cls) for cls in (*_TYPES.values(), *_NESTED)}
 _WORD = re.compile("_([a-z])")
 _NAMES: Mapping[type, Mapping[str, str]] = {
     # `class` is a keyword of Python, hence the one name that isn't just camelCase.
@@ -238,7 +241,7 @@ class Chain:
         return Chain(digest, size)
 
 
-def _encode(item: Fact | Failure) -> dict[str, Any]:
+def _encode(item: Fact | Failure | ValueRef) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for f in fields(item):
         value = getattr(item, f.name)
@@ -248,7 +251,7 @@ def _encode(item: Fact | Failure) -> dict[str, Any]:
         match value:
             case datetime():
                 out[name] = format_time(value)
-            case Failure():
+            case Failure() | ValueRef():
                 out[name] = _encode(value)
             case _:
                 out[name] = value
@@ -276,8 +279,8 @@ def _decode_value(hint: Any, value: object, where: str) -> Any:
     try:
         if kind is datetime and isinstance(value, str):
             return parse_time(value)
-        if kind is Failure and isinstance(value, Mapping):
-            return _decode(Failure, value, where)
+        if kind in _NESTED and isinstance(value, Mapping):
+            return _decode(kind, value, where)
         if issubclass(kind, StrEnum) and isinstance(value, str):
             return kind(value)
     except ValueError as error:

@@ -24,6 +24,7 @@ WORKFLOW_LABEL = "flowy.dev/workflow"
 UID_LABEL = "flowy.dev/workflow-uid"
 TASK_LABEL = "flowy.dev/task"
 ATTEMPT_LABEL = "flowy.dev/attempt"
+RUN_LABEL = "flowy.dev/run"
 TASK_ANNOTATION = "flowy.dev/task"  # the exact key; a label value may not begin with an underscore
 INPUT_ANNOTATION = "flowy.dev/input"
 
@@ -62,6 +63,18 @@ class Owner:
     namespace: str
     name: str
     uid: str
+
+
+def owner_reference(owner: Owner) -> dict[str, Any]:
+    """The reference by which what a Workflow owns goes with it."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": owner.name,
+        "uid": owner.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
 
 
 def job_manifest(
@@ -114,16 +127,7 @@ def job_manifest(
             "namespace": owner.namespace,
             "labels": labels,
             "annotations": {TASK_ANNOTATION: launch.task},
-            "ownerReferences": [
-                {
-                    "apiVersion": API_VERSION,
-                    "kind": KIND,
-                    "name": owner.name,
-                    "uid": owner.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "ownerReferences": [owner_reference(owner)],
         },
         "spec": {
             # One Job is one pod: every retry is ours, seen in the history.

@@ -181,7 +181,9 @@ async def test_list_that_expires_again_and_again_is_given_up(client: KubeClient,
 async def test_too_long_objects_are_refused(client: KubeClient) -> None:
     for size in (2_000_000, 4_000_000):
         with pytest.raises(errors.PayloadTooLarge):
-            await client.create(paths.configmaps("ns"), {"metadata": {"name": "c"}, "data": {"a": "x" * size}})
+            await client.create(paths.events("ns"), {"metadata": {"name": "c"}, "message": "x" * size})
+    with pytest.raises(errors.Invalid, match="Too long"):  # a ConfigMap has a bound of its own, below etcd's
+        await client.create(paths.configmaps("ns"), configmap("c") | {"data": {"a": "x" * (1024 * 1024 + 1)}})
 
 
 async def test_lost_answer_is_unreachable_although_the_write_was_done(client: KubeClient, api: Api) -> None:
@@ -302,11 +304,12 @@ async def test_silent_stream_is_unreachable(client: KubeClient, api: Api, monkey
 
 async def test_event_longer_than_any_buffer_is_read(client: KubeClient, api: Api) -> None:
     version = str(api.store.version)
-    api.store.create(api.store.kind("configmaps"), "ns", configmap("long") | {"data": {"a": "x" * 1_500_000}})
+    quotes = '"' * 1_000_000  # each of them two bytes on the way
+    api.store.create(api.store.kind("configmaps"), "ns", configmap("long") | {"data": {"a": quotes}})
 
     (event,) = await first(1, client, resource_version=version)
 
-    assert len(event.object["data"]["a"]) == 1_500_000
+    assert event.object["data"]["a"] == quotes
 
 
 STREAMS = {

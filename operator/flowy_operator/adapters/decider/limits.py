@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 KIB = 1024
 MIB = 1024 * KIB
 
+REQUEST_BYTES = 16 * MIB
+"""Longest request: source, input and every recorded result. The child parses it, which takes about five times as much."""
+
 
 def _cores() -> int:
     # The affinity mask, since a container's processes are often pinned to a few of the node's cores. A CPU quota is not
@@ -29,7 +32,7 @@ class Limits:
     memory_bytes: int = 128 * MIB
 
     source_bytes: int = 256 * KIB  # a Workflow object holds 1.5 MiB in all, and a parser bomb needs room
-    request_bytes: int = 16 * MIB  # source, input and every recorded result
+    request_bytes: int = REQUEST_BYTES
     answer_bytes: int = 1 * MIB  # a history that takes more would not fit into its object anyway
 
     children: int = field(default_factory=lambda: 2 * _cores())  # twice: while one exits, the next starts

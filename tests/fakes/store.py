@@ -322,8 +322,7 @@ def _content_bytes(config_map: Json) -> int:
 
 
 def _stored_bytes(kind: Kind, found: Json) -> int:
-    """Custom resources are stored as JSON; the rest as protobuf, in which bytes are not base64."""
-    size = len(json.dumps(found, ensure_ascii=False).encode())
+    """Custom resources are stored as JSON; ConfigMaps as protobuf, in which nothing is escaped and bytes are bytes."""
     if kind.plural == "configmaps":
-        size -= sum(len(b) - len(base64.b64decode(b)) for b in (found.get("binaryData") or {}).values())
-    return size
+        return _content_bytes(found) + len(json.dumps({**found, "data": None, "binaryData": None}))
+    return len(json.dumps(found, ensure_ascii=False).encode())

@@ -43,9 +43,13 @@ def at(seconds: float) -> datetime:
 
 
 def retry(
-    max_attempts: int = 3, *, when: Sequence[RetryWhen] = (RetryWhen.TIMEOUT,), delays_s: Sequence[int] = (0,)
+    max_attempts: int = 3,
+    *,
+    when: Sequence[RetryWhen] = (RetryWhen.TIMEOUT,),
+    delays_s: Sequence[int] = (0,),
+    **fields: Any,
 ) -> RetrySpec:
-    return RetrySpec(max_attempts=max_attempts, when=when, delays_s=delays_s)
+    return RetrySpec(max_attempts=max_attempts, when=when, delays_s=delays_s, **fields)
 
 
 def timeouts(*, start: int | None = None, run: int | None = None, close: int | None = None) -> TimeoutSpec:
@@ -93,9 +97,14 @@ def failed(task: str = "task-0", message: str = "no", attempt: int = 1, *, final
 
 
 def timed_out(
-    task: str = "task-0", timer: Timer = Timer.START_TO_CLOSE, attempt: int = 1, *, final: bool = True
+    task: str = "task-0",
+    timer: Timer = Timer.START_TO_CLOSE,
+    attempt: int = 1,
+    *,
+    final: bool = True,
+    message: str | None = None,
 ) -> TaskTimedOut:
-    return TaskTimedOut(task=task, attempt=attempt, timer=timer, final=final)
+    return TaskTimedOut(task=task, attempt=attempt, timer=timer, final=final, message=message)
 
 
 def cancelled(task: str = "task-0", attempt: int = 1, reason: CancelReason = CancelReason.DELETED) -> TaskCancelled:
@@ -167,12 +176,18 @@ def pod_record(job: str = "job", phase: str = "Running", **fields: Any) -> PodRe
     return PodRecord(job=job, **(given | fields))
 
 
-def view(*records: JobRecord | PodRecord, gone: Sequence[str] = (), refused: Mapping[str, str] | None = None) -> View:
+def view(
+    *records: JobRecord | PodRecord,
+    gone: Sequence[str] = (),
+    refused: Mapping[str, str] | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> View:
     return View(
         jobs={r.name: r for r in records if isinstance(r, JobRecord)},
         pods={r.job: r for r in records if isinstance(r, PodRecord) and r.job is not None},
         gone=gone,
         refused=refused or {},
+        notes=notes or {},
     )
 
 

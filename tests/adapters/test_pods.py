@@ -227,11 +227,37 @@ DISRUPTIONS = {
         pod(phase="Failed", reason="Evicted", message='Usage of EmptyDir volume "v" exceeds the limit "1Mi". '),
         None,
     ),
-    "the node was shut down": (pod(phase="Failed", reason="Terminated"), "Terminated"),
+    "the node was shut down": (pod(phase="Failed", reason="Terminated"), "NodeShutdown"),
     "the node was lost": (pod(phase="Failed", reason="NodeLost"), "NodeLost"),
     "the node had no room after all": (pod(phase="Failed", reason="OutOfcpu"), "OutOfcpu"),
     "the node's label had changed": (pod(phase="Failed", reason="NodeAffinity"), "NodeAffinity"),
     "the node couldn't admit it": (pod(phase="Failed", reason="UnexpectedAdmissionError"), "UnexpectedAdmissionError"),
+    "the kubelet did it, and its reason says what": (
+        pod(phase="Failed", reason="Evicted", conditions=[TARGET | {"reason": "TerminationByKubelet"}]),
+        "Evicted",
+    ),
+    "the kubelet did it, and doesn't say what": (
+        pod(conditions=[TARGET | {"reason": "TerminationByKubelet"}]),
+        "TerminationByKubelet",
+    ),
+    "nobody saw the container end": (
+        pod(phase="Failed", main=ended(137, reason="ContainerStatusUnknown")),
+        "ContainerStatusUnknown",
+    ),
+    "nobody saw another container end": (
+        pod(phase="Failed", statuses=[container("main", ended(1)), container("s", ended(255, reason="Unknown"))]),
+        None,
+    ),
+    "nobody saw it end, but it overran its own disk limit": (
+        pod(
+            phase="Failed",
+            main=ended(137, reason="ContainerStatusUnknown"),
+            reason="Evicted",
+            message="Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ",
+        ),
+        None,
+    ),
+    "nobody saw it end, but the pod goes on": (pod(main=ended(137, reason="ContainerStatusUnknown")), None),
     "its own deadline": (pod(phase="Failed", reason="DeadlineExceeded"), None),
     "a reason, but running": (pod(reason="NodeLost"), None),
     "killed for its memory": (pod(phase="Failed", main=ended(137, reason="OOMKilled")), None),
@@ -246,6 +272,14 @@ def test_whose_fault_it_is(found: Json, expected: str | None) -> None:
 FAILURES = {
     "an init container": (pod(inits=[container("fetch", ended(2))]), "fetch: exit code 2"),
     "another container": (pod(statuses=[container("main", ended(0)), container("log", ended(1))]), "log: exit code 1"),
+    "an init container, with words": (
+        pod(inits=[container("fetch", ended(2, reason="Error", message="no such\nrepository\n"))]),
+        "fetch: exit code 2: no such repository",
+    ),
+    "an init container that ran out of memory": (
+        pod(inits=[container("fetch", ended(137, reason="OOMKilled"))]),
+        "fetch: exit code 137, OOMKilled",
+    ),
     "the activity itself": (pod(main=ended(1)), None),
     "a sidecar, stopped at the end": (
         pod(

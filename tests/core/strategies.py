@@ -39,6 +39,7 @@ instants = st.integers(0, 10**9).map(lambda ms: START + timedelta(milliseconds=m
 digests = st.text("0123456789abcdef", min_size=16, max_size=16)
 lines = st.none() | st.integers(1, 10_000)
 nodes = st.none() | texts
+messages = st.none() | texts
 failures = st.builds(
     Failure,
     type=texts,
@@ -64,7 +65,7 @@ def facts() -> st.SearchStrategy[Fact]:
             TaskCompleted, task=task, attempt=attempt, result=results, started_at=st.none() | instants, node=nodes
         ),
         st.builds(TaskCompleted, task=task, attempt=attempt, result_ref=refs),
-        st.builds(TaskDisrupted, task=task, attempt=attempt, launch=st.integers(0, 19), reason=texts),
+        st.builds(TaskDisrupted, task=task, attempt=attempt, launch=st.integers(0, 19), reason=texts, message=messages),
         st.builds(
             TaskFailed,
             task=task,
@@ -74,7 +75,7 @@ def facts() -> st.SearchStrategy[Fact]:
             started_at=st.none() | instants,
             final=st.booleans(),
         ),
-        st.builds(TaskTimedOut, task=task, attempt=attempt, timer=timers, final=st.booleans()),
+        st.builds(TaskTimedOut, task=task, attempt=attempt, timer=timers, final=st.booleans(), message=messages),
         st.builds(TaskCancelled, task=task, attempt=attempt, reason=reasons),
         st.builds(Restarted, run=st.integers(1, 9), input=inputs),
     )
@@ -115,9 +116,16 @@ def _next(task: Task, time: datetime) -> st.SearchStrategy[Fact]:
             assert task.launch is not None
             return st.one_of(
                 st.builds(TaskCompleted, task=key, attempt=attempt, result=results, node=nodes),
-                st.builds(TaskDisrupted, task=key, attempt=attempt, launch=st.just(task.launch.number), reason=texts),
+                st.builds(
+                    TaskDisrupted,
+                    task=key,
+                    attempt=attempt,
+                    launch=st.just(task.launch.number),
+                    reason=texts,
+                    message=messages,
+                ),
                 st.builds(TaskFailed, task=key, attempt=attempt, error=failures, final=st.booleans()),
-                st.builds(TaskTimedOut, task=key, attempt=attempt, timer=timers, final=st.booleans()),
+                st.builds(TaskTimedOut, task=key, attempt=attempt, timer=timers, final=st.booleans(), message=messages),
                 st.builds(TaskCancelled, task=key, attempt=attempt, reason=reasons),
             )
         case Phase.RETRYING:

@@ -126,6 +126,38 @@ RECORDS: dict[str, tuple[list[Fact | float], Record]] = {
             },
         ),
     ),
+    "F24b: a late start, and what kept it": (
+        [scheduled(), 3, timed_out(timer=Timer.SCHEDULE_TO_START, message="image can't be pulled: nope:1")],
+        final(
+            RecordState.TIMED_OUT,
+            error={
+                "type": "TaskTimedOut",
+                "message": "task-0 timed out (ScheduleToStart): image can't be pulled: nope:1",
+                "task": "task-0",
+                "attempt": 1,
+                "timer": "ScheduleToStart",
+            },
+        ),
+    ),
+    "F26: timed out while the second attempt waits: one was made": (
+        [
+            scheduled(),
+            failed(final=False),
+            waiting(attempt=2, until=9),
+            3,
+            timed_out(attempt=2, timer=Timer.SCHEDULE_TO_CLOSE),
+        ],
+        final(
+            RecordState.TIMED_OUT,
+            error={
+                "type": "TaskTimedOut",
+                "message": "task-0 timed out (ScheduleToClose)",
+                "task": "task-0",
+                "attempt": 1,
+                "timer": "ScheduleToClose",
+            },
+        ),
+    ),
     "N26: cancelled": (
         [scheduled(), 3, cancelled()],
         final(

@@ -81,6 +81,16 @@ GOLDEN: dict[str, tuple[Fact, dict[str, object]]] = {
         TaskDisrupted(task="encode-1", launch=0, reason="Evicted"),
         {"type": "TaskDisrupted", "task": "encode-1", "launch": 0, "reason": "Evicted"},
     ),
+    "a disruption may come with a sentence": (
+        TaskDisrupted(task="encode-1", launch=1, reason="Evicted", message="The node was low on memory."),
+        {
+            "type": "TaskDisrupted",
+            "task": "encode-1",
+            "launch": 1,
+            "reason": "Evicted",
+            "message": "The node was low on memory.",
+        },
+    ),
     "a failure that goes on": (
         TaskFailed(task="encode-1", error=Failure(type="OOMKilled", message="m", exit_code=137, details="[1]")),
         {
@@ -107,6 +117,16 @@ GOLDEN: dict[str, tuple[Fact, dict[str, object]]] = {
     "a timeout": (
         TaskTimedOut(task="encode-1", attempt=3, timer=Timer.START_TO_CLOSE, final=True),
         {"type": "TaskTimedOut", "task": "encode-1", "attempt": 3, "timer": "StartToClose", "final": True},
+    ),
+    "a timeout whose cause is known": (
+        TaskTimedOut(task="encode-1", timer=Timer.SCHEDULE_TO_START, message="Unschedulable: no room", final=True),
+        {
+            "type": "TaskTimedOut",
+            "task": "encode-1",
+            "timer": "ScheduleToStart",
+            "final": True,
+            "message": "Unschedulable: no room",
+        },
     ),
     "a cancellation": (
         TaskCancelled(task="encode-1", reason=CancelReason.DELETED),

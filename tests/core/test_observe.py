@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowy.policy.retry import MAX_LAUNCHES, RetryWhen
+from flowy.policy.retry import MAX_LAUNCHES, Backoff, RetryWhen
 from flowy.policy.timeout import Deadline, Timer
 from flowy_operator.core.admission import admit
 from flowy_operator.core.history import (
@@ -17,6 +18,7 @@ from flowy_operator.core.history import (
     Fact,
     Failure,
     FailureClass,
+    RetryScheduled,
     TaskCancelled,
     TaskCompleted,
     TaskDisrupted,
@@ -171,6 +173,62 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         ALLOWED,
         [timed_out(timer=TO_START, final=False), scheduled(attempt=2)],
     ),
+    "an exit code that is listed is final": (
+        task_spec(retry=retry(when=ALL, non_retryable_exit_codes=(1,))),
+        FIRST,
+        FAILED,
+        9,
+        ALLOWED,
+        [the_error(final=True)],
+    ),
+    "a type of error that is listed is final": (
+        task_spec(retry=retry(when=ALL, non_retryable_errors=("Error",))),
+        FIRST,
+        FAILED,
+        9,
+        ALLOWED,
+        [the_error(final=True)],
+    ),
+    "a late start says what kept it": (
+        task_spec(timeouts=TIMED),
+        FIRST,
+        ran(FIRST, phase="Pending", started_at=None, waiting="image can't be pulled: nope:1"),
+        11,
+        ALLOWED,
+        [timed_out(timer=TO_START, message="image can't be pulled: nope:1")],
+    ),
+    "a late start says why there is no Job": (
+        task_spec(timeouts=TIMED),
+        FIRST,
+        view(notes={launch_of(FIRST).job: "exceeded quota: none"}),
+        11,
+        ALLOWED,
+        [timed_out(timer=TO_START, message="exceeded quota: none")],
+    ),
+    "a retry that never starts says what keeps it, not how the attempt before ended": (
+        task_spec(timeouts=timeouts(close=100), retry=retry(when=ALL)),
+        SECOND,
+        ran(SECOND, phase="Pending", started_at=None, waiting="Unschedulable: no room"),
+        100,
+        ALLOWED,
+        [timed_out(attempt=2, timer=CLOSE, message="Unschedulable: no room")],
+    ),
+    "a run that takes too long has no other cause": (
+        task_spec(timeouts=TIMED, retry=retry(2)),
+        SECOND,
+        ran(SECOND),
+        13,
+        ALLOWED,
+        [timed_out(attempt=2)],
+    ),
+    "F25: evicted, in Kubernetes' words": (
+        task_spec(),
+        FIRST,
+        ran(FIRST, phase="Failed", disruption="Evicted", pod_message="The node was low on resource: memory. "),
+        9,
+        ALLOWED,
+        [TaskDisrupted(task="task-0", launch=0, reason="Evicted", message="The node was low on resource: memory.")],
+    ),
     "F25: evicted": (
         task_spec(),
         FIRST,
@@ -197,7 +255,8 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
             TaskFailed(
                 task="task-0",
                 error=Failure(
-                    type="TooManyDisruptions", message="attempt 1 was disrupted 20 times, the last time by Evicted"
+                    type="TooManyDisruptions",
+                    message="attempt 1 was disrupted 20 times, and no attempt is launched more often: Evicted (20)",
                 ),
                 final=True,
             )
@@ -217,7 +276,7 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         ran(SECOND),
         100,
         ALLOWED,
-        [timed_out(attempt=2, timer=CLOSE)],
+        [timed_out(attempt=2, timer=CLOSE, message="attempt 1 timed out (StartToClose)")],
     ),
     "F26: it fires while the task waits": (
         task_spec(timeouts=timeouts(close=20), retry=retry(when=ALL)),
@@ -225,7 +284,7 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         view(),
         20,
         ALLOWED,
-        [timed_out(attempt=2, timer=CLOSE)],
+        [timed_out(attempt=2, timer=CLOSE, message="attempt 1 failed: Error: no")],
     ),
     "F26: no error is retried after it": (
         task_spec(timeouts=TIMED, retry=retry(when=ALL)),
@@ -249,7 +308,7 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         ran(FIRST, phase="Failed", disruption="Evicted"),
         100,
         ALLOWED,
-        [timed_out(timer=CLOSE)],
+        [timed_out(timer=CLOSE, message="attempt 1 was disrupted: Evicted")],
     ),
     "F27: a result of an attempt before is ignored": (
         task_spec(),
@@ -311,6 +370,24 @@ def test_observe(
     assert facts == expected
     after = followed(state, facts, at(now))
     assert observe(spec, after, seen, at(now), launching) == [], "again, it adds nothing"
+
+
+def test_a_backoff_gives_each_task_and_run_its_own_time_and_a_repeated_pass_the_same() -> None:
+    spec = WorkflowSpec(
+        source="", tasks={"task": task_spec(retry=retry(when=ALL, backoff=Backoff(initial_s=100, jitter_percent=50)))}
+    )
+    state = state_of(scheduled("task-0"), scheduled("task-1"))
+    pods = {
+        launch_of(state, key).job: pod_record(launch_of(state, key).job, "Failed", finished_at=at(9), exit_code=1)
+        for key in state.tasks
+    }
+    seen = View(pods=pods)
+    times = [fact.at for fact in observe(spec, state, seen, at(10), ALLOWED) if isinstance(fact, RetryScheduled)]
+    assert all(at(60) <= time <= at(110) for time in times)
+    assert len(set(times)) == 2
+    assert times == [f.at for f in observe(spec, state, seen, at(10), ALLOWED) if isinstance(f, RetryScheduled)]
+    other = replace(state, run=2)
+    assert times != [f.at for f in observe(spec, other, seen, at(10), ALLOWED) if isinstance(f, RetryScheduled)]
 
 
 def test_facts_stand_in_the_order_in_which_they_came_true() -> None:

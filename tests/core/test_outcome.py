@@ -184,7 +184,11 @@ FAILURES: dict[str, tuple[PodRecord, Failure]] = {
     ),
     "out of memory": (
         ended("", 137, reason="OOMKilled"),
-        Failure(type="OOMKilled", message="exit code 137 (signal 9), and no message", exit_code=137),
+        Failure(
+            type="OOMKilled",
+            message="out of memory, exit code 137 (signal 9): raise the container's memory limit, or have it use less",
+            exit_code=137,
+        ),
     ),
     "out of memory after words": (
         ended("step 3", 137, reason="OOMKilled"),
@@ -199,8 +203,20 @@ FAILURES: dict[str, tuple[PodRecord, Failure]] = {
         Failure(type="Error", message="the pod failed, and neither its container nor Kubernetes says why"),
     ),
     "the pod's own deadline passed after the container had ended": (
-        ended("1", 0, phase="Failed", reason="Completed", pod_message="Pod was active on the node longer than ..."),
-        Failure(type="PodFailed", message="Pod was active on the node longer than ...", exit_code=0),
+        ended("1", 0, phase="Failed", pod_reason="DeadlineExceeded", pod_message="Pod was active longer than ..."),
+        Failure(
+            type="DeadlineExceeded",
+            message="Pod was active longer than ...; the container's last words: '1'",
+            exit_code=0,
+        ),
+    ),
+    "the pod fails for a reason without a sentence": (
+        ended("", 1, pod_reason="AppArmor"),
+        Failure(type="AppArmor", message="Kubernetes does not say why", exit_code=1),
+    ),
+    "the pod fails after the container had ended, and nobody says why": (
+        ended("1", 0, phase="Failed", reason="Completed", pod_message="so it is"),
+        Failure(type="PodFailed", message="so it is", exit_code=0),
     ),
     "another container failed": (
         ended("1", 0, other_failure="proxy: exit code 1"),

@@ -219,3 +219,55 @@ def test_ten_thousand_events_fold() -> None:
     state = followed(empty_state(), [scheduled(f"task-{n}") for n in range(5000)], at(0))
     state = followed(state, [completed(f"task-{n}") for n in order], at(1))
     assert (state.events, state.finished, len(state.launches)) == (10_000, 5000, 5000)
+
+
+# facts, how the attempt before ended, reasons of disruptions, attempts made
+PASTS: dict[str, tuple[list[Fact], Fact | None, list[str], int]] = {
+    "nothing went wrong": ([scheduled()], None, [], 1),
+    "no attempt was made yet": ([waiting(until=5)], None, [], 0),
+    "an attempt failed and another waits": (
+        [scheduled(), failed(final=False), waiting(attempt=2, until=7)],
+        failed(final=False),
+        [],
+        1,
+    ),
+    "the last failure counts": (
+        [
+            scheduled(),
+            failed(final=False),
+            scheduled(attempt=2),
+            timed_out(attempt=2, final=False),
+            scheduled(attempt=3),
+        ],
+        timed_out(attempt=2, final=False),
+        [],
+        3,
+    ),
+    "disrupted": ([scheduled(), disrupted(), disrupted(launch=1, reason="NodeLost")], None, ["Evicted", "NodeLost"], 1),
+    "the next attempt begins anew": (
+        [scheduled(), disrupted(), failed(final=False), scheduled(attempt=2)],
+        failed(final=False),
+        [],
+        2,
+    ),
+    "what is final keeps only its outcome": (
+        [scheduled(), failed(final=False), scheduled(attempt=2), disrupted(attempt=2), completed(attempt=2)],
+        None,
+        [],
+        2,
+    ),
+    "ended while it waited": (
+        [scheduled(), failed(final=False), waiting(attempt=2, until=7), timed_out(attempt=2, timer=CLOSE)],
+        None,
+        [],
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize(("facts", "failure", "reasons", "made"), PASTS.values(), ids=PASTS)
+def test_what_went_wrong_before_is_known(
+    facts: list[Fact], failure: Fact | None, reasons: list[str], made: int
+) -> None:
+    task = state_of(*facts).tasks["task-0"]
+    assert (task.last_failure, list(task.disrupted_by), task.attempts_made) == (failure, reasons, made)

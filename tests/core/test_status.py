@@ -17,6 +17,7 @@ from flowy_operator.core.status import SHOWN_ERRORS, SHOWN_WAITS, Standing, erro
 from tests.builders import (
     START,
     completed,
+    disrupted,
     empty_state,
     events_of,
     failed,
@@ -24,6 +25,8 @@ from tests.builders import (
     pod_record,
     scheduled,
     state_of,
+    task_spec,
+    timed_out,
     view,
     waiting,
 )
@@ -31,6 +34,7 @@ from tests.core.strategies import FEW, histories
 from tests.fakes.patches import json_patch
 
 NOW = "2026-01-02T03:04:05.000Z"
+RETRIED = state_of(scheduled("a-0"), failed("a-0", final=False), scheduled("a-0", attempt=2))
 SOME = state_of(scheduled("a-0"), scheduled("a-1"), scheduled("a-2"), completed("a-1"), failed("a-2"))
 
 
@@ -154,6 +158,37 @@ def test_an_error_fits_into_the_status(given: dict[str, Any], expected: dict[str
     assert error_json(base | given) == base | expected
 
 
+ATTEMPTS: dict[str, tuple[dict[str, Any], str]] = {
+    "the last attempt": ({"attempt": 3}, "E: m (task a-0, attempt 3 of 3)"),
+    "an attempt that none follows": ({"attempt": 1}, "E: m (task a-0, attempt 1 of 3, not retried)"),
+    "before the first attempt": ({"attempt": 0}, "E: m (task a-0, no attempt of 3 made)"),
+    "with an exit code": ({"attempt": 3, "exitCode": 42}, "E: m (task a-0, attempt 3 of 3, exit code 42)"),
+    "with an exit code that is in the message": (
+        {"attempt": 3, "exitCode": 42, "message": "exit code 42, and no message"},
+        "E: exit code 42, and no message (task a-0, attempt 3 of 3)",
+    ),
+    "with details": (
+        {"attempt": 3, "details": {"id": 7.0, "ä": None}},
+        'E: m (task a-0, attempt 3 of 3) (details {"id": 7.0, "ä": null})',
+    ),
+    "a task that the code made up": ({"task": "b-0", "attempt": 1}, "E: m (task b-0, attempt 1)"),
+    "an attempt that the code made up": ({"task": "b-0", "attempt": "two"}, "E: m (task b-0, attempt 1)"),
+}
+
+
+@pytest.mark.parametrize(("error", "message"), ATTEMPTS.values(), ids=ATTEMPTS)
+def test_the_condition_says_how_often_it_was_tried(error: dict[str, Any], message: str) -> None:
+    end = End(reason=Reason.FAILED, error={"type": "E", "message": "m", "task": "a-0"} | error)
+    assert headline(fields_of(end=end, tasks={"a": task_spec("a")})) == ("False", "Failed", message)
+
+
+def test_long_details_are_shown_in_part() -> None:
+    end = End(reason=Reason.FAILED, error={"type": "E", "message": "m", "details": "x" * 5000})
+    message = headline(fields_of(end=end))[2]
+    assert message.endswith("x…)")
+    assert len(message) < 400
+
+
 def test_so_many_ignored_errors_are_shown() -> None:
     errors = [{"type": "E", "message": str(n)} for n in range(SHOWN_ERRORS + 2)]
     shown = fields_of(end=End(reason=Reason.COMPLETED, ignored_errors=errors))["ignoredErrors"]
@@ -180,7 +215,37 @@ WAITS: dict[str, tuple[State, View, dict[str, Any], dict[str, Any]]] = {
         state_of(scheduled("a-0"), failed("a-0", final=False), waiting("a-0", attempt=2, until=7)),
         view(),
         {},
-        {"reason": "attempt 2 at 2026-01-02T03:04:12.000Z"},
+        {"reason": "attempt 2 at 2026-01-02T03:04:12.000Z; attempt 1 failed: Error: no"},
+    ),
+    "N16: its first attempt waits": (
+        state_of(waiting("a-0", until=7)),
+        view(),
+        {},
+        {"reason": "attempt 1 at 2026-01-02T03:04:12.000Z"},
+    ),
+    "its second attempt runs": (
+        state_of(scheduled("a-0"), timed_out("a-0", final=False), scheduled("a-0", attempt=2)),
+        view(),
+        {},
+        {"reason": "attempt 1 timed out (StartToClose)"},
+    ),
+    "its third launch runs": (
+        state_of(scheduled("a-0"), disrupted("a-0"), disrupted("a-0", launch=1)),
+        view(),
+        {},
+        {"reason": "attempt 1 was disrupted: Evicted (2)"},
+    ),
+    "its second attempt runs, disruptions of the first are over": (
+        state_of(scheduled("a-0"), disrupted("a-0"), failed("a-0", final=False), scheduled("a-0", attempt=2)),
+        view(),
+        {},
+        {"reason": "attempt 1 failed: Error: no"},
+    ),
+    "its second attempt can't start": (
+        RETRIED,
+        view(pod_record(launch_of(RETRIED, "a-0").job, "Pending", waiting="Unschedulable: no node")),
+        {},
+        {"reason": "Pod: Unschedulable: no node"},
     ),
 }
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from flowy.policy.retry import MAX_LAUNCHES, RetrySpec, RetryWhen, delay_before
+from flowy.policy.retry import MAX_LAUNCHES, Backoff, RetrySpec, RetryWhen, delay_before
 from flowy_operator.adapters.crd import model
+from flowy_operator.adapters.crd.shape import outside
 from flowy_operator.adapters.crd.spec import workflow_spec
 from flowy_operator.core import merge
 from flowy_operator.core.job import (
@@ -157,8 +158,14 @@ def test_the_manifests_are_accepted() -> None:
         assert tasks
         if "encode" in tasks:
             retry = tasks["encode"].retry
-            assert [delay_before(retry, n) for n in range(1, 5)] == [0, 10, 60, 60]
+            assert [delay_before(retry, n, "seed") for n in range(1, 5)] == [0, 10, 60, 60]
             assert list(retry.when) == [RetryWhen.TIMEOUT, RetryWhen.ERROR]
+        if "fetch" in tasks:
+            retry = tasks["fetch"].retry
+            waits = [10, 20, 40, 80, 160, 300, 300]
+            assert "the waits are 10, 20, 40, 80, 160, 300 and 300 s" in page(PAGE)
+            found = [delay_before(retry, n, "seed") for n in range(2, 9)]
+            assert all(0.8 * even <= wait <= even for wait, even in zip(found, waits, strict=True))
 
 
 def test_the_variables_are_those_of_the_job(contract: Contract) -> None:
@@ -189,8 +196,9 @@ def test_the_numbers() -> None:
 def test_the_types_of_failures_are_those_of_the_code() -> None:
     sources = [Path(merge.__file__).with_name(name).read_text() for name in ("outcome.py", "observe.py")]
     made = {name for source in sources for name in re.findall(r'Failure\(\s*type="(\w+)"', source)}
-    listed = {name for first, _ in rows(section(PAGE, "Failure"))[4:] for name in codes(first)}
-    assert listed - {"DeadlineExceeded"} == made  # that one is the Job controller's
+    listed = [row for row in rows(section(PAGE, "Failure")) if len(row) == 2]
+    theirs = {"Error", "OOMKilled", "StartError", "Evicted", "DeadlineExceeded", "SysctlForbidden", "AppArmor"}
+    assert {name for first, _ in listed for name in codes(first)} - theirs == made
 
 
 def test_the_retry_table_is_that_of_the_code() -> None:
@@ -198,6 +206,13 @@ def test_the_retry_table_is_that_of_the_code() -> None:
     assert listed["maxAttempts"][0] == str(RetrySpec().max_attempts)
     assert listed["delaysSeconds"][0] == f"`{list(RetrySpec().delays_s)}`"
     assert {name for name in RetryWhen if f"`{name}`" in listed["when"][1]} == set(RetryWhen)
+    assert set(listed) == {outside(name) for name in model.Retry.model_fields} | {"initialSeconds"} | {
+        outside(name) for name in model.Backoff.model_fields
+    }
+    backoff = Backoff(initial_s=1)
+    assert [listed[name][0] for name in ("multiplier", "maxSeconds", "jitterPercent")] == [
+        str(number) for number in (backoff.multiplier, backoff.max_s, backoff.jitter_percent)
+    ]
     fields = list(model.Timeouts.model_fields)
     assert [name.title().replace("_", "") for name in fields] == [
         name[0].upper() + name[1:] for name in table(PAGE, "Timeouts")

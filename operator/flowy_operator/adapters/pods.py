@@ -45,7 +45,8 @@ _LONG_HEX = re.compile(r"\b[0-9a-f]{12,64}\b")  # container ids, new at each of 
 
 _LOST = frozenset(
     # status.reason of a Pod that failed by no fault of its containers: kubelet (eviction, preemption, nodeshutdown,
-    # lifecycle/predicate.go, cm/topologymanager) and the node lifecycle controller. `DeadlineExceeded` is not of them.
+    # volumemanager, lifecycle/predicate.go, cm/topologymanager) and the node lifecycle controller. Not of them are
+    # `DeadlineExceeded`, and what the Pod itself asks for and no such node can give: `SysctlForbidden`, `AppArmor` …
     (
         "Evicted",
         "NodeLost",
@@ -57,8 +58,10 @@ _LOST = frozenset(
         "NodeName",
         "NodePorts",
         "TaintToleration",
+        "InvalidNodeInfo",
         "UnexpectedAdmissionError",
         "TopologyAffinityError",
+        "VolumeAttachmentLimitExceeded",
     )
 )
 _OUT_OF = "OutOf"  # OutOfcpu, OutOfmemory, OutOfpods, OutOf<extended resource>
@@ -68,6 +71,11 @@ _OWN_LIMIT = ("Pod ephemeral local storage usage", "Container ", "Usage of Empty
 The reason is `Evicted` as well. Since Kubernetes 1.26 such an eviction lacks the condition DisruptionTarget, which
 every eviction for the node's sake has; the words are needed only where a Pod has neither.
 """
+
+_BY_KUBELET = "TerminationByKubelet"  # of the condition: one word for eviction, preemption and shutdown
+_SHUTDOWN = frozenset(("Terminated", "Shutdown"))  # the kubelet's words for a node that is shut down, newer and older
+_UNKNOWN_CONTAINER = "ContainerStatusUnknown"
+_UNKNOWN_EXIT = 255  # with the reason `Unknown`: containerd found the task of a running container gone, after a reboot
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +112,9 @@ def _parse(pod: Raw) -> PodRecord:
     owner = controller(metadata)
     job = owner if owner.get("kind") == "Job" else NOTHING
     conditions = {text(c.get("type")): c for c in mappings(status.get("conditions"))}
-    pod_message = text(status.get("message")) or ""
+    pod_message = text(status.get("message"))
+    target = conditions.get("DisruptionTarget", NOTHING)
+    pod_reason = text(status.get("reason"))
     exit_code = terminated.get("exitCode")
 
     waiting = None
@@ -127,10 +137,11 @@ def _parse(pod: Raw) -> PodRecord:
         exit_code=exit_code if isinstance(exit_code, int) else None,
         reason=text(terminated.get("reason")),
         message=text(terminated.get("message")) or "",
-        pod_message=pod_message,
+        pod_reason=pod_reason,
+        pod_message=pod_message or (text(target.get("message")) if target.get("status") == "True" else None) or "",
         other_failure=_other_failure(main, init_statuses, statuses, init_containers),
         disruption=_disruption(
-            conditions.get("DisruptionTarget", NOTHING), phase, text(status.get("reason")), pod_message
+            target, phase, pod_reason, pod_message or "", [terminated] if terminated else _terminated(init_statuses)
         ),
         waiting=waiting,
         deleting=metadata.get("deletionTimestamp") is not None,
@@ -183,18 +194,38 @@ def _other_failure(
         if any(c.get("name") == container and c.get("restartPolicy") == "Always" for c in init_containers):
             # A sidecar is stopped by a signal when the Pod is done; its exit code says nothing of the activity.
             continue
-        return f"{container}: exit code {code}"
+        reason = text(terminated.get("reason"))
+        why = f", {reason}" if reason not in {None, "Error"} else ""
+        return _line(f"{container}: exit code {code}{why}: {text(terminated.get('message')) or ''}")
     return None
 
 
-def _disruption(target: Raw, phase: str, reason: str | None, message: str) -> str | None:
+def _terminated(statuses: list[Raw]) -> list[Raw]:
+    return [mapping(mapping(status.get("state")).get("terminated")) for status in statuses]
+
+
+def _disruption(target: Raw, phase: str, reason: str | None, message: str, ends: list[Raw]) -> str | None:
+    """`ends` are those of the containers that decide: the main one's, or where it never ran the init containers'."""
     if target.get("status") == "True":
-        return text(target.get("reason")) or "DisruptionTarget"
-    if phase != "Failed" or reason is None:
+        named = text(target.get("reason")) or "DisruptionTarget"
+        return _plainer(reason) if named == _BY_KUBELET and reason is not None else named
+    if phase != "Failed":
         return None
+    if reason is None:
+        return _UNKNOWN_CONTAINER if any(map(_is_lost, ends)) else None
     if reason == "Evicted" and message.startswith(_OWN_LIMIT):
         return None
-    return reason if reason in _LOST or reason.startswith(_OUT_OF) else None
+    return _plainer(reason) if reason in _LOST or reason.startswith(_OUT_OF) else None
+
+
+def _is_lost(terminated: Raw) -> bool:
+    """Whether a container's end was seen by nobody: the node or its runtime was gone meanwhile."""
+    reason = terminated.get("reason")
+    return reason == _UNKNOWN_CONTAINER or (reason == "Unknown" and terminated.get("exitCode") == _UNKNOWN_EXIT)
+
+
+def _plainer(reason: str) -> str:
+    return "NodeShutdown" if reason in _SHUTDOWN else reason
 
 
 def _line(words: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any, Literal, NamedTuple
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.tracked import Version, Workflow
 from flowy_operator.core.history import Fact, Restarted, TaskFailed, TaskTimedOut
+from flowy_operator.core.sentences import attempts, failure_sentence
+from flowy_operator.core.state import task_name
 
 _log = logging.getLogger(__name__)
 
@@ -27,10 +29,10 @@ def announce(recorder: Recorder, workflow: Workflow, before: Version, after: Ver
     for fact in facts:
         match fact:
             case TaskFailed(final=True, error=failure):
-                words = f"{fact.task}, attempt {fact.attempt}: {failure.message}"
+                words = f"{_attempts(after, fact)}: {failure_sentence(failure)}"
                 recorder.event(workflow.reference, "Warning", "TaskFailed", words)
-            case TaskTimedOut(final=True):
-                words = f"{fact.task}, attempt {fact.attempt}: {fact.timer}"
+            case TaskTimedOut(final=True, timer=timer, message=cause):
+                words = f"{_attempts(after, fact)}: {timer}" + (f": {cause}" if cause else "")
                 recorder.event(workflow.reference, "Warning", "TaskTimedOut", words)
             case Restarted():
                 recorder.event(workflow.reference, "Normal", "Restarted", f"run {fact.run} begins")
@@ -40,6 +42,14 @@ def announce(recorder: Recorder, workflow: Workflow, before: Version, after: Ver
     if headline.reason != was.reason:
         _log.info("workflow changed state", extra=workflow.log_fields | {"reason": headline.reason})
         recorder.event(workflow.reference, headline.type, headline.reason, headline.message)
+
+
+def _attempts(version: Version, fact: TaskFailed | TaskTimedOut) -> str:
+    """The task and how often it was tried."""
+    spec = None if version.spec is None else version.spec.tasks.get(task_name(fact.task))
+    task = None if version.state is None else version.state.tasks.get(fact.task)
+    # A restart in the same pass has emptied the tasks; then the event's own number is near enough.
+    return f"{fact.task}, {attempts(spec, fact.attempt if task is None else task.attempts_made)}"
 
 
 def _headline(status: Mapping[str, Any] | None) -> _Headline:

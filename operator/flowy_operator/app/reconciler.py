@@ -151,6 +151,7 @@ class Reconciler:
             suspended=spec.suspend,
             code={"digest": spec.source_digest, **VERSIONS},
             notes=workflow.notes,
+            tasks=spec.tasks,
         )
         fields = status_fields(version.status or {}, state, standing, view, now)
         patch = status_patch(version.status, fields, events, str(version.resource_version))

@@ -25,7 +25,7 @@ def view_of(workflow: Workflow, all_jobs: Jobs, all_pods: Pods) -> View:
     owner = workflow.owner
     jobs = {job.name: job for job in all_jobs.of_workflow(owner.namespace, owner.name) if job.owner_uid == owner.uid}
     pods = pods_of(workflow, jobs, all_pods.of_workflow(owner.namespace, owner.name))
-    return View(jobs=jobs, pods=pods, gone=dict(workflow.gone), refused=workflow.refused)
+    return View(jobs=jobs, pods=pods, gone=dict(workflow.gone), refused=workflow.refused, notes=workflow.notes)
 
 
 def pods_of(workflow: Workflow, jobs: Mapping[str, JobRecord], found: Iterable[PodRecord]) -> dict[str, PodRecord]:

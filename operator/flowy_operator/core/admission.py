@@ -14,7 +14,7 @@ from flowy.wire.messages import AnsweredCall
 from flowy_operator.core.history import Fact, RetryScheduled, TaskScheduled
 from flowy_operator.core.observe import Launching
 from flowy_operator.core.spec import WorkflowSpec
-from flowy_operator.core.state import Phase, State, Task
+from flowy_operator.core.state import Phase, State, Task, retry_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +42,18 @@ def admit(
     for n, item in enumerate(ready):
         if room <= 0:
             return Admission(facts, len(ready) - n)
-        fact = _schedule(spec, item, now)
+        fact = _schedule(spec, state, item, now)
         room -= isinstance(fact, TaskScheduled)
         facts.append(fact)
     return Admission(facts, 0)
 
 
-def _schedule(spec: WorkflowSpec, item: Task | AnsweredCall, now: datetime) -> TaskScheduled | RetryScheduled:
+def _schedule(
+    spec: WorkflowSpec, state: State, item: Task | AnsweredCall, now: datetime
+) -> TaskScheduled | RetryScheduled:
     if isinstance(item, Task):
         return TaskScheduled(task=item.key, attempt=item.attempt, digest=None, line=None)
-    delay_s = delay_before(spec.tasks[item.task].retry, 1)
+    delay_s = delay_before(spec.tasks[item.task].retry, 1, retry_seed(state, item.key))
     if delay_s:
         at = now + timedelta(seconds=delay_s)
         return RetryScheduled(task=item.key, attempt=1, at=at, digest=item.digest, line=item.line)

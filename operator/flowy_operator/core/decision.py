@@ -122,7 +122,7 @@ def _record(task: Task, values: Mapping[str, str]) -> Record:
     final = task.final
     if final is None:
         return Record(key=task.key, state=RecordState.RUNNING, digest=task.digest, line=task.line)
-    state, value, error = _outcome(final, values)
+    state, value, error = _outcome(final, task.attempts_made, values)
     return Record(
         key=task.key,
         state=state,
@@ -135,7 +135,9 @@ def _record(task: Task, values: Mapping[str, str]) -> Record:
     )
 
 
-def _outcome(final: Final, values: Mapping[str, str]) -> tuple[RecordState, str | None, ErrorObject | None]:
+def _outcome(
+    final: Final, attempts: int, values: Mapping[str, str]
+) -> tuple[RecordState, str | None, ErrorObject | None]:
     match final:
         case TaskCompleted(result=result, result_ref=ref):
             return RecordState.COMPLETED, result if ref is None else values[ref.name], None
@@ -144,22 +146,22 @@ def _outcome(final: Final, values: Mapping[str, str]) -> tuple[RecordState, str 
             found = {
                 "type": failure.type,
                 "message": failure.message,
-                "attempt": final.attempt,
+                "attempt": attempts,
                 "exitCode": failure.exit_code,
                 "details": details,
             }
             return RecordState.FAILED, None, _present(found) | {"task": final.task}
-        case TaskTimedOut(timer=timer):
-            return RecordState.TIMED_OUT, None, timeout_error(final.task, final.attempt, timer)
+        case TaskTimedOut(timer=timer, message=cause):
+            return RecordState.TIMED_OUT, None, timeout_error(final.task, attempts, timer, cause)
         case TaskCancelled(reason=reason):
             message = f"{final.task} was cancelled: {reason}"
-            cancelled = {"type": "TaskCancelled", "message": message, "task": final.task, "attempt": final.attempt}
+            cancelled = {"type": "TaskCancelled", "message": message, "task": final.task, "attempt": attempts}
             return RecordState.CANCELLED, None, cancelled
 
 
-def timeout_error(task: str, attempt: int, timer: Timer) -> ErrorObject:
-    """The error object of a task that timed out."""
-    message = f"{task} timed out ({timer})"
+def timeout_error(task: str, attempt: int, timer: Timer, cause: str | None) -> ErrorObject:
+    """The error object of a task that timed out; `cause` is what is known of why, in words."""
+    message = f"{task} timed out ({timer})" + (f": {cause}" if cause else "")
     return {"type": "TaskTimedOut", "message": message, "task": task, "attempt": attempt, "timer": str(timer)}
 
 

@@ -84,12 +84,16 @@ class TaskCompleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDisrupted:
-    """Launch number `launch` (from 0) of the attempt ended by no fault of its own; the next launch follows."""
+    """Launch number `launch` (from 0) of the attempt ended by no fault of its own; the next launch follows.
+
+    `reason` is Kubernetes' word, such as `EvictionByEvictionAPI`, `message` its sentence.
+    """
 
     task: str
     launch: int
     reason: str
     attempt: int = 1
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +110,16 @@ class TaskFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskTimedOut:
-    """A timer of the attempt fired; its Job is deleted after this is written."""
+    """A timer of the attempt fired; its Job is deleted after this is written.
+
+    `message` says what is known of the cause: why the container hasn't started, or how the attempt before ended.
+    """
 
     task: str
     timer: Timer
     attempt: int = 1
     final: bool = False
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,9 @@ from flowy_operator.core.history import (
 )
 from flowy_operator.core.outcome import Deleted, Disrupted, Failed, Pending, Succeeded, judge
 from flowy_operator.core.records import JobRecord, PodRecord
+from flowy_operator.core.sentences import attempt_sentence, line, reasons
 from flowy_operator.core.spec import TaskSpec, WorkflowSpec
-from flowy_operator.core.state import Phase, State, Task
+from flowy_operator.core.state import Phase, State, Task, retry_seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +36,14 @@ class View:
     """The cluster as the caches have it; may be stale. Jobs and pods by the Job's name, those with our owner only.
 
     `gone`: Jobs that this process saw or created, and that are no more. `refused`: launches that the API server will
-    never take, with its reason.
+    never take, with its reason; `notes`: those that it doesn't take now.
     """
 
     jobs: Mapping[str, JobRecord] = field(default_factory=dict)
     pods: Mapping[str, PodRecord] = field(default_factory=dict)
     gone: Collection[str] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 class Launching(Enum):
@@ -53,9 +55,10 @@ class Launching(Enum):
 
 def observe(spec: WorkflowSpec, state: State, view: View, now: datetime, launching: Launching) -> list[Fact]:
     """The facts to append, in their order."""
+    moment = _Moment(now, launching, state)
     found: list[tuple[datetime, str, list[Fact]]] = []
     for task in state.unfinished():
-        at, facts = _observe_task(spec.tasks[task.name], task, view, now, launching)
+        at, facts = _observe_task(spec.tasks[task.name], task, view, moment)
         if facts:
             found.append((at, task.key, facts))
     found.sort(key=lambda item: item[:2])
@@ -75,10 +78,18 @@ def deadline(task_spec: TaskSpec, task: Task, view: View) -> Deadline | None:
     )
 
 
-def _observe_task(
-    spec: TaskSpec, task: Task, view: View, now: datetime, launching: Launching
-) -> tuple[datetime, list[Fact]]:
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """When a pass looks, and at what; the same for all tasks."""
+
+    now: datetime
+    launching: Launching
+    state: State
+
+
+def _observe_task(spec: TaskSpec, task: Task, view: View, moment: _Moment) -> tuple[datetime, list[Fact]]:
     """When it happened, and the facts: an outcome that is there counts even if a timer would have fired meanwhile."""
+    now = moment.now
     if task.phase is Phase.OPEN and task.launch is not None:
         pod = view.pods.get(task.launch.job)
         started_at = None if pod is None else pod.started_at
@@ -95,16 +106,16 @@ def _observe_task(
             case Failed(failure, at, retryable=False):
                 return at or now, [_final(task, failure, started_at)]
             case Failed(failure, at):
-                return at or now, _after_error(spec, task, failure, started_at, now, launching)
-            case Disrupted(reason, at):
-                return at or now, [_after_disruption(spec, task, task.launch.number, reason, now)]
+                return at or now, _after_error(spec, task, failure, started_at, moment)
+            case Disrupted(at=at) as lost:
+                return at or now, [_after_disruption(spec, task, task.launch.number, lost, now)]
             case Deleted():
                 return now, [TaskCancelled(task=task.key, attempt=task.attempt, reason=CancelReason.DELETED)]
             case Pending():
                 pass
     due = deadline(spec, task, view)
     if due is not None and due.at <= now:
-        return due.at, _after_timer(spec, task, due.timer, now, launching)
+        return due.at, _after_timer(spec, task, due.timer, _cause(task, due.timer, view), moment)
     return now, []
 
 
@@ -118,52 +129,87 @@ def _final(task: Task, failure: Failure, started_at: datetime | None) -> TaskFai
     return TaskFailed(task=task.key, attempt=task.attempt, error=failure, started_at=started_at, final=True)
 
 
+def _cause(task: Task, timer: Timer, view: View) -> str | None:
+    """What is known of why a task isn't done in time: what keeps it from starting, else how its attempt before ended."""
+    if timer is Timer.START_TO_CLOSE:
+        return None
+    if task.phase is Phase.OPEN and task.launch is not None:
+        pod = view.pods.get(task.launch.job)
+        waiting = view.notes.get(task.launch.job) if pod is None else pod.waiting
+        if waiting is not None:
+            return waiting
+    if timer is Timer.SCHEDULE_TO_CLOSE and task.last_failure is not None:
+        return attempt_sentence(task.last_failure)
+    return None
+
+
 def _after_error(
-    spec: TaskSpec, task: Task, failure: Failure, started_at: datetime | None, now: datetime, launching: Launching
+    spec: TaskSpec, task: Task, failure: Failure, started_at: datetime | None, moment: _Moment
 ) -> list[Fact]:
-    retry = _retry(spec, task, RetryWhen.ERROR, now, launching)
+    retry = _retry(spec, task, RetryWhen.ERROR, moment, failure)
     failed = _final(task, failure, started_at)
     return [failed] if retry is None else [replace(failed, final=False), retry]
 
 
-def _after_timer(spec: TaskSpec, task: Task, timer: Timer, now: datetime, launching: Launching) -> list[Fact]:
+def _after_timer(spec: TaskSpec, task: Task, timer: Timer, cause: str | None, moment: _Moment) -> list[Fact]:
     match timer:
         case Timer.SCHEDULE_TO_CLOSE:
             retry = None  # this timer spans all attempts
         case Timer.SCHEDULE_TO_START:
-            retry = _retry(spec, task, RetryWhen.SCHEDULE_TO_START, now, launching)
+            retry = _retry(spec, task, RetryWhen.SCHEDULE_TO_START, moment)
         case Timer.START_TO_CLOSE:
-            retry = _retry(spec, task, RetryWhen.TIMEOUT, now, launching)
-    timed_out = TaskTimedOut(task=task.key, attempt=task.attempt, timer=timer, final=retry is None)
+            retry = _retry(spec, task, RetryWhen.TIMEOUT, moment)
+    timed_out = TaskTimedOut(task=task.key, attempt=task.attempt, timer=timer, final=retry is None, message=cause)
     return [timed_out] if retry is None else [timed_out, retry]
 
 
 def _retry(
-    spec: TaskSpec, task: Task, failure: RetryWhen, now: datetime, launching: Launching
+    spec: TaskSpec, task: Task, ended_by: RetryWhen, moment: _Moment, failure: Failure | None = None
 ) -> TaskScheduled | RetryScheduled | None:
     """The event of the next attempt, if the policy allows one. At once, it keeps the place that the task has."""
-    if _is_closed(spec, task, now):
+    if _is_closed(spec, task, moment.now):
         return None
-    match after_failure(spec.retry, task.attempt, failure):
+    what_follows = after_failure(
+        spec.retry,
+        task.attempt,
+        ended_by,
+        seed=retry_seed(moment.state, task.key),
+        exit_code=None if failure is None else failure.exit_code,
+        error_type=None if failure is None else failure.type,
+    )
+    match what_follows:
         case GiveUp():
             return None
-        case RetryAfter(0) if launching is Launching.ALLOWED:
+        case RetryAfter(0) if moment.launching is Launching.ALLOWED:
             return TaskScheduled(task=task.key, attempt=task.attempt + 1)
         case RetryAfter(delay_s):
-            return RetryScheduled(task=task.key, attempt=task.attempt + 1, at=now + timedelta(seconds=delay_s))
+            at = moment.now + timedelta(seconds=delay_s)
+            return RetryScheduled(task=task.key, attempt=task.attempt + 1, at=at)
 
 
 def _after_disruption(
-    spec: TaskSpec, task: Task, launch: int, reason: str, now: datetime
+    spec: TaskSpec, task: Task, launch: int, lost: Disrupted, now: datetime
 ) -> TaskDisrupted | TaskFailed | TaskTimedOut:
+    why = f"{lost.reason}: {line(lost.message)}" if lost.message else lost.reason
     if _is_closed(spec, task, now):
-        return TaskTimedOut(task=task.key, attempt=task.attempt, timer=Timer.SCHEDULE_TO_CLOSE, final=True)
+        return TaskTimedOut(
+            task=task.key,
+            attempt=task.attempt,
+            timer=Timer.SCHEDULE_TO_CLOSE,
+            final=True,
+            message=f"attempt {task.attempt} was disrupted: {why}",
+        )
     if launch + 1 >= MAX_LAUNCHES:
-        message = f"attempt {task.attempt} was disrupted {MAX_LAUNCHES} times, the last time by {reason}"
+        message = (
+            f"attempt {task.attempt} was disrupted {MAX_LAUNCHES} times, and no attempt is launched more often:"
+            f" {reasons([*task.disrupted_by, lost.reason])}"
+            + (f"; the last time: {line(lost.message)}" if lost.message else "")
+        )
         return TaskFailed(
             task=task.key, attempt=task.attempt, error=Failure(type="TooManyDisruptions", message=message), final=True
         )
-    return TaskDisrupted(task=task.key, attempt=task.attempt, launch=launch, reason=reason)
+    said = line(lost.message) or None
+    return TaskDisrupted(task=task.key, attempt=task.attempt, launch=launch, reason=lost.reason, message=said)
 
 
 def _is_closed(spec: TaskSpec, task: Task, now: datetime) -> bool:

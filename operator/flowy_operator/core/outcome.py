@@ -26,6 +26,11 @@ _LAST_SIGNAL = 64  # of Linux; 255 is what programs make of -1
 
 _SHOWN_CHARS = 200
 
+_OUT_OF_MEMORY = "OOMKilled"
+_START_ERROR = "StartError"
+_NOT_STARTED = frozenset((_START_ERROR, "ContainerCannotRun"))
+"""What runtimes call a container whose program can't be started (not found, not executable): containerd's word, Docker's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -51,10 +56,11 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Disrupted:
-    """The cluster took the pod away, or its outcome with it."""
+    """The cluster took the pod away, or its outcome with it. `message` is what Kubernetes says of it, if anything."""
 
     reason: str
     at: datetime | None = None
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ def judge(job: JobRecord | None, pod: PodRecord | None, *, job_deleted: bool) ->
         return Deleted()
     if pod is not None and pod.phase == "Failed":
         if pod.disruption is not None:
-            return Disrupted(pod.disruption, pod.finished_at)
+            return Disrupted(pod.disruption, pod.finished_at, pod.pod_message)
         if not pod.deleting:
             return Failed(_failure(pod), pod.finished_at, retryable=_is_retryable(pod))
         # A pod that is being deleted fails in the end. Who deleted it, the Job tells: somebody, or its own deadline.
@@ -114,25 +120,29 @@ def _result(pod: PodRecord) -> Outcome:
 
 
 def _failure(pod: PodRecord) -> Failure:
-    """What the container said in its result file, or else its last log lines, or else what Kubernetes says."""
+    """What Kubernetes says if it ended the pod, else what the container says: its result file, or its last log lines."""
+    if pod.pod_reason is not None:
+        # Its own deadline, an eviction for a limit of its own, a node that refuses what it asks for. Whatever its
+        # container wrote, it wrote while it was being stopped, or before.
+        said = f"; the container's last words: {_shown(pod.message.strip())}" if pod.message.strip() else ""
+        message = f"{pod.pod_message.strip() or 'Kubernetes does not say why'}{said}"
+        return Failure(type=pod.pod_reason, message=message, exit_code=pod.exit_code)
     if pod.other_failure is not None and not pod.exit_code:
         return Failure(type="ContainerFailed", message=pod.other_failure, exit_code=pod.exit_code)
     if pod.exit_code == 0:
-        # What the container wrote is its result; the pod failed by something else, such as a deadline of its own.
+        # What the container wrote is its result; the pod failed by something else, and nobody says by what.
         return Failure(type="PodFailed", message=_without_message(pod), exit_code=0)
-    reported = _reported(pod)
-    if reported is not None:
-        return Failure(
-            type=_text(reported.get("type")) or "Error",
-            message=_text(reported.get("message")) or _without_message(pod),
-            exit_code=pod.exit_code,
-            details=json.dumps(reported["details"], ensure_ascii=False)
-            if reported.get("details") is not None
-            else None,
-        )
     # Kubernetes' word for a normal failure is `Error`, which is also ours.
+    reason = _START_ERROR if pod.reason in _NOT_STARTED else pod.reason or "Error"
+    reported = _reported(pod)
+    if reported is None:
+        message = pod.message.strip() or _without_message(pod)
+        return Failure(type=reason, message=message, exit_code=pod.exit_code)
     return Failure(
-        type=pod.reason or "Error", message=pod.message.strip() or _without_message(pod), exit_code=pod.exit_code
+        type=_text(reported.get("type")) or reason,
+        message=_text(reported.get("message")) or _without_message(pod),
+        exit_code=pod.exit_code,
+        details=json.dumps(reported["details"], ensure_ascii=False) if reported.get("details") is not None else None,
     )
 
 
@@ -159,6 +169,10 @@ def _without_message(pod: PodRecord) -> str:
         return pod.pod_message or "the pod failed, and neither its container nor Kubernetes says why"
     number = pod.exit_code - _SIGNALLED
     signal = f" (signal {number})" if 0 < number <= _LAST_SIGNAL else ""
+    if pod.reason == _OUT_OF_MEMORY:
+        return (
+            f"out of memory, exit code {pod.exit_code}{signal}: raise the container's memory limit, or have it use less"
+        )
     return f"exit code {pod.exit_code}{signal}, and no message"
 
 

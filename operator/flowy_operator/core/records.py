@@ -31,7 +31,8 @@ class PodRecord:
     `job` and `job_uid` are its controller's. `started_at`, `finished_at`, `exit_code`, `reason`, `message` are of the
     container (its termination message is the result file). `containers` counts init containers too: they share the
     12 KiB that the kubelet reports of termination messages. `other_failure` names another container that failed.
-    `disruption` is the reason of the condition `DisruptionTarget`, or the pod's own reason (`Evicted`, `NodeLost` …).
+    `disruption` is why the cluster took the pod away (`Evicted`, `NodeLost` …), None where it failed by itself.
+    `pod_reason` and `pod_message` are Kubernetes' own words on the whole pod, in either case.
     `waiting` says in one line why it doesn't run yet (unschedulable, image can't be pulled), else None.
     """
 
@@ -50,6 +51,7 @@ class PodRecord:
     exit_code: int | None = None
     reason: str | None = None
     message: str = ""
+    pod_reason: str | None = None
     pod_message: str = ""
     other_failure: str | None = None
     disruption: str | None = None

@@ -13,7 +13,7 @@ How a task moves:
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, auto
@@ -73,7 +73,11 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One call that was recorded. `rank` is its place in the finish order, `due_at` is for `WAITING`."""
+    """One call that was recorded. `rank` is its place in the finish order, `due_at` is for `WAITING`.
+
+    `last_failure` is how the attempt before the current one ended, until the task is final; `disrupted_by` are the reasons
+    for which launches of the current attempt were lost.
+    """
 
     key: str
     phase: Phase
@@ -86,11 +90,18 @@ class Task:
     final: Final | None = None
     finished_at: datetime | None = None
     rank: int | None = None
+    last_failure: TaskFailed | TaskTimedOut | None = None
+    disrupted_by: Sequence[str] = ()
 
     @property
     def name(self) -> str:
         """The task's name in the spec."""
         return task_name(self.key)
+
+    @property
+    def attempts_made(self) -> int:
+        """How many attempts there were; one that only waited for its time is none."""
+        return self.attempt if self.launch is not None else self.attempt - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +133,11 @@ class State:
 def task_name(key: str) -> str:
     """The task's name in a key `<name>-<n>`."""
     return key.rpartition("-")[0]
+
+
+def retry_seed(state: State, key: str) -> str:
+    """What names a task for the jitter of its delays: the same in every process, another in each run."""
+    return f"{state.uid}/{state.run}/{key}"
 
 
 def place(state: State, facts: Iterable[Fact], now: datetime) -> list[Event]:
@@ -179,11 +195,11 @@ class _Fold:
                 self._check_current(task, fact, event)
                 self._end_launch(task, event, LaunchEnd.FAILED)
                 launch = self._launch(task.key, task.attempt, fact.launch + 1, event.time)
-                self.tasks[task.key] = replace(task, launch=launch)
+                self.tasks[task.key] = replace(task, launch=launch, disrupted_by=(*task.disrupted_by, fact.reason))
             case TaskFailed(final=False) | TaskTimedOut(final=False):
                 self._check_current(task, fact, event)
                 self._end_launch(task, event, _end_of(fact))
-                self.tasks[task.key] = replace(task, phase=Phase.RETRYING)
+                self.tasks[task.key] = replace(task, phase=Phase.RETRYING, last_failure=fact)
             case TaskCompleted() | TaskFailed() | TaskTimedOut() | TaskCancelled():
                 if task.phase is Phase.OPEN:
                     self._check_current(task, fact, event)
@@ -193,7 +209,14 @@ class _Fold:
                 elif fact.attempt != task.attempt:
                     raise _contradiction(event, "that attempt is not the current one")
                 self.tasks[task.key] = replace(
-                    task, phase=Phase.FINAL, final=fact, finished_at=event.time, rank=self.finished, due_at=None
+                    task,
+                    phase=Phase.FINAL,
+                    final=fact,
+                    finished_at=event.time,
+                    rank=self.finished,
+                    due_at=None,
+                    last_failure=None,
+                    disrupted_by=(),
                 )
                 self.finished += 1
                 self.outcomes = self.outcomes.extended([event])
@@ -218,9 +241,11 @@ class _Fold:
         elif task.phase is not Phase.RETRYING or fact.attempt != task.attempt + 1:
             raise _contradiction(event, "no retry was due")
         if isinstance(fact, RetryScheduled):
-            return replace(task, phase=Phase.WAITING, attempt=fact.attempt, due_at=fact.at, launch=None)
+            return replace(
+                task, phase=Phase.WAITING, attempt=fact.attempt, due_at=fact.at, launch=None, disrupted_by=()
+            )
         launch = self._launch(task.key, fact.attempt, 0, event.time)
-        return replace(task, phase=Phase.OPEN, attempt=fact.attempt, launch=launch, due_at=None)
+        return replace(task, phase=Phase.OPEN, attempt=fact.attempt, launch=launch, due_at=None, disrupted_by=())
 
     def _check_current(
         self, task: Task, fact: TaskDisrupted | TaskFailed | TaskTimedOut | TaskCompleted | TaskCancelled, event: Event

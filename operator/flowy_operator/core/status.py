@@ -15,7 +15,9 @@ from flowy_operator.core.conditions import Reason, Stall, Status, conditions
 from flowy_operator.core.decision import End
 from flowy_operator.core.history import Event, TaskCompleted, event_json, format_time
 from flowy_operator.core.observe import View
-from flowy_operator.core.state import Phase, State
+from flowy_operator.core.sentences import attempt_sentence, attempts, line, reasons
+from flowy_operator.core.spec import TaskSpec
+from flowy_operator.core.state import Phase, State, Task, task_name
 
 Patch = list[dict[str, Any]]
 
@@ -45,6 +47,7 @@ class Standing:
     suspended: bool = False
     code: Mapping[str, str] = field(default_factory=dict)  # what the decisions were made with
     notes: Mapping[str, str] = field(default_factory=dict)  # Job name -> why it could not be created yet
+    tasks: Mapping[str, TaskSpec] = field(default_factory=dict)
 
 
 def status_fields(
@@ -138,7 +141,7 @@ def _conditions(
     match standing:
         case Standing(end=End(reason=reason, error=error)):
             succeeded = "True" if reason is Reason.COMPLETED else "False"
-            message = "the code returned" if error is None else _sentence(error)
+            message = "the code returned" if error is None else _sentence(error, standing.tasks)
         case Standing(stall=Stall(message=why)):
             reason, message = Reason.STALLED, why
         case Standing(suspended=True):
@@ -156,10 +159,14 @@ def _conditions(
     )
 
 
-def _sentence(error: ErrorObject) -> str:
+def _sentence(error: ErrorObject, tasks: Mapping[str, TaskSpec]) -> str:
     text = f"{error.get('type', 'Error')}: {error.get('message', '')}"
     if error.get("task"):
-        text += f" (task {error['task']}, attempt {error.get('attempt', 1)})"
+        key, made, code = str(error["task"]), error.get("attempt", 1), error.get("exitCode")
+        text += f" (task {key}, {attempts(tasks.get(task_name(key)), made if isinstance(made, int) else 1)}"
+        text += f", exit code {code})" if code and f"exit code {code}" not in text else ")"
+    if error.get("details") is not None:
+        text += f" (details {line(json.dumps(error['details'], ensure_ascii=False))})"
     if error.get("line"):
         text += f" (line {error['line']})"
     return text
@@ -214,11 +221,19 @@ def _waiting_on(
 def _why(key: str, state: State, standing: Standing, view: View) -> str | None:
     """Why an awaited task doesn't run, if anything is to be told."""
     task = state.tasks[key]
+    before = _what_went_before(task)
     if task.phase is Phase.WAITING and task.due_at is not None:
-        return f"attempt {task.attempt} at {format_time(task.due_at)}"
+        return f"attempt {task.attempt} at {format_time(task.due_at)}" + (f"; {before}" if before else "")
     if task.launch is None:
         return None
     if task.launch.job in standing.notes:
         return f"Job: {standing.notes[task.launch.job]}"
     pod = view.pods.get(task.launch.job)
-    return f"Pod: {pod.waiting}" if pod is not None and pod.waiting else None
+    return f"Pod: {pod.waiting}" if pod is not None and pod.waiting else before
+
+
+def _what_went_before(task: Task) -> str | None:
+    """Why this isn't the first launch of the task, if it isn't."""
+    if task.disrupted_by:
+        return f"attempt {task.attempt} was disrupted: {reasons(task.disrupted_by)}"
+    return None if task.last_failure is None else attempt_sentence(task.last_failure)

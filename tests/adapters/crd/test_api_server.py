@@ -216,6 +216,34 @@ REFUSED: Mapping[str, tuple[Manifest, str]] = {
         workflow(tasks=[task(retry={"delaysSeconds": [0, -1]})]),
         f"{EMBED}.retry.delaysSeconds[1] in body should be greater than or equal to 0",
     ),
+    "delays and back-off": (
+        workflow(tasks=[task(retry={"delaysSeconds": [0], "backoff": {"initialSeconds": 1}})]),
+        "give either delaysSeconds (each wait by itself) or backoff (waits that grow), not both",
+    ),
+    "a cap below the first wait": (
+        workflow(defaults={"retry": {"backoff": {"initialSeconds": 9, "maxSeconds": 8}}}),
+        "maxSeconds is less than initialSeconds",
+    ),
+    "a back-off without a first wait": (
+        workflow(tasks=[task(retry={"backoff": {}})]),
+        f"{EMBED}.retry.backoff.initialSeconds: Required value",
+    ),
+    "a multiplier of eleven": (
+        workflow(tasks=[task(retry={"backoff": {"initialSeconds": 1, "multiplier": 11}})]),
+        f"{EMBED}.retry.backoff.multiplier in body should be less than or equal to 10",
+    ),
+    "more jitter than there is": (
+        workflow(tasks=[task(retry={"backoff": {"initialSeconds": 1, "jitterPercent": 101}})]),
+        f"{EMBED}.retry.backoff.jitterPercent in body should be less than or equal to 100",
+    ),
+    "an exit code of success": (
+        workflow(tasks=[task(retry={"nonRetryableExitCodes": [0]})]),
+        f"{EMBED}.retry.nonRetryableExitCodes[0] in body should be greater than or equal to 1",
+    ),
+    "an error named twice": (
+        workflow(tasks=[task(retry={"nonRetryableErrors": ["A", "A"]})]),
+        f'{EMBED}.retry.nonRetryableErrors[1]: Duplicate value: "A"',
+    ),
     "no parallelism": (workflow(parallelism=0), "spec.parallelism in body should be greater than or equal to 1"),
     "no time for the workflow": (
         workflow(timeouts={"workflowSeconds": 0}),
@@ -264,6 +292,23 @@ ACCEPTED: Mapping[str, Manifest] = {
     "the image in the activity's template": workflow(tasks=[{"name": "a", "activity": {"template": TEMPLATE}}]),
     "the image in the defaults": workflow(tasks=[{"name": "a", "activity": {}}], defaults={"template": TEMPLATE}),
     "retry after nothing": workflow(tasks=[task(retry={"when": [], "maxAttempts": 100, "delaysSeconds": [0]})]),
+    "a back-off over delays by default": workflow(
+        tasks=[task(retry={"backoff": {"initialSeconds": 700, "multiplier": 10, "jitterPercent": 100}})],
+        defaults={"retry": {"delaysSeconds": [1]}},
+    ),
+    "a back-off whose cap is its first wait": workflow(
+        tasks=[task(retry={"backoff": {"initialSeconds": 9, "maxSeconds": 9, "multiplier": 1}})]
+    ),
+    "as many that are never retried as may be": workflow(
+        tasks=[
+            task(
+                retry={
+                    "nonRetryableExitCodes": list(range(1, 256)),
+                    "nonRetryableErrors": [f"{n:04}".ljust(1024, "x") for n in range(100)],
+                }
+            )
+        ]
+    ),
     "as many tasks as may be": workflow(tasks=[task(f"t{n}") for n in range(256)]),
     "any pod": workflow(
         tasks=[task(activity={"template": {"spec": {"unheardOf": [{"a": None}], "containers": None}}})]

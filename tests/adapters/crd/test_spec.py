@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowy.policy.retry import RetrySpec, RetryWhen
+from flowy.policy.retry import Backoff, RetrySpec, RetryWhen
 from flowy.policy.timeout import TimeoutSpec
 from flowy_operator.adapters.crd.spec import InvalidSpec, workflow_spec
 from flowy_operator.core.spec import Activity, TaskSpec, WorkflowSpec
@@ -124,6 +124,41 @@ RETRY_LAYERS: Mapping[str, tuple[Any, Any, RetrySpec]] = {
         {"maxAttempts": 5, "delaysSeconds": [1, 2], "when": ["Error"]},
         {"maxAttempts": 2, "delaysSeconds": [0]},
         RetrySpec(max_attempts=2, delays_s=(0,), when=(RetryWhen.ERROR,)),
+    ),
+    "a back-off, its absent fields filled in": (
+        None,
+        {"backoff": {"initialSeconds": 10}},
+        RetrySpec(backoff=Backoff(initial_s=10, multiplier=2, max_s=600, jitter_percent=20)),
+    ),
+    "a back-off whose first wait is longer than the usual cap": (
+        None,
+        {"backoff": {"initialSeconds": 700}},
+        RetrySpec(backoff=Backoff(initial_s=700, max_s=700)),
+    ),
+    "all fields of a back-off": (
+        {"backoff": {"initialSeconds": 1, "multiplier": 3, "maxSeconds": 9, "jitterPercent": 0}},
+        {"maxAttempts": 7},
+        RetrySpec(max_attempts=7, backoff=Backoff(initial_s=1, multiplier=3, max_s=9, jitter_percent=0)),
+    ),
+    "the task's back-off drops the default's delays": (
+        {"delaysSeconds": [5], "maxAttempts": 9},
+        {"backoff": {"initialSeconds": 1}},
+        RetrySpec(max_attempts=9, backoff=Backoff(initial_s=1)),
+    ),
+    "the task's delays drop the default's back-off": (
+        {"backoff": {"initialSeconds": 1}},
+        {"delaysSeconds": [5]},
+        RetrySpec(delays_s=(5,)),
+    ),
+    "the task's back-off replaces the default's whole": (
+        {"backoff": {"initialSeconds": 1, "multiplier": 5}},
+        {"backoff": {"initialSeconds": 2}},
+        RetrySpec(backoff=Backoff(initial_s=2)),
+    ),
+    "what is never retried": (
+        {"nonRetryableExitCodes": [2, 64], "nonRetryableErrors": ["OOMKilled"]},
+        {"nonRetryableExitCodes": [1]},
+        RetrySpec(non_retryable_exit_codes=(1,), non_retryable_errors=("OOMKilled",)),
     ),
     "an empty list of causes is a choice, not an absence": ({"when": ["Error"]}, {"when": []}, RetrySpec(when=())),
 }
@@ -333,6 +368,42 @@ REFUSED: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "an unknown cause": (
         body(tasks=[task(retry={"when": ["Timeouts"]})]),
         "spec.tasks[0].retry.when[0]: is 'Timeouts': must be 'Timeout', 'ScheduleToStart' or 'Error'",
+    ),
+    "delays and back-off": (
+        body(tasks=[task(retry={"delaysSeconds": [0], "backoff": {"initialSeconds": 1}})]),
+        "spec.tasks[0].retry.backoff: stands beside delaysSeconds: give one of the two",
+    ),
+    "delays and back-off by default": (
+        body(tasks=[task()], defaults={"retry": {"delaysSeconds": [0], "backoff": {"initialSeconds": 1}}}),
+        "spec.defaults.retry.backoff: stands beside delaysSeconds: give one of the two",
+    ),
+    "a cap below the first wait": (
+        body(tasks=[task(retry={"backoff": {"initialSeconds": 9, "maxSeconds": 8}})]),
+        "spec.tasks[0].retry.backoff.maxSeconds: is 8, less than initialSeconds (9)",
+    ),
+    "a cap below the first wait by default": (
+        body(tasks=[task()], defaults={"retry": {"backoff": {"initialSeconds": 9, "maxSeconds": 8}}}),
+        "spec.defaults.retry.backoff.maxSeconds: is 8, less than initialSeconds (9)",
+    ),
+    "a back-off without a first wait": (
+        body(tasks=[task(retry={"backoff": {}})]),
+        "spec.tasks[0].retry.backoff.initialSeconds: is missing",
+    ),
+    "a multiplier of eleven": (
+        body(tasks=[task(retry={"backoff": {"initialSeconds": 1, "multiplier": 11}})]),
+        "spec.tasks[0].retry.backoff.multiplier: is 11: at most 10",
+    ),
+    "an exit code of success": (
+        body(tasks=[task(retry={"nonRetryableExitCodes": [0]})]),
+        "spec.tasks[0].retry.nonRetryableExitCodes[0]: is 0: at least 1",
+    ),
+    "an exit code that no program has": (
+        body(tasks=[task(retry={"nonRetryableExitCodes": [256]})]),
+        "spec.tasks[0].retry.nonRetryableExitCodes[0]: is 256: at most 255",
+    ),
+    "an error without a name": (
+        body(tasks=[task(retry={"nonRetryableErrors": [""]})]),
+        "spec.tasks[0].retry.nonRetryableErrors[0]: is too short: at least 1 characters",
     ),
     "no parallelism": (body(parallelism=0), "spec.parallelism: is 0: at least 1"),
     "no time for the workflow": (

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
+from flowy.policy import retry as policy
 from flowy.policy.retry import RetrySpec, RetryWhen
 from flowy_operator.adapters.crd import rules
 from flowy_operator.adapters.crd.pod import EnvVar, PodTemplate, Resources
@@ -24,6 +25,7 @@ IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 DEFAULTS = WorkflowSpec(source="")
 RETRY_DEFAULTS = RetrySpec()
+BACKOFF_DEFAULTS = policy.Backoff(initial_s=1)
 
 
 class Code(Shape):
@@ -118,8 +120,34 @@ class Timeouts(Shape):
     )
 
 
+class Backoff(Shape):
+    """Waits that grow from attempt to attempt. The first attempt starts at once."""
+
+    model_config = ConfigDict(json_schema_extra=rules.BACKOFF)
+
+    initial_seconds: Seconds = Field(description="Wait before the second attempt.")
+    multiplier: Annotated[int, Field(ge=1, le=10)] | None = Field(
+        None,
+        description="How many times as long as the one before each further wait is; 1 keeps them equal.",
+        json_schema_extra=absent(f"{BACKOFF_DEFAULTS.multiplier}"),
+    )
+    max_seconds: Seconds | None = Field(
+        None,
+        description="Longest wait.",
+        json_schema_extra=absent(f"{BACKOFF_DEFAULTS.max_s}, or initialSeconds if that is more"),
+    )
+    jitter_percent: Annotated[int, Field(ge=0, le=100)] | None = Field(
+        None,
+        description="By how much each wait may be shortened, so that tasks that failed together don't come back together."
+        " By how much it is, depends on workflow, task and attempt alone.",
+        json_schema_extra=absent(f"{BACKOFF_DEFAULTS.jitter_percent}"),
+    )
+
+
 class Retry(Shape):
     """Which failed attempts are repeated. A disruption (eviction, node loss) is no failure and costs no attempt."""
+
+    model_config = ConfigDict(json_schema_extra=rules.RETRY)
 
     max_attempts: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None,
@@ -142,8 +170,38 @@ class Retry(Shape):
         Annotated[list[Annotated[int, Field(ge=0, le=MAX_SECONDS)]], Field(min_length=1, max_length=100)] | None
     ) = Field(
         None,
-        description="Waits before the first, second, third ... attempt; the last value repeats.",
-        json_schema_extra=absent(f"that of spec.defaults.retry, else {list(RETRY_DEFAULTS.delays_s)}"),
+        description="Waits before the first, second, third ... attempt; the last value repeats. Either this or backoff.",
+        json_schema_extra=absent(
+            f"backoff if that is set, else that of spec.defaults.retry, else {list(RETRY_DEFAULTS.delays_s)}"
+        ),
+    )
+    backoff: Backoff | None = Field(
+        None,
+        description="Waits that grow, instead of delaysSeconds. It replaces that of spec.defaults.retry whole.",
+        json_schema_extra=absent("delaysSeconds if that is set, else that of spec.defaults.retry"),
+    )
+    non_retryable_exit_codes: (
+        Annotated[
+            list[Annotated[int, Field(ge=1, le=255)]],
+            Field(max_length=255, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Exit codes of the container after which an Error is final, whatever when says.",
+        json_schema_extra=absent("that of spec.defaults.retry, else none"),
+    )
+    non_retryable_errors: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=1024)]],
+            Field(max_length=100, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Types of error after which an Error is final, whatever when says: those that the activity reports, and"
+        " OOMKilled, ResultInvalid and the like. Whole names, as status.error.type shows them.",
+        json_schema_extra=absent("that of spec.defaults.retry, else none"),
     )
 
 

@@ -111,3 +111,17 @@ TASK_NAME = rules(
     }
 )
 TIMEOUTS = rules(_close_covers("startToCloseSeconds"), _close_covers("scheduleToStartSeconds"))
+BACKOFF = rules(
+    {
+        "rule": "!has(self.maxSeconds) || self.maxSeconds >= self.initialSeconds",
+        "message": "maxSeconds is less than initialSeconds: no wait is longer than maxSeconds, so make it at least as much",
+        "fieldPath": ".maxSeconds",
+    }
+)
+RETRY = rules(
+    {
+        "rule": "!has(self.delaysSeconds) || !has(self.backoff)",
+        "message": "give either delaysSeconds (each wait by itself) or backoff (waits that grow), not both",
+        "fieldPath": ".backoff",
+    }
+)

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from flowy.errors import ValueRefused
-from flowy.policy.retry import RetrySpec
+from flowy.policy.retry import LONGEST_WAIT_S, Backoff, RetrySpec
 from flowy.policy.timeout import TimeoutSpec
 from flowy.wire import values
 from flowy_operator.adapters.crd import model
@@ -155,7 +155,7 @@ def _tasks(spec: model.Spec, raw: Sequence[Mapping[str, Any]]) -> dict[str, Task
             name=task.name,
             activity=_activity(raw_task["activity"]),
             timeouts=_timeouts(defaults.timeouts, task.timeouts, f"{path}.timeouts"),
-            retry=RetrySpec(**_laid(defaults.retry, task.retry)),
+            retry=_retry(defaults.retry, task.retry, f"{path}.retry"),
         )
     return tasks
 
@@ -193,6 +193,29 @@ def _timeouts(default: model.Timeouts | None, own: model.Timeouts | None, path: 
                 " it spans all attempts",
             )
     return timeouts
+
+
+def _retry(default: model.Retry | None, own: model.Retry | None, path: str) -> RetrySpec:
+    """Lay a task's retry over the defaults. Delays and back-off are two answers to one question: one drops the other."""
+    for layer, where in ((default, "spec.defaults.retry"), (own, path)):
+        if layer is not None and layer.delays_seconds is not None and layer.backoff is not None:
+            raise InvalidSpec(f"{where}.backoff", "stands beside delaysSeconds: give one of the two")
+    fields = _laid(default, own)
+    backoff: model.Backoff | None = fields.pop("backoff", None)
+    if backoff is None or (own is not None and own.delays_seconds is not None):
+        return RetrySpec(**fields)
+    fields.pop("delays_s", None)
+    at_fault = path if own is not None and own.backoff is not None else "spec.defaults.retry"
+    return RetrySpec(backoff=_backoff(backoff, f"{at_fault}.backoff"), **fields)
+
+
+def _backoff(given: model.Backoff, path: str) -> Backoff:
+    if given.max_seconds is not None and given.max_seconds < given.initial_seconds:
+        raise InvalidSpec(
+            f"{path}.maxSeconds", f"is {given.max_seconds}, less than initialSeconds ({given.initial_seconds})"
+        )
+    fields = _laid(None, given)
+    return Backoff(**({"max_s": max(given.initial_seconds, LONGEST_WAIT_S)} | fields))
 
 
 def _laid(default: BaseModel | None, own: BaseModel | None) -> dict[str, Any]:

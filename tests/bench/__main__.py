@@ -10,16 +10,19 @@ from pathlib import Path
 
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
-from tests.bench import decider, report, scenarios
+from tests.bench import decider, report, scale, scenarios
 from tests.bench.report import Figure
 from tests.bench.scenarios import Writes
 from tests.cluster import cluster
+from tests.cluster.fake_nodes import fake_nodes
 from tests.e2e.kube import Kube
 from tests.e2e.operator import OperatorProcess
 
 CRDS = Path(__file__).resolve().parents[2] / "crds"
 ROUNDS = 3
 MIB = 1024 * 1024
+FAKE_NODES = 5
+WIDE, NARROW, MANY, OPEN = 1000, 20, 300, 1000
 
 
 def main() -> None:
@@ -33,6 +36,8 @@ def main() -> None:
         operator.start()
         try:
             figures = asyncio.run(_measure(kube, operator))
+            with fake_nodes(kubeconfig, FAKE_NODES):
+                figures += asyncio.run(_at_scale(kube, operator))
         finally:
             operator.stop()
             kube.run("delete", "namespace", kube.namespace, "--wait=false")
@@ -43,7 +48,7 @@ def main() -> None:
 
 
 async def _measure(kube: Kube, operator: OperatorProcess) -> list[Figure]:
-    idle_mib = _rss_bytes(operator.pid) / MIB
+    idle_mib = scale.rss_bytes(operator.pid) / MIB
     async with await KubeClient.connect(str(kube.kubeconfig)) as client:
         namespace = kube.namespace
         _say("warming up")
@@ -71,6 +76,30 @@ async def _measure(kube: Kube, operator: OperatorProcess) -> list[Figure]:
         _figure("own-writes-per-task", middle(own), "writes", "<= 2"),
         _figure("cluster-writes-per-task", middle(writes), "writes", "Argo Workflows 4.1.2: 32-34"),
         _figure("rss-idle-mib", idle_mib, "MiB", "<= 120 MiB"),
+    ]
+
+
+async def _at_scale(kube: Kube, operator: OperatorProcess) -> list[Figure]:
+    namespace = kube.namespace
+    async with await KubeClient.connect(str(kube.kubeconfig)) as client:
+        _say(f"fake nodes: {WIDE:,} bare Jobs")
+        bare = await scale.bare(client, namespace, WIDE)
+        _say(f"one workflow with {WIDE:,} tasks")
+        wide = await scale.wide(client, namespace, operator, WIDE, WIDE)
+        _say(f"the same with parallelism {NARROW}")
+        narrow = await scale.wide(client, namespace, operator, WIDE, NARROW)
+        _say(f"{MANY} workflows with a task each")
+        many = await scale.many(client, namespace, operator, MANY)
+        _say(f"{OPEN:,} open workflows")
+        opened = await scale.open_workflows(client, namespace, operator, OPEN)
+    return [
+        _figure("throughput-wide-per-s", wide.per_s, "/s", ">= 90 % of bare Jobs", bare.per_s),
+        _figure("throughput-wide-20-per-s", narrow.per_s, "/s", ""),
+        _figure("throughput-workflows-per-s", many.per_s, "/s", ">= 90 % of bare Jobs", bare.per_s),
+        _figure("cpu-per-task-ms", wide.cpu_ms, "ms", "<= 5 ms"),
+        _figure("cpu-per-workflow-ms", many.cpu_ms, "ms", ""),
+        _figure("rss-1000-open-mib", opened.rss_bytes / MIB, "MiB", "<= 200 MiB"),
+        _figure("start-1000-open-s", opened.start_s, "s", "<= 10 s"),
     ]
 
 
@@ -122,16 +151,6 @@ async def _own_writes(client: KubeClient, namespace: str, name: str, made: Write
         1 for e in events if e["involvedObject"]["kind"] == "Workflow" and e["involvedObject"]["name"] == name
     )
     return made["PATCH", "workflows", "status"] + made["POST", "jobs", ""] + made["DELETE", "jobs", ""] + own_events
-
-
-def _rss_bytes(pid: int) -> int:
-    """Resident memory of a process and its children (the decider is one)."""
-    pids = [pid]
-    for parent in pids:
-        for task in Path(f"/proc/{parent}/task").iterdir():
-            pids += [int(child) for child in (task / "children").read_text().split()]
-    pages = (int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in pids)
-    return sum(pages) * 4096
 
 
 def _say(text: str) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from tests.cluster.errors import ClusterError, say
 from tests.cluster.paths import SOURCES, TOOLS
 
-MODULE = SOURCES / "kubernetes"
+KUBERNETES = SOURCES / "kubernetes"
+KWOK = SOURCES / "kwok"
 KUBERNETES_VERSION = "v1.35.4"  # as in go.mod
 OLDEST_GO = (1, 25)  # Kubernetes 1.35's own
 KEPT = 3  # builds kept: one for each branch somebody is likely to change between
@@ -28,18 +29,23 @@ HEARTBEAT_S = 20.0  # a silent build of minutes looks hung
 
 def kubernetes() -> Path:
     """Return the binary with all programs of Kubernetes and etcd: 4 to 5 minutes on two cores, then nothing."""
-    return _built("kubernetes", ".", "Kubernetes (all programs and etcd, 4 to 5 minutes on two cores)")
+    title = "Kubernetes (all programs and etcd, 4 to 5 minutes on two cores)"
+    return _built("kubernetes", KUBERNETES, ".", _LINK, title)
 
 
 def pause() -> Path:
     """Return the static program for the container that every pod has."""
-    return _built("pause", "./pause", "the pause program")
+    return _built("pause", KUBERNETES, "./pause", _LINK, "the pause program")
 
 
-def _built(name: str, package: str, title: str) -> Path:
-    folder = MODULE if package == "." else MODULE / package
-    sources = [MODULE / "go.mod", MODULE / "go.sum", *sorted(folder.glob("*.go"))]
-    key = hashlib.sha256(_LINK.encode())
+def kwok() -> Path:
+    """Return the controller of fake nodes: 1 to 3 minutes, and only for whoever asks for it."""
+    return _built("kwok", KWOK, "sigs.k8s.io/kwok/cmd/kwok", "-s -w", "KWOK (fake nodes, 1 to 3 minutes on two cores)")
+
+
+def _built(name: str, module: Path, package: str, link: str, title: str) -> Path:
+    sources = [module / "go.mod", module / "go.sum", *sorted((module / package).glob("*.go"))]
+    key = hashlib.sha256(link.encode())
     for source in sources:
         key.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     target = TOOLS / f"{name}-{key.hexdigest()[:16]}" / name
@@ -50,7 +56,7 @@ def _built(name: str, package: str, title: str) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         fresh = Path(scratch) / name
-        _compile(["go", "build", "-trimpath", "-ldflags", _LINK, "-o", str(fresh), package])
+        _compile(["go", "build", "-trimpath", "-ldflags", link, "-o", str(fresh), package], module)
         fresh.replace(target)  # in one step: a build cut short must not leave half a program under its final name
     _drop_old(name)
     return target
@@ -66,7 +72,7 @@ def _check_go() -> None:
         raise ClusterError(f"Go is too old: {said.strip()}; Kubernetes {KUBERNETES_VERSION} needs 1.25 or newer")
 
 
-def _compile(argv: list[str]) -> None:
+def _compile(argv: list[str], module: Path) -> None:
     """Run Go with a heartbeat. GOFLAGS of the user stay: they may be what makes modules reachable."""
     env = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
     ended = threading.Event()
@@ -80,12 +86,12 @@ def _compile(argv: list[str]) -> None:
     thread = threading.Thread(target=heartbeat, daemon=True)
     thread.start()
     try:
-        done = subprocess.run(argv, cwd=MODULE, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, cwd=module, env=env, capture_output=True, text=True, check=False)
     finally:
         ended.set()
         thread.join()
     if done.returncode != 0:
-        raise ClusterError(f"go build failed in {MODULE}:\n{done.stderr.strip()[-4000:]}")
+        raise ClusterError(f"go build failed in {module}:\n{done.stderr.strip()[-4000:]}")
 
 
 def _drop_old(name: str) -> None:

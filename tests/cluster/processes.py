@@ -65,6 +65,7 @@ def start(name: str, argv: Sequence[str], fingerprint: str) -> Process:
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
         (os.POSIX_SPAWN_DUP2, 1, 2),
+        *((os.POSIX_SPAWN_CLOSE, number) for number in _inherited()),
     ]
     # `env -C /` (which becomes the program) because a process that stands in a clone's folder keeps it from being unmounted.
     # posix_spawn and not Popen, which warns when it is thrown away while its process runs.
@@ -86,6 +87,19 @@ def start(name: str, argv: Sequence[str], fingerprint: str) -> Process:
     fresh.write_text(json.dumps({"pid": pid, "started": moment, "fingerprint": fingerprint, "argv": list(argv)}))
     fresh.replace(record)
     return process
+
+
+def _inherited() -> list[int]:
+    """Descriptors that a new program would get beside the first three: a lock of the caller's shell would be held for ever."""
+    numbers = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+    return [number for number in numbers if number > 2 and _is_inheritable(number)]
+
+
+def _is_inheritable(number: int) -> bool:
+    try:
+        return os.get_inheritable(number)
+    except OSError:  # the one that listed the folder
+        return False
 
 
 def stop(name: str, *, grace_s: float) -> bool:

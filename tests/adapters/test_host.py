@@ -29,7 +29,8 @@ class Seen:
         self.events: list[tuple[Key, Mapping[str, Any] | None]] = []
         self._news = asyncio.Event()
 
-    def __call__(self, key: Key, body: Mapping[str, Any] | None) -> None:
+    def __call__(self, key: Key, uid: str, body: Mapping[str, Any] | None) -> None:
+        assert body is None or body["metadata"]["uid"] == uid
         self.events.append((key, body))
         self._news.set()
 

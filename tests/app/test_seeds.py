@@ -16,10 +16,12 @@ from flowy_operator.core.state import Phase, State, apply
 from tests.app.kubelet import Act, Call, failure, value
 from tests.app.world import NAMESPACE, START, World, world
 from tests.fakes.clock import run_virtual
-from tests.fakes.faults import LoseAnswer, Refuse
+from tests.fakes.faults import LoseAnswer, Refuse, Rule
 
 SEEDS = int(os.environ.get("FLOWY_SEEDS", "150"))
 PARALLELISM = 4
+LONG_S = 500.0  # longer than any timeout with an outage on top: an outcome that is there counts, however late
+MOST_PASSES = 500  # of one workflow; about 100 are usual, and a hot loop takes thousands
 
 # Each: source, tasks, and the result if nothing goes wrong. Tasks add up integers, so that order doesn't matter.
 PROGRAMS: dict[str, tuple[str, list[str], Any]] = {
@@ -157,6 +159,7 @@ async def _scenario(dice: random.Random) -> None:
             grows.result()
         assert w.result() == expected
         _check(w)
+        assert all(running.operator._queue.taken < MOST_PASSES for running in w.operators)
 
 
 def _activity(dice: random.Random) -> Any:
@@ -170,7 +173,7 @@ def _activity(dice: random.Random) -> Any:
         if call.launch < 2 and dice.random() < 0.1:
             return Act(lasts_s=lasts_s, exit_code=137, disruption="EvictionByEvictionAPI")
         if call.attempt < 3 and dice.random() < 0.15:
-            return dice.choice([failure(lasts_s=lasts_s), Act(lasts_s=dice.choice([None, 60.0]), message="-1")])
+            return dice.choice([failure(lasts_s=lasts_s), Act(lasts_s=dice.choice([None, LONG_S]), message="-1")])
         return value(sums[call.name](call), lasts_s=lasts_s)
 
     return act
@@ -182,10 +185,10 @@ def sum_of(call: Call) -> int:
 
 
 async def _trouble(w: World, dice: random.Random) -> None:
-    """Operators die between any two writes, overlap for a while, streams are cut, versions expire."""
+    """Operators die between any two writes, overlap, streams are cut, versions expire, the API server is away."""
     for _ in range(dice.randint(0, 6)):
         running = w.operators[0]
-        match dice.choice(["die", "die", "two", "cut", "gone"]):
+        match dice.choice(["die", "die", "two", "cut", "gone", "outage", "stall"]):
             case "die":
                 running.line.writes_left, running.line.dies_after = dice.randint(0, 3), dice.random() < 0.5
                 await asyncio.wait(
@@ -204,6 +207,15 @@ async def _trouble(w: World, dice: random.Random) -> None:
             case "gone":
                 w.store.compact()
                 w.api.cut_watches()
+            case "outage":
+                # Longer than a task may take, and nobody is timed out who wasn't.
+                away = Rule(Refuse(503, "ServiceUnavailable"), times=10**6)
+                w.api.faults.rules.insert(0, away)
+                w.api.cut_watches()
+                await asyncio.sleep(dice.uniform(1, 60))
+                w.api.faults.rules.remove(away)
+            case "stall":
+                w.decider.stall(dice.randint(1, 3))
         await asyncio.sleep(dice.uniform(0, 4))
 
 

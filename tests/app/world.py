@@ -9,6 +9,7 @@ Only the outermost parts are stand-ins: the transport, the host (a watch of our 
 
 import asyncio
 import json
+import logging
 import textwrap
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -69,9 +70,12 @@ class Line(LocalClient):
         stream = super().watch(
             path, resource_version=resource_version, label_selector=label_selector, timeout_s=timeout_s
         )
+        clock, read_at = asyncio.get_running_loop().time, -1.0
         async with aclosing(stream) as events:
             async for event in events:
-                await asyncio.sleep(self._latency())
+                if clock() > read_at:  # what happened together arrives together, in one read
+                    await asyncio.sleep(self._latency())
+                    read_at = clock()
                 yield event
 
     async def _call(self, verb: str, *args: Any, **options: Any) -> Json:
@@ -148,6 +152,10 @@ class World:
             while not is_so():
                 self._news.clear()
                 await self._news.wait()
+
+    async def settle(self, seconds: float = 5.0) -> None:
+        """Let time pass: long enough for what is under way, or for as long as a test wants nothing to happen."""
+        await asyncio.sleep(seconds)
 
     async def ended(self, name: str = "w", *, within_s: float = 3600.0) -> Json:
         """Wait for the workflow's end. Returns its status."""
@@ -243,7 +251,15 @@ class World:
 
     def jobs(self) -> list[str]:
         """The tasks whose Jobs are there."""
-        return [job["metadata"].get("annotations", {}).get("flowy.dev/task", "?") for job in self.objects("jobs")]
+        return sorted(job["metadata"].get("annotations", {}).get("flowy.dev/task", "?") for job in self.objects("jobs"))
+
+    def job_of(self, task: str) -> str:
+        """The name of the newest Job of a task."""
+        jobs = [j for j in self.objects("jobs") if j["metadata"]["annotations"].get("flowy.dev/task") == task]
+        return str(max(jobs, key=lambda j: int(j["metadata"]["uid"].replace("-", ""), 16))["metadata"]["name"])
+
+    def delete(self, plural: str, name: str) -> None:
+        self.store.delete(self.store.kind(plural), NAMESPACE, name)
 
     def events(self) -> list[tuple[str, str]]:
         """Kubernetes Events in their order."""
@@ -267,11 +283,12 @@ async def _follow(line: Line, changed: Changed) -> None:
         with suppress(ApiError):
             items, version = await line.list(paths.workflows())
             for item in items:
-                changed(_key(item), item)
+                changed(_key(item), item["metadata"]["uid"], item)
             async with aclosing(line.watch(paths.workflows(), resource_version=version)) as events:
                 async for event in events:
                     if event.type != "BOOKMARK":
-                        changed(_key(event.object), None if event.type == "DELETED" else event.object)
+                        body = event.object
+                        changed(_key(body), body["metadata"]["uid"], None if event.type == "DELETED" else body)
         await asyncio.sleep(REWATCH_S)
 
 
@@ -304,6 +321,17 @@ def simulated(scenario: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[],
     return test
 
 
+class _Bugs(logging.Handler):
+    """What the operator logs as an error is a bug of ours, whatever the test asks for."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(logging.Formatter().format(record))
+
+
 @asynccontextmanager
 async def world(
     activity: Activity = lambda call: value(None), *, latency: Callable[[], float] = lambda: 0.001
@@ -311,10 +339,14 @@ async def world(
     """A world with one operator, which ends with the block."""
     made = World(activity, latency=latency)
     made.start()
+    bugs = _Bugs()
+    logging.getLogger().addHandler(bugs)
     try:
         yield made
         for running in made.operators:
             assert not running.task.done(), "the operator ended by itself"
+        assert not bugs.found, bugs.found[0]
     finally:
+        logging.getLogger().removeHandler(bugs)
         for running in list(made.operators):
             await made.kill(running)

@@ -126,8 +126,9 @@ class Api:
             match fault:
                 case Delay(seconds):
                     await asyncio.sleep(seconds)
-                case Refuse(status, reason, retry_after_s):
-                    raise Refusal(status, reason, "a fault of the test's", retry_after_s=retry_after_s, kind=resource)
+                case Refuse(status, reason, retry_after_s, bare):
+                    kind = "" if bare else resource
+                    raise Refusal(status, reason, "a fault of the test's", retry_after_s=retry_after_s, kind=kind)
                 case LoseAnswer():
                     lose = True
         return lose

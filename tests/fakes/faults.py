@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Answered instead of being done. `reason` and `status` as the API server would say."""
+    """Answered instead of being done. `reason` and `status` as the API server would say, without details if `bare`."""
 
     status: int
     reason: str = "InternalError"
     retry_after_s: int | None = None
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)

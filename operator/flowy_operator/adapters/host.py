@@ -50,7 +50,12 @@ A change closes kopf's connections, so it isn't done more often than streams end
 
 _log = logging.getLogger(__name__)
 
-Changed = Callable[[Key, Mapping[str, Any] | None], None]
+Changed = Callable[[Key, str, Mapping[str, Any] | None], None]
+"""Told the key, the object's uid and its body, None once it is gone.
+
+The uid, because kopf keeps a queue for each: the end of an object may be told after the first event of the next one that
+has its name.
+"""
 
 
 async def run_host(
@@ -64,7 +69,7 @@ async def run_host(
 ) -> None:
     """Watch Workflows until `stop` is set, in the whole cluster if `namespaces` is None.
 
-    `changed(key, body)` is called on the loop's thread for every event, with None once the object is gone. `ready` is set when the CRD is there and kopf has started; its first listing follows.
+    `changed` is called on the loop's thread for every event. `ready` is set when the CRD is there and kopf has started; its first listing follows.
     """
     clock = asyncio.get_running_loop().time
     wait_s = RESTART_S
@@ -115,7 +120,7 @@ def _registry(client: KubeClient, changed: Changed) -> kopf.OperatorRegistry:
         body = event["object"]
         metadata = body["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
-        changed(key, None if event["type"] == "DELETED" else body)
+        changed(key, metadata["uid"], None if event["type"] == "DELETED" else body)
 
     return registry
 

@@ -33,6 +33,7 @@ from flowy_operator.app.settings import Settings
 from flowy_operator.app.tracked import Workflow, Workflows
 from flowy_operator.app.values import Values
 from flowy_operator.app.view import view_of
+from flowy_operator.core.errors import RetryLater
 from flowy_operator.core.job import MANAGED_BY
 from flowy_operator.core.key import Key
 from flowy_operator.core.observe import View
@@ -123,9 +124,15 @@ class Operator:
         _log.info("operator has stopped")
 
     async def _work(self, key: Key) -> None:
-        wake_at = await self._reconciler.reconcile(key)
-        if wake_at is not None:
-            self._queue.add_after(key, (wake_at - self._clock()).total_seconds())
+        try:
+            self._wake(key, await self._reconciler.reconcile(key))
+        except RetryLater as error:
+            self._wake(key, error.wake_at)
+            raise
+
+    def _wake(self, key: Key, at: datetime | None) -> None:
+        if at is not None:
+            self._queue.add_after(key, (at - self._clock()).total_seconds())
 
     async def _resync(self) -> None:
         while True:
@@ -137,23 +144,25 @@ class Operator:
                     _log.warning("workflows can't be listed", extra={"error": str(error)})
 
     async def _list_workflows(self, namespace: str | None) -> None:
-        known = [w.key for w in self._workflows if namespace in {None, w.owner.namespace}]
+        known = {w.key: w.owner.uid for w in self._workflows if namespace in {None, w.owner.namespace}}
         items, _ = await self._client.list(paths.workflows(namespace))
         listed = {}
         for item in items:
             listed[Key(item["metadata"]["namespace"], item["metadata"]["name"])] = item
-        for key in known:
+        for key, uid in known.items():
             if key not in listed:
-                self._workflow_changed(key, None)
+                self._workflow_changed(key, uid, None)
         for key, item in listed.items():
-            self._workflow_changed(key, item)
+            self._workflow_changed(key, item["metadata"]["uid"], item)
 
-    def _workflow_changed(self, key: Key, body: Mapping[str, Any] | None) -> None:
+    def _workflow_changed(self, key: Key, uid: str, body: Mapping[str, Any] | None) -> None:
+        if body is None:
+            self._workflows.forget(key, uid)
+            return
         is_new = self._workflows.get(key) is None
         self._workflows.accept(key, body, self._clock())
-        if body is not None:
-            # What is there at the start waits behind what happens meanwhile.
-            self._queue.add(key, backlog=is_new and "status" in body)
+        # What is there at the start waits behind what happens meanwhile.
+        self._queue.add(key, backlog=is_new and "status" in body)
 
     def _job_changed(self, old: JobRecord | None, new: JobRecord | None) -> None:
         record = new or old

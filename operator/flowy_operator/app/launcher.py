@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from flowy_operator.adapters.kube import paths
@@ -10,6 +11,8 @@ from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import (
     AlreadyExists,
     ApiError,
+    BadRequest,
+    Conflict,
     Forbidden,
     Invalid,
     NotAuthorized,
@@ -61,7 +64,7 @@ class Launcher:
                         )
                         return
                 launched.created[name] = created["metadata"]["uid"]
-            except (Invalid, PayloadTooLarge) as error:
+            except (BadRequest, Invalid, PayloadTooLarge) as error:
                 launched.refused[name] = error.message
             except (QuotaExceeded, NotAuthorized) as error:
                 # Not the activity's fault, and it passes: room is made, the operator's role is mended.
@@ -71,6 +74,11 @@ class Launcher:
                     launched.later[name] = error.message
                 else:
                     launched.refused[name] = error.message
+            except Conflict as error:
+                # A create conflicts only with a quota's bookkeeping, which passes; but many an admission webhook refuses
+                # with a bare 422, which is a conflict of a patch otherwise.
+                told = launched.refused if error.status == HTTPStatus.UNPROCESSABLE_ENTITY else launched.later
+                told[name] = error.message
             except NotFound as error:
                 # The namespace went, or the Job between the two calls above.
                 launched.later[name] = error.message

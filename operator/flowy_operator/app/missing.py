@@ -1,9 +1,11 @@
-"""Asks the API server by name where a gap in the caches would be mistaken for a fact.
+"""Asks the API server where a gap in the caches would be mistaken for a fact.
 
-Pods and Jobs come by two watches, and one may lag behind the other for as long as its back-off lasts. A Job that has ended
-without a pod in the cache would count as an outcome that is lost, and a finished activity would run again.
+Pods and Jobs come by two watches, and each may lag behind for as long as its back-off lasts. A Job that has ended without
+a pod in the cache would count as an outcome that is lost, and a finished activity would run again. A timer would fire for
+a task that ended, or began, while nobody could hear of it: after an outage of the API server that is all of them.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -13,8 +15,10 @@ from flowy_operator.adapters.kube.errors import NotFound
 from flowy_operator.adapters.pods import parse_pod
 from flowy_operator.app.tracked import Workflow
 from flowy_operator.app.view import pods_of
-from flowy_operator.core.observe import View
-from flowy_operator.core.records import JobRecord, PodRecord
+from flowy_operator.core.job import UID_LABEL
+from flowy_operator.core.observe import View, deadline
+from flowy_operator.core.records import PodRecord
+from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State
 
 UNSEEN = timedelta(seconds=60)
@@ -23,13 +27,14 @@ UNSEEN = timedelta(seconds=60)
 _JOB_LABEL = "batch.kubernetes.io/job-name"
 
 
-async def fill_gaps(client: KubeClient, workflow: Workflow, state: State, view: View, now: datetime) -> View:
+async def fill_gaps(
+    client: KubeClient, workflow: Workflow, spec: WorkflowSpec, state: State, view: View, now: datetime
+) -> View:
     """The view with what the caches lack of the open launches. Raises ApiError if the API server doesn't answer."""
-    pods = dict(view.pods)
-    for task in state.open():
-        job = None if task.launch is None else view.jobs.get(task.launch.job)
-        if job is not None and job.name not in pods and (job.complete or job.failed_reason is not None):
-            pods |= await _pods_of(client, workflow, job)
+    doubtful = list(_doubtful(spec, state, view, now))
+    listed = await _pods_of(client, workflow, view, doubtful) if doubtful else {}
+    # What isn't there any more stays as the cache has it: that is news, and the watch will bring it.
+    pods = {**view.pods, **{job: listed[job] for job in doubtful if job in listed}}
     gone = dict.fromkeys(view.gone)
     for name, made in workflow.created.items():
         overdue = name not in view.jobs and name not in gone and now - made.at >= UNSEEN
@@ -38,9 +43,26 @@ async def fill_gaps(client: KubeClient, workflow: Workflow, state: State, view: 
     return replace(view, pods=pods, gone=gone)
 
 
-async def _pods_of(client: KubeClient, workflow: Workflow, job: JobRecord) -> dict[str, PodRecord]:
-    items, _ = await client.list(paths.pods(job.namespace), label_selector=f"{_JOB_LABEL}={job.name}")
-    return pods_of(workflow, {job.name: job}, [pod for pod in map(parse_pod, items) if pod is not None])
+def _doubtful(spec: WorkflowSpec, state: State, view: View, now: datetime) -> Iterator[str]:
+    """Jobs of which something would be concluded from what their pods don't say."""
+    for task in state.open():
+        if task.launch is None:
+            continue
+        job, pod = view.jobs.get(task.launch.job), view.pods.get(task.launch.job)
+        if pod is not None and pod.phase in {"Succeeded", "Failed"}:
+            continue
+        has_ended = job is not None and (job.complete or job.failed_reason is not None)
+        due = deadline(spec.tasks[task.name], task, view)
+        if (has_ended and pod is None) or (due is not None and due.at <= now):
+            yield task.launch.job
+
+
+async def _pods_of(client: KubeClient, workflow: Workflow, view: View, jobs: Sequence[str]) -> dict[str, PodRecord]:
+    owner = workflow.owner
+    # One alone by its name: its workflow may have a thousand. Several at once are an outage's, and then it is most of them.
+    selector = f"{_JOB_LABEL}={jobs[0]}" if len(jobs) == 1 else f"{UID_LABEL}={owner.uid}"
+    items, _ = await client.list(paths.pods(owner.namespace), label_selector=selector)
+    return pods_of(workflow, view.jobs, [pod for pod in map(parse_pod, items) if pod is not None])
 
 
 async def _exists(client: KubeClient, workflow: Workflow, job: str) -> bool:

@@ -106,20 +106,25 @@ class Reconciler:
         now = in_milliseconds(self._clock())
         view = self._view(workflow)
         spec, state = version.spec, version.state
+        if version.ended:  # an end stands, whatever is done to the history afterwards
+            return await self._after_the_end(workflow, version, view, now)
         if spec is None or state is None or version.invalid is not None:
-            if not version.ended:  # an end stands, whatever is done to the history afterwards
-                await self._hold(workflow, version, view, now)
+            await self._hold(workflow, version, view, now)
             return None
-        if version.ended:
-            return await self._after_the_end(workflow, version, spec, state, view, now)
-        view = await fill_gaps(self._client, workflow, state, view, now)
+        view = await fill_gaps(self._client, workflow, spec, state, view, now)
         run = state.run
         verdict, version, state = await self._advance(workflow, version, spec, state, view, now)
         if verdict.end is not None or state.run != run or _is_used_up(workflow, state):
             return now  # the next pass deletes what nobody wants, begins the new run, asks for the rest of the calls
-        await self._launch(workflow, version, spec, state, view)
-        wake_at = await self._tidy(spec, state, view, now)
-        return _earliest(wake_at, *_timers(workflow, version, spec, state, view, now))
+        postponed = await self._launch(workflow, version, spec, state, view)
+        tidy_at = await self._tidy(spec, state, view, now)
+        # What is due and couldn't be recorded waits for room, under the cap or in the history, and not for time.
+        timers = [at for at in _timers(workflow, version, spec, state, view, now) if at is not None and at > now]
+        wake_at = _earliest(tidy_at, *timers)
+        if postponed is None:
+            return wake_at
+        # Raised only now: it may be the Jobs that were to be deleted which fill the quota.
+        raise RetryLater(str(postponed), postponed.after_s, wake_at=wake_at)
 
     # -- observe, decide, record --------------------------------------------------------------------------------------
 
@@ -226,7 +231,7 @@ class Reconciler:
         try:
             body = await self._client.json_patch(paths.workflow_status(owner.namespace, owner.name), patch)
         except NotFound:
-            self._workflows.accept(workflow.key, None, self._clock())
+            self._workflows.forget(workflow.key, owner.uid)
             raise RetryLater("the workflow was deleted") from None
         except WriteConflict as error:
             await self._read_again(workflow)
@@ -244,7 +249,7 @@ class Reconciler:
         try:
             body = await self._client.get(paths.workflows(owner.namespace, owner.name))
         except NotFound:
-            self._workflows.accept(workflow.key, None, self._clock())
+            self._workflows.forget(workflow.key, owner.uid)
         else:
             self._workflows.accept(workflow.key, body, self._clock())
 
@@ -255,6 +260,9 @@ class Reconciler:
         standing = Standing(generation=version.generation, started_at=now, stall=version.invalid)
         fields = status_fields(previous, state, standing, view, now)
         held = {name: fields[name] for name in ("observedGeneration", "conditions")}
+        if workflow.known_digest:
+            # It may have gone with the rest, and without it the next operator would take this for a new workflow.
+            held["historyDigest"] = workflow.known_digest
         kept = {name: value for name, value in previous.items() if name not in held}
         patch = status_patch(version.status, kept | held, [], str(version.resource_version))
         if patch:
@@ -264,8 +272,11 @@ class Reconciler:
 
     # -- launch -------------------------------------------------------------------------------------------------------
 
-    async def _launch(self, workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View) -> None:
-        manifests = []
+    async def _launch(
+        self, workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View
+    ) -> RetryLater | None:
+        """Create what is missing. Gives why another pass is needed for it: to record a refusal, or to try again."""
+        manifests, refused = [], {}
         for task in _to_launch(state, view, workflow):
             arguments = workflow.arguments_of(task)
             if arguments is None or task.launch is None:
@@ -277,19 +288,21 @@ class Reconciler:
                     workflow.owner, spec.tasks[task.name], task.launch, arguments, spec.default_template, deadline=until
                 )
             except InvalidActivity as error:
-                workflow.refused[task.launch.job] = str(error)
+                refused[task.launch.job] = str(error)
             else:
                 manifests.append(manifest)
         launched = await self._launcher.launch(manifests)
         workflow.created.update({name: CreatedJob(uid, self._clock()) for name, uid in launched.created.items()})
-        workflow.refused.update(launched.refused)
+        refused |= launched.refused
+        workflow.refused |= refused
         noted, workflow.notes = workflow.notes, launched.later
-        if workflow.refused:
-            raise Conflict("launches were refused; to be recorded", after_s=0.0)
-        if launched.later:
-            if noted != launched.later:
-                _log.warning("jobs can't be created now", extra=workflow.log_fields | {"jobs": dict(launched.later)})
-            raise RetryLater("; ".join(sorted(set(launched.later.values()))), launched.after_s)
+        if refused:
+            return RetryLater("launches were refused; to be recorded", after_s=0.0)
+        if not launched.later:
+            return None
+        if noted != launched.later:
+            _log.warning("jobs can't be created now", extra=workflow.log_fields | {"jobs": dict(launched.later)})
+        return RetryLater("; ".join(sorted(set(launched.later.values()))), launched.after_s)
 
     # -- tidy ---------------------------------------------------------------------------------------------------------
 
@@ -302,11 +315,13 @@ class Reconciler:
                 continue  # another object has the name by now; it isn't ours
         return tidying.next_at
 
-    async def _after_the_end(
-        self, workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View, now: datetime
-    ) -> datetime | None:
+    async def _after_the_end(self, workflow: Workflow, version: Version, view: View, now: datetime) -> datetime | None:
         """Only what is left over: Jobs whose time has come, and the Workflow itself."""
-        wake_at = await self._tidy(spec, state, view, now)
+        workflow.close()
+        spec, state = version.spec, version.state
+        if spec is None:
+            return None
+        wake_at = None if state is None else await self._tidy(spec, state, view, now)
         completed_at = (version.status or {}).get("completionTime")
         expires_at = workflow_expires_at(spec, parse_time(completed_at)) if completed_at else None
         if expires_at is None or expires_at > now:

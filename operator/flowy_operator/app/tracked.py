@@ -20,6 +20,9 @@ from flowy_operator.core.state import State, Task, apply
 
 Body = Mapping[str, Any]
 
+_LONG_FIELDS = frozenset({"result", "error", "ignoredErrors"})
+"""Of a status that has ended; nobody here reads them any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class CreatedJob:
@@ -63,6 +66,7 @@ class Workflow:
     owner: Owner
     version: Version = Version()
     known_events: int = 0  # longest history seen; it never gets shorter
+    known_digest: str = ""  # of the newest history that was good
 
     # The last decision, and what it was made upon: run and outcomes. Their number wouldn't do: a pass whose patch was
     # refused has decided over an order of outcomes that never came to be.
@@ -113,14 +117,15 @@ class Workflow:
         )
         try:
             spec = self._spec(body, version.generation)
+            version = replace(version, spec=spec)  # it holds for an end, whatever was done to the history
             state = self._fold(status or {}, now)
             _check_tasks(spec, state)
-            version = replace(version, spec=spec, state=state)
+            version = replace(version, state=state)
         except InvalidSpec as error:
             version = replace(version, invalid=Stall(Blocker.INVALID_SPEC, str(error)))
         except (HistoryInvalid, ValueError, TypeError) as error:
             message = f"{error}; put status.history back as it was to go on"
-            version = replace(version, spec=self.version.spec, invalid=Stall(Blocker.HISTORY_INVALID, message))
+            version = replace(version, invalid=Stall(Blocker.HISTORY_INVALID, message))
         self._install(version)
 
     def wrote(self, version: Version, body: Body, state: State | None) -> Version:
@@ -154,13 +159,29 @@ class Workflow:
             for job in [job for job in known if job not in open_jobs]:
                 del known[job]
 
+    def close(self) -> None:
+        """Drop what only an open workflow needs. Ended ones may stay for weeks, in their thousands."""
+        self.answer = self.answered_upon = self.stall = self.retry_decision_at = None
+        for known in (self.calls, self.created, self.gone, self.refused, self.notes):
+            known.clear()
+        version = self.version
+        self.version = replace(
+            version,
+            status={name: value for name, value in (version.status or {}).items() if name not in _LONG_FIELDS},
+            # Left are the times that Jobs and the object are kept for, and which launch a Job is of.
+            spec=version.spec and replace(version.spec, source="", input="", tasks={}, default_template={}),
+            state=version.state and replace(version.state, tasks={}, input=None),
+        )
+
     def _install(self, version: Version) -> None:
         self.version = version
-        self.known_events = max(self.known_events, 0 if version.state is None else version.state.events)
+        if version.state is not None:
+            self.known_events = max(self.known_events, version.state.events)
+            self.known_digest = version.state.chain.digest
 
     def _spec(self, body: Body, generation: int) -> WorkflowSpec:
-        """The spec changes seldom and its source may be long: read once a generation."""
-        if self.version.spec is not None and self.version.generation == generation:
+        """The spec changes seldom and its source may be long: read once a generation, unless `close` has emptied it."""
+        if self.version.spec is not None and self.version.generation == generation and not self.version.ended:
             return self.version.spec
         return workflow_spec(body)
 
@@ -198,18 +219,23 @@ class Workflows:
     def get(self, key: Key) -> Workflow | None:
         return self._known.get(key)
 
-    def accept(self, key: Key, body: Body | None, now: datetime) -> None:
-        """Take what the watch says of a key: a version of the object, or that it is gone."""
-        if body is None:
-            self._known.pop(key, None)
-            return
-        uid = body["metadata"]["uid"]
+    def accept(self, key: Key, body: Body, now: datetime) -> None:
+        """Take a version of an object. Of two objects of one name, one after the other, the later one counts."""
+        uid, version = body["metadata"]["uid"], int(body["metadata"]["resourceVersion"])
         workflow = self._known.get(key)
+        if workflow is not None and workflow.owner.uid != uid and workflow.version.resource_version > version:
+            return  # of a list that was begun before the old one went
         if workflow is None or workflow.owner.uid != uid:
             # Another object of the same name: nothing of the old one holds for it.
             owner = Owner(namespace=key.namespace, name=key.name, uid=uid)
             workflow = self._known[key] = Workflow(owner)
         workflow.accept(body, now)
+
+    def forget(self, key: Key, uid: str) -> None:
+        """Take it that this object is gone. One that has its name by now is another."""
+        workflow = self._known.get(key)
+        if workflow is not None and workflow.owner.uid == uid:
+            del self._known[key]
 
     def __iter__(self) -> Iterator[Workflow]:
         return iter(list(self._known.values()))

@@ -6,6 +6,7 @@ OperatorError
 └── DecisionStalled   the decider gave no usable answer; a person may have to look, and it is tried again
 """
 
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -14,11 +15,15 @@ class OperatorError(Exception):
 
 
 class RetryLater(OperatorError):
-    """The cluster said "not now". `after_s` is its wish in seconds, None leaves it to the queue's back-off."""
+    """The cluster said "not now". `after_s` is its wish in seconds, None leaves it to the queue's back-off.
 
-    def __init__(self, message: str, after_s: float | None = None) -> None:
+    `wake_at` is when a pass is due all the same, for the clock's sake: a back-off must not make a timer late.
+    """
+
+    def __init__(self, message: str, after_s: float | None = None, *, wake_at: datetime | None = None) -> None:
         super().__init__(message)
         self.after_s = after_s
+        self.wake_at = wake_at
 
 
 class Conflict(RetryLater):

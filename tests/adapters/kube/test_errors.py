@@ -17,7 +17,8 @@ TERMINATING = [{"reason": "NamespaceTerminating", "message": "", "field": "metad
 FIELD = [{"reason": "FieldValueInvalid", "message": "Invalid value", "field": "spec"}]
 
 CASES = {
-    "our bug": (400, body("BadRequest"), errors.ApiError),
+    "not even decoded": (400, body("BadRequest"), errors.BadRequest),
+    "our bug": (415, body("UnsupportedMediaType"), errors.ApiError),
     "no login": (401, body("Unauthorized"), errors.Unauthorized),
     "no right": (403, body("Forbidden"), errors.Forbidden),
     "a namespace that goes away": (403, body("Forbidden", causes=TERMINATING), errors.Forbidden),

@@ -1,6 +1,7 @@
 """What the API server refused, by HTTP status.
 
-    ApiError                  any other refusal (400, 405, 415 …): our bug, as a rule
+    ApiError                  any other refusal (405, 415 …): our bug, as a rule
+    ├── BadRequest            400: the object can't be decoded, such as text where its type has a number
     ├── NotFound              404
     ├── Conflict              409, or 422 for a JSON patch that doesn't fit the object: somebody else wrote first
     ├── AlreadyExists         409 with this reason
@@ -50,6 +51,10 @@ class ApiError(OperatorError):
         self.reason = reason
         self.message = message
         self.retry_after_s = retry_after_s
+
+
+class BadRequest(ApiError):
+    pass
 
 
 class NotFound(ApiError):
@@ -120,6 +125,7 @@ class Unreachable(ApiError):
 
 
 _BY_STATUS: Mapping[int, type[ApiError]] = {
+    400: BadRequest,
     401: Unauthorized,
     404: NotFound,
     409: Conflict,

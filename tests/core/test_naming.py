@@ -1,4 +1,4 @@
-"""Names of Jobs: valid, short enough, different where they must be, the same where they must be."""
+"""Names of Jobs and children: valid, short enough, different where they must be, the same where they must be."""
 
 import re
 
@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flowy_operator.adapters.crd.rules import MAX_WORKFLOW_NAME
 from flowy_operator.core.naming import job_name
 from tests.builders import UID
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-POD_NAME_CHARS = 58  # a pod's generated name is its Job's, cut after so many, and five random ones
 
 
 def name(workflow: str = "talk", task: str = "encode-1", *, run: int = 1, attempt: int = 1, launch: int = 0) -> str:
@@ -21,8 +21,8 @@ NAMES = {
     "readable": ("talk-42", "encode-1", "talk-42-encode-1-"),
     "dots and capitals": ("talk.v2", "Encode_HD-1", "talk-v2-encode-hd-1-"),
     "nothing readable": ("a", "___-0", "a-0-"),
-    "cut": ("w" * 52, "t" * 40 + "-1", "w" * 26 + "-" + "t" * 20 + "-"),
-    "cut at a dash": ("w" * 25 + "-x", "t" * 19 + "_-1", "w" * 25 + "-" + "t" * 19 + "-"),
+    "cut": ("w" * 52, "t" * 40 + "-1", "w" * 22 + "-" + "t" * 18 + "-"),
+    "cut at a dash": ("w" * 21 + "-x", "t" * 17 + "_-1", "w" * 21 + "-" + "t" * 17 + "-"),
 }
 
 
@@ -64,7 +64,7 @@ def test_numbers_do_not_run_into_each_other() -> None:
     st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,50}[a-z0-9])?", fullmatch=True),
     st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,39}-[0-9]{1,6}", fullmatch=True),
 )
-def test_every_name_is_a_label_short_enough_for_its_pods(workflow: str, task: str) -> None:
+def test_every_name_is_a_label_short_enough_for_a_workflow(workflow: str, task: str) -> None:
     found = name(workflow, task)
     assert LABEL.fullmatch(found)
-    assert len(found) <= POD_NAME_CHARS
+    assert len(found) <= MAX_WORKFLOW_NAME

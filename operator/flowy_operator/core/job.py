@@ -97,6 +97,7 @@ def job_manifest(
         TASK_LABEL: launch.task.strip("_-"),
         ATTEMPT_LABEL: str(launch.attempt),
     }
+    assert task.activity is not None, "a workflow's manifest is made in child.py"
     variables = dict(_variables(json.loads(arguments)))
     template = _pod_template(task.activity, default_template)
     insisted = {

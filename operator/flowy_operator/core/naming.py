@@ -1,7 +1,8 @@
-"""Names of the Jobs: deterministic, so that launching twice is harmless, and write-only.
+"""Names of Jobs and child Workflows: deterministic, so that launching twice is harmless, and write-only.
 
 Nothing is ever read out of a name; who a Job belongs to is told by its owner's uid, and which launch it is by comparing
-its name with the one that the history implies.
+its name with the one that the history implies. Jobs and children have names of one form: the history alone, without the
+spec, says which names there are, and so a name can't depend on what the task is.
 """
 
 import base64
@@ -9,15 +10,15 @@ import hashlib
 import re
 
 _HASH_CHARS = 10  # 50 bits, and only names with the same readable parts can meet
-_WORKFLOW_CHARS = 26
-_TASK_CHARS = 20
-# 26 + 20 + 10 and two dashes are 58: a pod's generated name is cut after 58 characters of its Job's name.
+_WORKFLOW_CHARS = 22
+_TASK_CHARS = 18
+# 22 + 18 + 10 and two dashes are 52, what a Workflow's name may have; a Job's could have 58 before its pods' names are cut.
 
 _NO_LABEL = re.compile("[^a-z0-9]+")
 
 
 def job_name(*, workflow: str, uid: str, run: int, task: str, attempt: int, launch: int) -> str:
-    """The name of the Job for launch `launch` (from 0) of attempt `attempt` (from 1) of a task in run `run` (from 1)."""
+    """The name of the Job or child for launch `launch` (from 0) of attempt `attempt` (from 1) of a task in run `run` (from 1)."""
     identity = "\n".join((uid, str(run), task, str(attempt), str(launch)))
     digest = base64.b32encode(hashlib.sha256(identity.encode()).digest()).decode()[:_HASH_CHARS].lower()
     return "-".join((_readable(workflow, _WORKFLOW_CHARS), _readable(task, _TASK_CHARS), digest))

@@ -7,6 +7,7 @@ passes them on and looks inside only to merge.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from flowy.policy.retry import RetrySpec
@@ -31,19 +32,43 @@ class Activity:
     template: Raw = field(default_factory=dict)
 
 
+class OnParentEnd(StrEnum):
+    """What becomes of a child that its parent doesn't want any more. The values are part of the API."""
+
+    TERMINATE = "Terminate"  # it ends, none of its code runs again
+    CANCEL = "Cancel"  # its code may clean up
+    ABANDON = "Abandon"  # it goes on, whatever becomes of the parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubWorkflow:
+    """What one attempt runs: another factory of the same source, as a Workflow of its own."""
+
+    entrypoint: str
+    on_parent_end: OnParentEnd = OnParentEnd.TERMINATE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
-    """One injected task, `defaults` already laid under its timeouts and retry."""
+    """One injected task: exactly one of `activity` and `workflow`.
+
+    `defaults` are laid under the timeouts and the retry of an activity already. They aren't laid under a sub-workflow's:
+    a limit that is meant for one container would end a whole tree, and retries would multiply at each level.
+    """
 
     name: str
-    activity: Activity
+    activity: Activity | None = None
+    workflow: SubWorkflow | None = None
     timeouts: TimeoutSpec = TimeoutSpec()
     retry: RetrySpec = RetrySpec()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowSpec:
-    """One execution. `input` is JSON text of `{"args": [...], "kwargs": {...}}`; `tasks` in the order of the spec."""
+    """One execution. `input` is JSON text of `{"args": [...], "kwargs": {...}}`; `tasks` in the order of the spec.
+
+    `inherited` is what stands in the spec of a child as it stands in this one's, as JSON; empty if no task is a workflow.
+    """
 
     source: str
     entrypoint: str | None = None
@@ -57,6 +82,7 @@ class WorkflowSpec:
     keep_failed_s: int = 86_400
     ttl_s: int | None = None
     suspend: bool = False
+    inherited: Raw = field(default_factory=dict)
     source_digest: str = field(
         init=False
     )  # here, since a source may be long and a spec is read once, but passes are many

@@ -35,6 +35,10 @@ def task(name: str = "embed", **fields: Any) -> Manifest:
     return {"name": name, "activity": {"image": "ffmpeg:9"}, **fields}
 
 
+def child(name: str = "process", **fields: Any) -> Manifest:
+    return {"name": name, "workflow": {"entrypoint": "process"}, **fields}
+
+
 def workflow(name: str = "talk", **spec: Any) -> Manifest:
     return {
         "apiVersion": "flowy.dev/v1alpha1",
@@ -70,6 +74,7 @@ LAID = (
     "spec.tasks: Invalid value: with spec.defaults.timeouts laid under it, scheduleToCloseSeconds is less than"
     " {} in {}: scheduleToCloseSeconds spans all attempts, set both in the task"
 )
+EITHER = "a task is either an activity or a workflow: give exactly one of the two"
 IMAGE = "give activity.image, or a template with an image for the container named main"
 TEMPLATE = {"spec": {"containers": [{"name": "main", "image": "a"}]}}
 EMBED = "spec.tasks[0]"
@@ -107,7 +112,31 @@ REFUSED: Mapping[str, tuple[Manifest, str]] = {
     "kwargs as list": (workflow(input={"kwargs": []}), "spec.input.kwargs in body must be of type object"),
     "an unknown field": (workflow(inputs={}), 'unknown field "spec.inputs"'),
     "a task without name": (workflow(tasks=[{"activity": {"image": "a"}}]), f"{EMBED}.name: Required value"),
-    "a task without activity": (workflow(tasks=[{"name": "a"}]), f"{EMBED}.activity: Required value"),
+    "a task that is nothing": (workflow(tasks=[{"name": "a"}]), f"{EMBED}.activity: Required value: {EITHER}"),
+    "a task that is both": (
+        workflow(tasks=[task(workflow={"entrypoint": "f"})]),
+        f"{EMBED}.activity: Required value: {EITHER}",
+    ),
+    "a workflow without entrypoint": (
+        workflow(tasks=[{"name": "a", "workflow": {}}]),
+        f"{EMBED}.workflow.entrypoint: Required value",
+    ),
+    "a workflow's entrypoint that is a path": (
+        workflow(tasks=[{"name": "a", "workflow": {"entrypoint": "a.b"}}]),
+        f"{EMBED}.workflow.entrypoint in body should match '^[A-Za-z_][A-Za-z0-9_]*$'",
+    ),
+    "onParentEnd of an activity": (
+        workflow(tasks=[task(onParentEnd="Cancel")]),
+        f"{EMBED}.onParentEnd: Invalid value: onParentEnd has a meaning for a workflow only: an activity goes by spec.onEnd",
+    ),
+    "an unknown onParentEnd": (
+        workflow(tasks=[child(onParentEnd="Kill")]),
+        f'{EMBED}.onParentEnd: Unsupported value: "Kill": supported values: "Terminate", "Cancel", "Abandon"',
+    ),
+    "a timer that a workflow doesn't have": (
+        workflow(tasks=[child(timeouts={"scheduleToStartSeconds": 5})]),
+        f"{EMBED}.timeouts.scheduleToStartSeconds: Invalid value: scheduleToStartSeconds has no meaning for a workflow",
+    ),
     "a name that is no name": (
         workflow(tasks=[task("b-c")]),
         f"{EMBED}.name: Invalid value: \"b-c\": {EMBED}.name in body should match '^[A-Za-z_][A-Za-z0-9_]*$'",
@@ -288,6 +317,13 @@ ACCEPTED: Mapping[str, Manifest] = {
     "a task that overrides both of a pair": workflow(
         tasks=[task(timeouts={"startToCloseSeconds": 1, "scheduleToCloseSeconds": 2})],
         defaults={"timeouts": {"startToCloseSeconds": 8, "scheduleToCloseSeconds": 9}},
+    ),
+    "a workflow task with everything": workflow(
+        tasks=[child(onParentEnd="Abandon", timeouts={"startToCloseSeconds": 9}, retry={"maxAttempts": 2})]
+    ),
+    "defaults that a workflow task could not have": workflow(
+        tasks=[child(timeouts={"scheduleToCloseSeconds": 5})],
+        defaults={"timeouts": {"scheduleToStartSeconds": 9, "startToCloseSeconds": 9}},
     ),
     "the image in the activity's template": workflow(tasks=[{"name": "a", "activity": {"template": TEMPLATE}}]),
     "the image in the defaults": workflow(tasks=[{"name": "a", "activity": {}}], defaults={"template": TEMPLATE}),
@@ -498,7 +534,8 @@ def test_rules_stay_cheap_enough_for_the_largest_workflow(kube: Kube) -> None:
         workflow(
             code={"source": "x" * 200_000},
             input={"json": json.dumps({"args": ["x" * 700_000]})},
-            tasks=[{**big, "name": f"t{n}"} for n in range(256)],
+            tasks=[{**big, "name": f"t{n}"} for n in range(200)]
+            + [child(f"c{n}", timeouts=big["timeouts"]) for n in range(56)],
             defaults={"timeouts": {"scheduleToCloseSeconds": 5, "scheduleToStartSeconds": 5}},
         ),
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flowy.policy.retry import Backoff, RetrySpec, RetryWhen
 from flowy.policy.timeout import TimeoutSpec
 from flowy_operator.adapters.crd.spec import InvalidSpec, workflow_spec
-from flowy_operator.core.spec import Activity, TaskSpec, WorkflowSpec
+from flowy_operator.core.spec import Activity, OnParentEnd, SubWorkflow, TaskSpec, WorkflowSpec
 
 
 def body(**spec: Any) -> dict[str, Any]:
@@ -24,8 +24,56 @@ def task(name: str = "embed", **fields: Any) -> dict[str, Any]:
     return {"name": name, "activity": {"image": "ffmpeg:9"}, **fields}
 
 
+def child(name: str = "process", **fields: Any) -> dict[str, Any]:
+    return {"name": name, "workflow": {"entrypoint": "process"}, **fields}
+
+
 def test_what_is_absent_takes_the_defaults_of_the_inner_spec() -> None:
     assert workflow_spec(body()) == WorkflowSpec(source="def f(): ...")
+
+
+def test_a_sub_workflow_has_timeouts_and_retry_of_its_own() -> None:
+    spec = workflow_spec(
+        body(
+            tasks=[
+                child("plain"),
+                child(
+                    "full",
+                    onParentEnd="Abandon",
+                    timeouts={"startToCloseSeconds": 7, "scheduleToCloseSeconds": 9},
+                    retry={"maxAttempts": 2, "when": ["Error"]},
+                ),
+            ],
+            defaults={
+                "timeouts": {"startToCloseSeconds": 1, "scheduleToStartSeconds": 1},
+                "retry": {"maxAttempts": 100},
+            },
+        )
+    )
+    assert list(spec.tasks.values()) == [
+        TaskSpec(name="plain", workflow=SubWorkflow(entrypoint="process")),
+        TaskSpec(
+            name="full",
+            workflow=SubWorkflow(entrypoint="process", on_parent_end=OnParentEnd.ABANDON),
+            timeouts=TimeoutSpec(start_to_close_s=7, schedule_to_close_s=9),
+            retry=RetrySpec(max_attempts=2, when=(RetryWhen.ERROR,)),
+        ),
+    ]
+
+
+def test_a_child_inherits_what_is_not_its_own_exactly_as_it_stands() -> None:
+    kept = {
+        "tasks": [task(activity={"image": "a", "template": {"spec": {"unheardOf": [{"a": None}]}}}, soon=1), child()],
+        "defaults": {"timeouts": {"startToCloseSeconds": 5}},
+        "jobs": {"keepFailedSeconds": 5},
+        "parallelism": 5,
+        "fieldOfALaterVersion": {"a": [1]},
+    }
+    own = {"input": {"json": "{}"}, "suspend": True, "ttlSecondsAfterFinished": 5}
+    spec = workflow_spec(body(**kept, **own, timeouts={"workflowSeconds": 5, "decisionSeconds": 6}))
+    assert spec.inherited == kept | {"timeouts": {"decisionSeconds": 6}}
+    assert workflow_spec(body(**kept, timeouts={"workflowSeconds": 5})).inherited == kept
+    assert workflow_spec(body(tasks=[task()], parallelism=5)).inherited == {}
 
 
 def test_every_field_arrives() -> None:
@@ -207,6 +255,7 @@ IMAGES: Mapping[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize(("activity", "default"), IMAGES.values(), ids=IMAGES)
 def test_the_image_may_come_from(activity: Any, default: Any) -> None:
     spec = workflow_spec(body(tasks=[{"name": "embed", "activity": activity}], defaults={"template": default}))
+    assert spec.tasks["embed"].activity is not None
     assert spec.tasks["embed"].activity.template == activity.get("template", {})
     assert spec.default_template == (default or {})
 
@@ -217,7 +266,7 @@ def test_tasks_keep_the_order_of_the_spec() -> None:
 
 
 def test_what_a_newer_crd_knows_is_ignored() -> None:
-    assert workflow_spec(body(signals=[], tasks=[task(priority=3)])).tasks["embed"].activity.image == "ffmpeg:9"
+    assert workflow_spec(body(signals=[], tasks=[task(priority=3)])) == workflow_spec(body(tasks=[task()]))
 
 
 def test_what_was_handed_over_stays_as_it_was() -> None:
@@ -290,7 +339,30 @@ REFUSED: Mapping[str, tuple[Mapping[str, Any], str]] = {
         body(input={"json": '{"args": ' + "[" * 100_000 + "]" * 100_000 + "}"}),
         "spec.input.json: has more than 200 levels",
     ),
-    "a task without activity": (body(tasks=[{"name": "a"}]), "spec.tasks[0].activity: is missing"),
+    "a task that is nothing": (
+        body(tasks=[{"name": "a"}]),
+        "spec.tasks[0]: has neither activity nor workflow: give exactly one of the two",
+    ),
+    "a task that is both": (
+        body(tasks=[task(workflow={"entrypoint": "f"})]),
+        "spec.tasks[0]: has both activity and workflow: give exactly one of the two",
+    ),
+    "a workflow without entrypoint": (
+        body(tasks=[{"name": "a", "workflow": {}}]),
+        "spec.tasks[0].workflow.entrypoint: is missing",
+    ),
+    "onParentEnd of an activity": (
+        body(tasks=[task(onParentEnd="Cancel")]),
+        "spec.tasks[0].onParentEnd: has a meaning for a workflow only: leave it out",
+    ),
+    "an unknown onParentEnd": (
+        body(tasks=[child(onParentEnd="Kill")]),
+        "spec.tasks[0].onParentEnd: is 'Kill': must be 'Terminate', 'Cancel' or 'Abandon'",
+    ),
+    "a timer that a workflow doesn't have": (
+        body(tasks=[child(timeouts={"scheduleToStartSeconds": 5})]),
+        "spec.tasks[0].timeouts.scheduleToStartSeconds: has no meaning for a workflow: it starts when it is created",
+    ),
     "a task without name": (body(tasks=[{"activity": {}}]), "spec.tasks[0].name: is missing"),
     "a name that is no name": (
         body(tasks=[task("a"), task("b-c")]),

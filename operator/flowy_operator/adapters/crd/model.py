@@ -16,7 +16,7 @@ from flowy_operator.adapters.crd import rules
 from flowy_operator.adapters.crd.pod import EnvVar, PodTemplate, Resources
 from flowy_operator.adapters.crd.shape import MAX_JSON, MAX_SECONDS, Object, Seconds, Shape, absent, list_map
 from flowy_operator.adapters.crd.status import Status
-from flowy_operator.core.spec import WorkflowSpec
+from flowy_operator.core.spec import OnParentEnd, WorkflowSpec
 
 MAX_TASKS = 256  # parameters of one factory; calls are not counted here
 MAX_SOURCE = 256 * 1024  # what a decision accepts
@@ -205,8 +205,21 @@ class Retry(Shape):
     )
 
 
+class SubWorkflow(Shape):
+    """What one attempt of a task runs: a Workflow of its own, with its own history and its own tasks."""
+
+    entrypoint: str = Field(
+        min_length=1,
+        max_length=128,
+        pattern=IDENTIFIER,
+        description="Name of the factory in spec.code.source: a function or class whose parameters are tasks of spec.tasks.",
+    )
+
+
 class Task(Shape):
-    """One task that the code may call, as often as it likes."""
+    """One task that the code may call, as often as it likes: an activity or a workflow."""
+
+    model_config = ConfigDict(json_schema_extra=rules.TASK)
 
     name: str = Field(
         min_length=1,
@@ -215,27 +228,36 @@ class Task(Shape):
         description="Name of the task: a parameter of the factory.",
         json_schema_extra=rules.TASK_NAME,
     )
-    activity: Activity
+    activity: Activity | None = None
+    workflow: SubWorkflow | None = None
+    on_parent_end: Annotated[OnParentEnd, Field(strict=False)] | None = Field(
+        None,
+        description="What becomes of the child of a workflow task when this Workflow ends, or its attempt is cancelled or out of"
+        " time: Terminate (it ends, no code of it runs again), Cancel (its code may clean up), Abandon (it goes on, even"
+        " if this Workflow is deleted).",
+        json_schema_extra=absent(OnParentEnd.TERMINATE),
+    )
     timeouts: Timeouts | None = Field(
         None,
-        description="How long the task may take, field by field over spec.defaults.timeouts.",
-        json_schema_extra=absent("spec.defaults.timeouts"),
+        description="How long the task may take. For an activity laid field by field over spec.defaults.timeouts. For a"
+        " workflow startToCloseSeconds is the workflowSeconds of each child, and scheduleToStartSeconds has no meaning.",
+        json_schema_extra=absent("spec.defaults.timeouts for an activity, no limit for a workflow"),
     )
     retry: Retry | None = Field(
         None,
-        description="Which failed attempts are repeated, field by field over spec.defaults.retry.",
-        json_schema_extra=absent("spec.defaults.retry"),
+        description="Which failed attempts are repeated. For an activity laid field by field over spec.defaults.retry.",
+        json_schema_extra=absent("spec.defaults.retry for an activity, its own defaults for a workflow"),
     )
 
 
 class Defaults(Shape):
-    """What is laid under every task."""
+    """What is laid under every activity; tasks that are workflows have their own timeouts and retry only."""
 
     template: PodTemplate | None = Field(
         None, description="A PodTemplateSpec, laid under every activity's own template."
     )
-    timeouts: Timeouts | None = Field(None, description="Timeouts for tasks that don't set them, field by field.")
-    retry: Retry | None = Field(None, description="Retry rules for tasks that don't set them, field by field.")
+    timeouts: Timeouts | None = Field(None, description="Timeouts for activities that don't set them, field by field.")
+    retry: Retry | None = Field(None, description="Retry rules for activities that don't set them, field by field.")
 
 
 class WorkflowTimeouts(Shape):
@@ -277,7 +299,7 @@ class Spec(Shape):
     input: Input | None = Field(None, json_schema_extra=absent("no arguments"))
     tasks: Annotated[list[Task], Field(max_length=MAX_TASKS, json_schema_extra=list_map("name"))] = Field(
         default_factory=list,
-        description="The tasks, by the names of the factory's parameters.",
+        description="The tasks, by the names of the factory's parameters. With several factories in the source: the tasks of all.",
         json_schema_extra=absent("none: code that calls nothing"),
     )
     defaults: Defaults | None = None

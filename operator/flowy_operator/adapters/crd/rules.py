@@ -36,7 +36,7 @@ def _fixed(field: str) -> Rule:
 
 def _unclear_image() -> Rule:
     """Refuse tasks that have neither image nor template; whether the template has an image, `spec.py` looks up."""
-    own = "has(t.activity.image) || has(t.activity.template)"
+    own = "!has(t.activity) || has(t.activity.image) || has(t.activity.template)"
     hint = f"give activity.image, or a template with an image for the container named {MAIN}"
     return {
         "rule": f"!has(self.tasks) || (has(self.defaults) && has(self.defaults.template)) || self.tasks.all(t, {own})",
@@ -69,13 +69,27 @@ def _close_covers_default(field: str) -> Rule:
         f"has(t.timeouts.{close}) || !has(t.timeouts.{field}) || !has({default}.{close})"
         f" || {default}.{close} >= t.timeouts.{field}"
     )
-    bad = f"has(t.timeouts) && !(({own_close}) && ({own_field}))"
+    bad = f"has(t.activity) && has(t.timeouts) && !(({own_close}) && ({own_field}))"
     return {
         "rule": f"!has(self.tasks) || !has(self.defaults) || !has({default}) || !self.tasks.exists(t, {bad})",
         "message": f"with spec.defaults.timeouts laid under it, a task's {close} is less than its {field}",
         "messageExpression": f"'with spec.defaults.timeouts laid under it, {close} is less than {field} in %s: {close} spans"
         f" all attempts, set both in the task'.format([self.tasks.map(t, {bad}, t.name)])",
         "fieldPath": ".tasks",
+    }
+
+
+NOT_FOR_WORKFLOWS: Mapping[str, str] = {
+    "scheduleToStartSeconds": "it starts when it is created",
+}
+"""Timers that have no meaning for a task that is a workflow, and why."""
+
+
+def _no_timer_of_a_workflow(field: str, why: str) -> Rule:
+    return {
+        "rule": f"!has(self.workflow) || !has(self.timeouts) || !has(self.timeouts.{field})",
+        "message": f"{field} has no meaning for a workflow: {why}",
+        "fieldPath": f".timeouts.{field}",
     }
 
 
@@ -95,6 +109,20 @@ SPEC = rules(
     _unclear_image(),
     _close_covers_default("startToCloseSeconds"),
     _close_covers_default("scheduleToStartSeconds"),
+)
+TASK = rules(
+    {
+        "rule": "has(self.activity) != has(self.workflow)",
+        "message": "a task is either an activity or a workflow: give exactly one of the two",
+        "reason": "FieldValueRequired",
+        "fieldPath": ".activity",
+    },
+    {
+        "rule": "!has(self.onParentEnd) || has(self.workflow)",
+        "message": "onParentEnd has a meaning for a workflow only: an activity goes by spec.onEnd",
+        "fieldPath": ".onParentEnd",
+    },
+    *(_no_timer_of_a_workflow(field, why) for field, why in NOT_FOR_WORKFLOWS.items()),
 )
 INPUT = rules(
     {

@@ -16,9 +16,9 @@ from flowy.policy.timeout import TimeoutSpec
 from flowy.wire import values
 from flowy_operator.adapters.crd import model
 from flowy_operator.adapters.crd.pod import PodSpec, PodTemplate
-from flowy_operator.adapters.crd.rules import MAX_WORKFLOW_NAME
+from flowy_operator.adapters.crd.rules import MAX_WORKFLOW_NAME, NOT_FOR_WORKFLOWS
 from flowy_operator.core.job import MAIN
-from flowy_operator.core.spec import Activity, TaskSpec, WorkflowSpec
+from flowy_operator.core.spec import Activity, OnParentEnd, Raw, SubWorkflow, TaskSpec, WorkflowSpec
 
 _Shape = TypeVar("_Shape", bound=BaseModel)
 
@@ -60,11 +60,26 @@ def workflow_spec(body: Mapping[str, Any]) -> WorkflowSpec:
     if spec.jobs is not None:
         given["keep_succeeded_s"] = spec.jobs.keep_succeeded_seconds
         given["keep_failed_s"] = spec.jobs.keep_failed_seconds
+    if any(task.workflow is not None for task in spec.tasks):
+        given["inherited"] = _inherited(raw)
     return WorkflowSpec(
         source=spec.code.source,
         tasks=_tasks(spec, raw.get("tasks") or ()),
         default_template=(raw.get("defaults") or {}).get("template") or {},
         **{field: value for field, value in given.items() if value is not None},
+    )
+
+
+_NOT_INHERITED = ("code", "input", "suspend", "ttlSecondsAfterFinished")
+"""Fields of the spec that are a child's own. All others are the parent's: a new one is passed on without a word here."""
+
+
+def _inherited(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a child's spec takes over, exactly as it stands."""
+    inherited = {name: value for name, value in raw.items() if name not in _NOT_INHERITED}
+    timeouts = {name: value for name, value in (raw.get("timeouts") or {}).items() if name != "workflowSeconds"}
+    return {name: value for name, value in inherited.items() if name != "timeouts"} | (
+        {"timeouts": timeouts} if timeouts else {}
     )
 
 
@@ -145,19 +160,55 @@ def _tasks(spec: model.Spec, raw: Sequence[Mapping[str, Any]]) -> dict[str, Task
             raise InvalidSpec(f"{path}.name", f"is {task.name!r} a second time: each task needs a name of its own")
         if keyword.iskeyword(task.name):
             raise InvalidSpec(f"{path}.name", f"is {task.name!r}, a Python keyword: choose another name")
-        own_image = _main_image(task.activity.template, f"{path}.activity")
-        if not (task.activity.image or own_image or default_image):
-            raise InvalidSpec(
-                f"{path}.activity",
-                f"has no image: give image, or a template with an image for the container named {MAIN}",
-            )
-        tasks[task.name] = TaskSpec(
-            name=task.name,
-            activity=_activity(raw_task["activity"]),
-            timeouts=_timeouts(defaults.timeouts, task.timeouts, f"{path}.timeouts"),
-            retry=_retry(defaults.retry, task.retry, f"{path}.retry"),
+        tasks[task.name] = (
+            _workflow_task(task, path)
+            if task.activity is None
+            else _activity_task(task, task.activity, raw_task, defaults, default_image, path)
         )
     return tasks
+
+
+def _activity_task(
+    task: model.Task,
+    activity: model.Activity,
+    raw: Raw,
+    defaults: model.Defaults,
+    default_image: str | None,
+    path: str,
+) -> TaskSpec:
+    if task.workflow is not None:
+        raise InvalidSpec(path, "has both activity and workflow: give exactly one of the two")
+    if task.on_parent_end is not None:
+        raise InvalidSpec(f"{path}.onParentEnd", "has a meaning for a workflow only: leave it out")
+    own_image = _main_image(activity.template, f"{path}.activity")
+    if not (activity.image or own_image or default_image):
+        raise InvalidSpec(
+            f"{path}.activity",
+            f"has no image: give image, or a template with an image for the container named {MAIN}",
+        )
+    return TaskSpec(
+        name=task.name,
+        activity=_activity(raw["activity"]),
+        timeouts=_timeouts(defaults.timeouts, task.timeouts, f"{path}.timeouts"),
+        retry=_retry(defaults.retry, task.retry, f"{path}.retry"),
+    )
+
+
+def _workflow_task(task: model.Task, path: str) -> TaskSpec:
+    if task.workflow is None:
+        raise InvalidSpec(path, "has neither activity nor workflow: give exactly one of the two")
+    given = {} if task.timeouts is None else task.timeouts.model_dump(by_alias=True, exclude_none=True)
+    for field, why in NOT_FOR_WORKFLOWS.items():
+        if field in given:
+            raise InvalidSpec(f"{path}.timeouts.{field}", f"has no meaning for a workflow: {why}")
+    return TaskSpec(
+        name=task.name,
+        workflow=SubWorkflow(
+            entrypoint=task.workflow.entrypoint, on_parent_end=task.on_parent_end or OnParentEnd.TERMINATE
+        ),
+        timeouts=_timeouts(None, task.timeouts, f"{path}.timeouts"),
+        retry=_retry(None, task.retry, f"{path}.retry"),
+    )
 
 
 def _activity(raw: Mapping[str, Any]) -> Activity:

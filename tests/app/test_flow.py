@@ -310,7 +310,7 @@ async def test_transitions_and_final_failures_are_told() -> None:
         await w.ended()
         await w.settle()
         assert [reason for reason, _ in w.events()] == ["Running", "TaskFailed", "Failed"]
-        assert w.events()[1][1] == "bad-0, attempt 1: bad-0 broke"
+        assert w.events()[1][1] == "bad-0, attempt 1 of 3, not retried: Error: bad-0 broke (exit code 1)"
         assert {e["involvedObject"]["uid"] for e in w.objects("events")} == {w.body()["metadata"]["uid"]}
 
 

@@ -111,6 +111,11 @@ def cancelled(task: str = "task-0", attempt: int = 1, reason: CancelReason = Can
     return TaskCancelled(task=task, attempt=attempt, reason=reason)
 
 
+def held_back(task: str = "task-0", attempt: int = 1) -> TaskCancelled:
+    """The only record of a call that a stop found held back."""
+    return TaskCancelled(task=task, attempt=attempt, reason=CancelReason.STOP_REQUESTED, digest=DIGEST, line=1)
+
+
 def disrupted(task: str = "task-0", launch: int = 0, attempt: int = 1, reason: str = "Evicted") -> TaskDisrupted:
     return TaskDisrupted(task=task, attempt=attempt, launch=launch, reason=reason)
 

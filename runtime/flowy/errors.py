@@ -15,7 +15,7 @@ import copy
 from collections.abc import Mapping
 
 ErrorObject = Mapping[str, object]
-"""An error as JSON: type, message, and where known task, attempt, timer, exitCode, details, traceback, line."""
+"""An error as JSON: type, message, and where known task, attempt, timer, reason, exitCode, details, traceback, line."""
 
 
 class TaskError(Exception):
@@ -23,7 +23,7 @@ class TaskError(Exception):
 
     `type` is the name that the activity reported, by default the class name; `details` is plain JSON. `task` is the key
     of the task that failed first, `attempt` the number of attempts made, `exit_code` that of the container, `timer` the
-    timer that fired; all four are None where they don't apply.
+    timer that fired, `reason` why it was cancelled; all five are None where they don't apply.
     """
 
     def __init__(self, message: str = "", type: str | None = None, details: object = None) -> None:  # noqa: A002 - public
@@ -35,6 +35,7 @@ class TaskError(Exception):
         self.attempt: int | None = None
         self.exit_code: int | None = None
         self.timer: str | None = None
+        self.reason: str | None = None
 
     def __str__(self) -> str:
         return str(self.message)
@@ -45,7 +46,7 @@ class TaskTimedOut(TaskError):
 
 
 class TaskCancelled(TaskError):
-    """The task was cancelled before it ended."""
+    """The task was cancelled before it ended; `reason` says why: `StopRequested`, or `Deleted` by somebody."""
 
 
 class ValueRefused(ValueError):
@@ -64,7 +65,14 @@ class ValueRefused(ValueError):
 
 
 # JSON field of an error object -> attribute of the exception, beside type and message
-_FIELDS = {"task": "task", "attempt": "attempt", "exitCode": "exit_code", "timer": "timer", "details": "details"}
+_FIELDS = {
+    "task": "task",
+    "attempt": "attempt",
+    "exitCode": "exit_code",
+    "timer": "timer",
+    "reason": "reason",
+    "details": "details",
+}
 
 
 def exception_of(kind: type[TaskError], error: ErrorObject) -> TaskError:

@@ -137,7 +137,7 @@ def _with_notes(keys: Iterable[str] | Mapping[str, str]) -> Iterable[tuple[str, 
     return keys.items() if isinstance(keys, Mapping) else [(key, None) for key in keys]
 
 
-_ERROR_FIELDS = ("type", "message", "task", "attempt", "exitCode", "timer", "details")
+_ERROR_FIELDS = ("type", "message", "task", "attempt", "exitCode", "timer", "reason", "details")
 
 
 def _error(key: str, given: str | ErrorObject) -> ErrorObject:
@@ -154,4 +154,5 @@ def _timeout(timer: str | None) -> ErrorObject:
 
 
 def _cancellation(key: str, reason: str | None) -> ErrorObject:
-    return {"message": cancelled_message(key, reason), "attempt": 1}
+    error: dict[str, object] = {"message": cancelled_message(key, reason), "attempt": 1}
+    return error if reason is None else error | {"reason": reason}

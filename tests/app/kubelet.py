@@ -163,6 +163,7 @@ class Kubelet:
             condition = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}
         else:
             condition = {"type": "Complete", "status": "True"}
+        condition["lastTransitionTime"] = self._stamp()
         self.store.edit("jobs", namespace, owner["name"], lambda job: job.update(status={"conditions": [condition]}))
 
     def _status(self, pod: Json, status: Json) -> bool:

@@ -15,6 +15,8 @@ from flowy_operator.core.history import (
     FailureClass,
     Restarted,
     RetryScheduled,
+    StopMode,
+    StopRequested,
     TaskCancelled,
     TaskCompleted,
     TaskDisrupted,
@@ -76,7 +78,8 @@ def facts() -> st.SearchStrategy[Fact]:
             final=st.booleans(),
         ),
         st.builds(TaskTimedOut, task=task, attempt=attempt, timer=timers, final=st.booleans(), message=messages),
-        st.builds(TaskCancelled, task=task, attempt=attempt, reason=reasons),
+        st.builds(TaskCancelled, task=task, attempt=attempt, reason=reasons, digest=st.none() | digests, line=lines),
+        st.builds(StopRequested, mode=st.sampled_from(StopMode)),
         st.builds(Restarted, run=st.integers(1, 9), input=inputs),
     )
 
@@ -99,12 +102,17 @@ def _step(state: State, time: datetime) -> st.SearchStrategy[Fact]:
     options: list[st.SearchStrategy[Fact]] = [
         st.builds(TaskScheduled, task=new, digest=digests, line=lines),
         st.builds(RetryScheduled, task=new, attempt=st.just(1), at=_later(time), digest=digests, line=lines),
+        st.builds(TaskCancelled, task=new, reason=reasons, digest=digests, line=lines),
     ]
+    if state.stop is None:
+        options.append(st.builds(StopRequested, mode=st.sampled_from(StopMode)))
+    elif state.stop.mode is StopMode.CANCEL:
+        options.append(st.just(StopRequested(mode=StopMode.TERMINATE)))
     tasks: Sequence[Task] = list(state.unfinished())
     if tasks:
         # Twice, so that tasks rather go on than pile up.
         options += [st.sampled_from(tasks).flatmap(lambda task: _next(task, time))] * 2
-    else:
+    elif state.stop is None:
         options.append(st.builds(Restarted, run=st.just(state.run + 1), input=st.just('{"args":[],"kwargs":{}}')))
     return st.one_of(options)
 

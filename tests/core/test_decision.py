@@ -1,6 +1,5 @@
 """What the decider is asked, and what its answer means."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,15 +7,7 @@ import pytest
 from flowy.policy.timeout import Timer
 from flowy.wire.messages import Answer, AnsweredWait, Outcome, Phase, Record, RecordState, encode_request
 from flowy_operator.core.conditions import Blocker, Reason, Stall
-from flowy_operator.core.decision import (
-    End,
-    Verdict,
-    conclude,
-    decision_request,
-    time_out,
-    value_refs,
-    workflow_deadline,
-)
+from flowy_operator.core.decision import conclude, decision_request, value_refs
 from flowy_operator.core.history import (
     CancelReason,
     Fact,
@@ -29,6 +20,7 @@ from flowy_operator.core.history import (
 from flowy_operator.core.observe import Launching
 from flowy_operator.core.state import State
 from flowy_operator.core.values import reference
+from flowy_operator.core.verdict import End, Verdict
 from tests.builders import (
     DIGEST,
     START,
@@ -165,6 +157,7 @@ RECORDS: dict[str, tuple[list[Fact | float], Record]] = {
             error={
                 "type": "TaskCancelled",
                 "message": "task-0 was cancelled: Deleted",
+                "reason": "Deleted",
                 "task": "task-0",
                 "attempt": 1,
             },
@@ -276,26 +269,3 @@ def test_a_restart_with_open_tasks_leaves_none_behind() -> None:
 def test_suspended_by_the_spec_everything_is_held_back() -> None:
     verdict = conclude(SPEC, ONE_OPEN, suspended(*calls(2, first=1)), at(5), SUSPENDED)
     assert (list(verdict.facts), verdict.held_back) == ([], 2)
-
-
-def test_the_workflow_has_a_deadline_if_the_spec_says_so() -> None:
-    assert workflow_deadline(workflow_spec(), START) is None
-    assert workflow_deadline(workflow_spec(workflow_timeout_s=60), START) == at(60)
-
-
-UNFINISHED = {
-    "nothing open": (0, ""),
-    "one": (1, "; unfinished: task-0"),
-    "as many as are named": (10, "; unfinished: " + ", ".join(f"task-{n}" for n in range(10))),
-    "more": (11, "; unfinished: " + ", ".join(f"task-{n}" for n in range(10)) + " and more"),
-}
-
-
-@pytest.mark.parametrize(("count", "words"), UNFINISHED.values(), ids=UNFINISHED)
-def test_the_workflows_own_timeout_ends_it(count: int, words: str) -> None:
-    spec = workflow_spec(workflow_timeout_s=60)
-    verdict = time_out(spec, state_of(*(scheduled(f"task-{n}") for n in range(count))))
-    facts: Sequence[Fact] = [ended(f"task-{n}") for n in range(count)]
-    message = f"the workflow was still open after 60 s (timeouts.workflowSeconds){words}"
-    error = {"type": "WorkflowTimedOut", "message": message}
-    assert verdict == Verdict(facts=facts, end=End(reason=Reason.TIMED_OUT, error=error))

@@ -1,11 +1,12 @@
 """What is deleted, and when."""
 
 from datetime import datetime
+from typing import Any
 
 import pytest
 
-from flowy_operator.core.history import Fact
-from flowy_operator.core.retention import Tidying, tidy, workflow_expires_at
+from flowy_operator.core.history import CancelReason, Fact
+from flowy_operator.core.retention import Tidying, abandoned_runs_on, tidy, workflow_expires_at
 from flowy_operator.core.state import Launch
 from tests.builders import (
     START,
@@ -24,6 +25,8 @@ from tests.builders import (
 
 SPEC = workflow_spec(keep_succeeded_s=300, keep_failed_s=86_400)
 
+ABANDONED = cancelled(reason=CancelReason.ABANDONED)
+
 CASES: dict[str, tuple[Fact | None, float | None]] = {
     "open": (None, None),
     "succeeded": (completed(), 310),
@@ -31,6 +34,7 @@ CASES: dict[str, tuple[Fact | None, float | None]] = {
     "F25: disrupted": (disrupted(), 86_410),
     "timed out: nobody wants it any more": (timed_out(), 10),
     "cancelled": (cancelled(), 10),
+    "abandoned: it runs on": (ABANDONED, None),
 }
 
 
@@ -46,6 +50,31 @@ def test_a_job_stays_so_long(end: Fact | None, due: float | None) -> None:
     if due > 10:
         assert tidy(SPEC, state, seen, at(due - 0.001)) == Tidying([], at(due))
     assert tidy(SPEC, state, seen, at(due)) == Tidying([job], None)
+
+
+ABANDONED_JOBS: dict[str, tuple[dict[str, Any], float | None]] = {
+    "still runs": ({}, None),
+    "complete": ({"complete": True, "ended_at": at(50)}, 350),
+    "failed": ({"failed_reason": "BackoffLimitExceeded", "ended_at": at(50)}, 86_450),
+    "ended, nobody knows when": ({"complete": True}, 310),
+}
+
+
+@pytest.mark.parametrize(("fields", "due"), ABANDONED_JOBS.values(), ids=ABANDONED_JOBS)
+def test_an_abandoned_job_stays_for_as_long_after_its_own_end(fields: dict[str, Any], due: float | None) -> None:
+    state = state_of(scheduled(), 10, ABANDONED)
+    (name,) = state.launches
+    job = job_record(name, **fields)
+    assert abandoned_runs_on(state, view(job)) == (due is None)
+    assert tidy(SPEC, state, view(job), at(20)) == Tidying([], None if due is None else at(due))
+    if due is not None:
+        assert tidy(SPEC, state, view(job), at(due)) == Tidying([job], None)
+
+
+def test_only_an_abandoned_job_runs_on() -> None:
+    state = state_of(scheduled("a-0"), scheduled("b-0"), cancelled("b-0"))
+    jobs = [job_record(name) for name in state.launches]
+    assert not abandoned_runs_on(state, view(*jobs, job_record("somebody-elses")))
 
 
 def test_jobs_of_others_and_jobs_that_go_already_are_left_alone() -> None:

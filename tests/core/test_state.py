@@ -8,8 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowy.policy.timeout import Timer
-from flowy_operator.core.history import Event, Fact, HistoryInvalid, Restarted, event_json, parse_history
-from flowy_operator.core.state import LaunchEnd, Phase, State, apply, place
+from flowy_operator.core.history import (
+    CancelReason,
+    Event,
+    Fact,
+    HistoryInvalid,
+    Restarted,
+    StopMode,
+    StopRequested,
+    event_json,
+    parse_history,
+)
+from flowy_operator.core.state import LaunchEnd, Phase, State, Stop, apply, place
 from tests.builders import (
     DIGEST,
     START,
@@ -21,6 +31,7 @@ from tests.builders import (
     events_of,
     failed,
     followed,
+    held_back,
     launch_of,
     scheduled,
     state_of,
@@ -29,6 +40,7 @@ from tests.builders import (
 )
 from tests.core.strategies import FEW, histories
 
+CANCEL, TERMINATE = (StopRequested(mode=mode) for mode in StopMode)
 RESTART = Restarted(run=2, input='{"args":[2],"kwargs":{}}')
 CLOSE = Timer.SCHEDULE_TO_CLOSE
 
@@ -49,6 +61,7 @@ PHASES: dict[str, tuple[list[Fact], Phase, int]] = {
         2,
     ),
     "F25: disrupted, launched again": ([scheduled(), disrupted()], Phase.OPEN, 1),
+    "cancelled while it was held back": ([held_back()], Phase.FINAL, 1),
 }
 
 
@@ -99,6 +112,13 @@ CONTRADICTIONS: dict[str, tuple[list[Fact], str]] = {
     "a key with a foreign digit": ([scheduled("task-٣")], "'task-٣' is no task key"),
     "a restart with a task open": ([scheduled(), RESTART], "tasks of the old run are still open"),
     "a restart with a task waiting": ([waiting(until=5), RESTART], "tasks of the old run are still open"),
+    "a restart after a stop": ([CANCEL, RESTART], "a stop was requested, after which no new run begins"),
+    "the same stop again": ([CANCEL, CANCEL], "a stop by Cancel was requested before"),
+    "a stop that is taken back": ([TERMINATE, CANCEL], "a stop by Terminate was requested before"),
+    "held back, but on record": ([scheduled(), held_back()], "only a call that is on no record yet"),
+    "held back, and cancelled twice": ([held_back(), held_back()], "only a call that is on no record yet"),
+    "held back, of no task": ([held_back("task")], "'task' is no task key"),
+    "held back at its second attempt": ([held_back(attempt=2)], "its attempt isn't the first"),
     "the same run again": ([RESTART, RESTART], "run 2 is the current one"),
 }
 
@@ -129,6 +149,31 @@ def test_each_launch_has_a_job_of_its_own() -> None:
         (2, 0, at(3), at(4), LaunchEnd.SUCCEEDED),
     ]
     assert state.tasks["task-0"].first_scheduled_at == at(0)
+
+
+def test_a_stop_is_passed_on_by_the_first_cancellation() -> None:
+    state = state_of(scheduled("a-0"), scheduled("b-0"), 3, cancelled("b-0"))
+    assert state.stop is None
+    state = state_of(4, CANCEL, after=state)
+    assert state.stop == Stop(mode=StopMode.CANCEL, at=at(4))
+    state = state_of(5, cancelled("a-0", reason=CancelReason.STOP_REQUESTED), after=state)
+    assert state.stop == Stop(mode=StopMode.CANCEL, at=at(4), passed_on=True)
+    state = state_of(6, TERMINATE, after=state)
+    assert state.stop == Stop(mode=StopMode.TERMINATE, at=at(6))
+
+
+def test_a_call_that_was_held_back_has_an_outcome_and_no_job() -> None:
+    state = state_of(3, held_back("a-0"), held_back("a-1"))
+    assert [(t.key, t.rank, t.launch, t.first_scheduled_at) for t in state.tasks.values()] == [
+        ("a-0", 0, None, at(3)),
+        ("a-1", 1, None, at(3)),
+    ]
+    assert (state.finished, dict(state.launches)) == (2, {})
+
+
+def test_an_abandoned_launch_is_told_apart() -> None:
+    state = state_of(scheduled(), 1, cancelled(reason=CancelReason.ABANDONED))
+    assert [launch.end for launch in state.launches.values()] == [LaunchEnd.ABANDONED]
 
 
 def test_a_wait_has_no_launch() -> None:

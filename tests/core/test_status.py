@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from flowy.wire.messages import AnsweredWait
 from flowy_operator.core.conditions import Blocker, Reason, Stall
-from flowy_operator.core.decision import End
 from flowy_operator.core.history import Event, event_json
 from flowy_operator.core.observe import View
 from flowy_operator.core.state import State, apply
 from flowy_operator.core.status import SHOWN_ERRORS, SHOWN_WAITS, Standing, error_json, status_fields, status_patch
+from flowy_operator.core.verdict import End
 from tests.builders import (
     START,
+    at,
     completed,
     disrupted,
     empty_state,
@@ -94,6 +95,26 @@ HEADLINES: dict[str, tuple[dict[str, Any], tuple[str, str, str]]] = {
     "stalled, which is more than suspended": (
         {"suspended": True, "stall": Stall(Blocker.HISTORY_FULL, "full")},
         ("Unknown", "Stalled", "full"),
+    ),
+    "the clean-up of a stop, which is more than suspended": (
+        {"suspended": True, "cancel_until": at(300), "waiting_on": waits("a-0")},
+        (
+            "Unknown",
+            "Cancelling",
+            "the code may clean up until 2026-01-02T03:09:05.000Z; line 3 waits for a-0",
+        ),
+    ),
+    "stalled in the clean-up": (
+        {"cancel_until": at(300), "stall": Stall(Blocker.HISTORY_FULL, "full")},
+        ("Unknown", "Stalled", "full; spec.stop ends the workflow at 2026-01-02T03:09:05.000Z"),
+    ),
+    "the code has ended before its tasks": (
+        {"finishing": True, "waiting_on": waits("a-0")},
+        ("Unknown", "Finishing", "the code has ended; line 3 waits for a-0"),
+    ),
+    "completed after a stop": (
+        {"cancel_until": at(300), "end": End(reason=Reason.COMPLETED)},
+        ("True", "Completed", "the code returned after it was asked to stop"),
     ),
     "completed": ({"end": End(reason=Reason.COMPLETED, result="7")}, ("True", "Completed", "the code returned")),
     "ended, which is more than stalled": (

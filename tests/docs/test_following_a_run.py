@@ -13,9 +13,9 @@ from flowy_operator.app import announce, reconciler
 from flowy_operator.core import history
 from flowy_operator.core.conditions import Blocker, Reason
 from flowy_operator.core.errors import StallReason
-from flowy_operator.core.history import CancelReason, FailureClass
+from flowy_operator.core.history import CancelReason, FailureClass, StopMode
 from flowy_operator.core.job import ATTEMPT_LABEL, TASK_LABEL, UID_LABEL, WORKFLOW_LABEL
-from flowy_operator.core.spec import WorkflowSpec
+from flowy_operator.core.spec import OnEnd, WorkflowSpec
 from flowy_operator.core.status import SHOWN_ERRORS, SHOWN_WAITS
 from flowy_operator.core.values import ValueRef
 from tests.docs.pages import DOCS, codes, page, rows, section, table
@@ -33,7 +33,12 @@ def test_the_conditions_and_every_reason_are_there() -> None:
 
 @pytest.mark.parametrize(
     ("field", "values"),
-    [("`class`", FailureClass), ("`reason` of `TaskCancelled`", CancelReason), ("`timer`", Timer)],
+    [
+        ("`class`", FailureClass),
+        ("`reason` of `TaskCancelled`", CancelReason),
+        ("`timer`", Timer),
+        ("`mode`", StopMode),
+    ],
 )
 def test_the_values_in_the_history_are_there(field: str, values: type[StrEnum]) -> None:
     listed = [codes(row[1])[0] for row in rows(section(PAGE, "The history")) if row[0] == field]
@@ -77,6 +82,8 @@ def test_the_numbers_and_labels() -> None:
     for said in (
         f"up to {SHOWN_WAITS} tasks",
         f"the first {SHOWN_ERRORS} errors",
+        f"`spec.timeouts.cancelSeconds`, {defaults.cancel_timeout_s} unless set",
+        f"`{defaults.on_end}`, the default",
         f"`spec.jobs.keepSucceededSeconds`, {defaults.keep_succeeded_s} unless set",
         f"`spec.jobs.keepFailedSeconds`, {defaults.keep_failed_s} unless set",
         f"after {reconciler.FIRST_STALL_S:g} s, 2 s, 4 s … up to\n{reconciler.LONGEST_STALL_S / 60:g} minutes",
@@ -91,3 +98,8 @@ def test_the_kubernetes_events_are_those_that_are_posted() -> None:
     for reason in ("TaskFailed", "TaskTimedOut", "Restarted"):
         assert f'"{reason}"' in source
         assert f"`{reason}`" in text
+
+
+def test_every_way_to_end_is_there() -> None:
+    assert list(table(PAGE, "What still runs at the end")) == list(OnEnd)
+    assert all(f"`stop: {mode}`" in section(PAGE, "Stopping a run") for mode in StopMode)

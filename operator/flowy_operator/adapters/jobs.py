@@ -40,6 +40,7 @@ def _parse(job: Raw) -> JobRecord:
         if condition.get("status") == "True"
     }
     failed = true.get("Failed")
+    ended = failed or true.get("Complete")
     return JobRecord(
         namespace=name(metadata["namespace"]),
         name=name(metadata["name"]),
@@ -51,5 +52,6 @@ def _parse(job: Raw) -> JobRecord:
         failed_reason=None if failed is None else text(failed.get("reason")) or "Failed",
         failed_message=text((failed or NOTHING).get("message")),
         complete="Complete" in true,
+        ended_at=None if ended is None else instant(ended.get("lastTransitionTime")),
         deleting=metadata.get("deletionTimestamp") is not None,
     )

@@ -14,7 +14,7 @@ from importlib import metadata
 from typing import Protocol
 
 from flowy.policy.timeout import schedule_to_close
-from flowy.wire.messages import Answer, Request
+from flowy.wire.messages import Answer, AnsweredCall, Request
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import ApiError, Invalid, NotFound, PayloadTooLarge
@@ -27,23 +27,19 @@ from flowy_operator.app.tracked import CreatedJob, Version, Workflow, Workflows
 from flowy_operator.app.values import ValueLost, Values
 from flowy_operator.core.admission import due_retries
 from flowy_operator.core.conditions import Blocker, Stall
-from flowy_operator.core.decision import (
-    Verdict,
-    conclude,
-    decision_request,
-    time_out,
-    value_refs,
-    workflow_deadline,
-)
+from flowy_operator.core.decision import conclude, decision_request, value_refs
+from flowy_operator.core.ending import end_without_code, workflow_deadline
 from flowy_operator.core.errors import Conflict, DecisionStalled, RetryLater
-from flowy_operator.core.history import in_milliseconds, parse_time
+from flowy_operator.core.history import StopRequested, TaskScheduled, in_milliseconds, parse_time
 from flowy_operator.core.job import InvalidActivity, job_manifest
 from flowy_operator.core.key import Key
-from flowy_operator.core.observe import Launching, View, deadline, observe
-from flowy_operator.core.retention import tidy, workflow_expires_at
+from flowy_operator.core.observe import View, deadline, observe
+from flowy_operator.core.retention import abandoned_runs_on, tidy, workflow_expires_at
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import Phase, State, Task, apply, place
 from flowy_operator.core.status import Patch, Standing, status_fields, status_patch
+from flowy_operator.core.stop import cancel_deadline, comes_first, launching, pass_on, requested
+from flowy_operator.core.verdict import Verdict
 
 _log = logging.getLogger(__name__)
 
@@ -112,10 +108,12 @@ class Reconciler:
             await self._hold(workflow, version, view, now)
             return None
         view = await fill_gaps(self._client, workflow, spec, state, view, now)
-        run = state.run
+        run, stop = state.run, state.stop
         verdict, version, state = await self._advance(workflow, version, spec, state, view, now)
-        if verdict.end is not None or state.run != run or _is_used_up(workflow, state):
-            return now  # the next pass deletes what nobody wants, begins the new run, asks for the rest of the calls
+        if verdict.end is not None or (state.run, state.stop) != (run, stop) or _is_used_up(workflow, state):
+            # The next pass deletes what nobody wants, begins the new run, tells the code of a stop, asks for the rest of
+            # the calls.
+            return now
         postponed = await self._launch(workflow, version, spec, state, view)
         tidy_at = await self._tidy(spec, state, view, now)
         # What is due and couldn't be recorded waits for room, under the cap or in the history, and not for time.
@@ -132,10 +130,9 @@ class Reconciler:
         self, workflow: Workflow, version: Version, spec: WorkflowSpec, before: State, view: View, now: datetime
     ) -> tuple[Verdict, Version, State]:
         """Append what has become true and what follows from it, in one patch. Gives the version that it led to."""
-        launching = Launching.SUSPENDED if spec.suspend else Launching.ALLOWED
-        facts = observe(spec, before, view, now, launching)
+        facts = observe(spec, before, view, now, launching(spec, before))
         seen = apply(before, place(before, facts, now))
-        verdict = await self._decide(workflow, version, spec, seen, view, now, launching)
+        verdict = await self._decide(workflow, version, spec, seen, view, now)
         facts += verdict.facts
         events = place(before, facts, now)
         state = apply(before, events)
@@ -145,7 +142,10 @@ class Reconciler:
                 f"the history would be {state.chain.size:,} bytes long, at most {HISTORY_BYTES:,} fit into the object"
             )
             verdict = Verdict(stall=Stall(Blocker.HISTORY_FULL, message))
-            facts, events, state = [], [], before
+            # A stop is written too: once its grace period is over, the end comes.
+            facts = [fact for fact in facts if isinstance(fact, StopRequested)]
+            events = place(before, facts, now)
+            state = apply(before, events)
         standing = Standing(
             generation=version.generation,
             started_at=version.started_at(before),
@@ -154,6 +154,8 @@ class Reconciler:
             waiting_on=verdict.waiting_on,
             held_back=verdict.held_back,
             suspended=spec.suspend,
+            cancel_until=cancel_deadline(spec, state),
+            finishing=verdict.finishing,
             code={"digest": spec.source_digest, **VERSIONS},
             notes=workflow.notes,
             tasks=spec.tasks,
@@ -175,12 +177,11 @@ class Reconciler:
         state: State,
         view: View,
         now: datetime,
-        launching: Launching,
     ) -> Verdict:
         """What follows from the state as it will be. The decider is asked only if it could say something new."""
-        end_at = workflow_deadline(spec, version.started_at(state))
-        if end_at is not None and end_at <= now:
-            return time_out(spec, state)
+        overruled = end_without_code(spec, state, version.started_at(state), now)
+        if overruled is not None:
+            return overruled
         ready = [*_to_launch(state, view, workflow), *due_retries(state, now)]
         wanted = [task.key for task in ready if workflow.arguments_of(task) is None]
         retry_at = workflow.retry_decision_at
@@ -191,9 +192,34 @@ class Reconciler:
             or (retry_at is not None and retry_at <= now)
         ):
             await self._ask(workflow, spec, state, wanted, now)
-        if workflow.stall is not None or workflow.answer is None:
-            return Verdict(stall=workflow.stall)
-        return conclude(spec, state, workflow.answer, now, launching)
+        verdict = Verdict(stall=workflow.stall)
+        if workflow.stall is None and workflow.answer is not None:
+            verdict = conclude(spec, state, workflow.answer, now, launching(spec, state))
+        if not comes_first(spec, state, verdict):
+            return verdict
+        if verdict.stall is None:
+            held_back = await self._held_back(workflow, spec, state, now)
+            if held_back is not None:
+                return Verdict(facts=pass_on(spec, state, held_back), waiting_on=verdict.waiting_on)
+        return Verdict(facts=requested(spec, state), stall=verdict.stall or workflow.stall)
+
+    async def _held_back(
+        self, workflow: Workflow, spec: WorkflowSpec, state: State, now: datetime
+    ) -> list[AnsweredCall] | None:
+        """All calls that are on no record, or None if the decider stalls: an answer lists so many, the next one the rest."""
+        found: list[AnsweredCall] = []
+        shown = state
+        while (answer := workflow.answer) is not None:
+            new = [call for call in answer.scheduled if call.key not in shown.tasks]
+            found += new
+            as_if = [TaskScheduled(task=call.key, digest=call.digest, line=call.line) for call in new]
+            shown = apply(shown, place(shown, as_if, now))
+            # A loop that calls without end is left to the limit of the history.
+            if not answer.more or shown.chain.size > HISTORY_BYTES:
+                return found
+            await self._ask(workflow, spec, shown, [], now)
+            workflow.answered_upon = None if workflow.stall is None else workflow.answered_upon
+        return None
 
     async def _ask(
         self, workflow: Workflow, spec: WorkflowSpec, state: State, wanted: Sequence[str], now: datetime
@@ -326,6 +352,8 @@ class Reconciler:
         expires_at = workflow_expires_at(spec, parse_time(completed_at)) if completed_at else None
         if expires_at is None or expires_at > now:
             return _earliest(wake_at, expires_at)
+        if state is not None and abandoned_runs_on(state, view):
+            return wake_at  # the end of the Job will tell
         owner = workflow.owner
         with suppress(WriteConflict):  # another object has the name by now
             await self._client.delete(paths.workflows(owner.namespace, owner.name), uid=owner.uid)
@@ -356,6 +384,7 @@ def _timers(
 ) -> Iterator[datetime | None]:
     yield workflow.retry_decision_at
     yield workflow_deadline(spec, version.started_at(state))
+    yield cancel_deadline(spec, state)
     for name, made in workflow.created.items():
         if name not in view.jobs and name not in workflow.gone:
             yield max(made.at, now) + UNSEEN

@@ -122,10 +122,10 @@ class Workflow:
             _check_tasks(spec, state)
             version = replace(version, state=state)
         except InvalidSpec as error:
-            version = replace(version, invalid=Stall(Blocker.INVALID_SPEC, str(error)))
+            version = replace(version, invalid=_stall(Blocker.INVALID_SPEC, str(error), body))
         except (HistoryInvalid, ValueError, TypeError) as error:
             message = f"{error}; put status.history back as it was to go on"
-            version = replace(version, invalid=Stall(Blocker.HISTORY_INVALID, message))
+            version = replace(version, invalid=_stall(Blocker.HISTORY_INVALID, message, body))
         self._install(version)
 
     def wrote(self, version: Version, body: Body, state: State | None) -> Version:
@@ -198,6 +198,13 @@ class Workflow:
         if state.events < self.known_events:
             raise HistoryInvalid(f"status.history has {state.events} events and had {self.known_events} before")
         return state
+
+
+def _stall(blocker: Blocker, why: str, body: Body) -> Stall:
+    """A stall by what the object itself says; nobody knows then which Jobs a stop would have to end."""
+    spec = body.get("spec")
+    asked = isinstance(spec, Mapping) and spec.get("stop") is not None
+    return Stall(blocker, f"{why}; spec.stop can't be followed: delete the Workflow to end it" if asked else why)
 
 
 def _check_tasks(spec: WorkflowSpec, state: State) -> None:

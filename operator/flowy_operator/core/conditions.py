@@ -23,11 +23,15 @@ class Reason(StrEnum):
 
     RUNNING = "Running"  # tasks are open, or about to be
     SUSPENDED = "Suspended"  # spec.suspend is true
+    CANCELLING = "Cancelling"  # spec.stop is Cancel, and the code cleans up
+    FINISHING = "Finishing"  # the code has ended, open tasks are waited for (spec.onEnd is Wait)
     STALLED = "Stalled"  # see the condition of this name
     COMPLETED = "Completed"  # the code returned
     FAILED = "Failed"  # the code raised, or returned an error
     INVALID_CODE = "InvalidCode"  # the code can't be run: syntax, entrypoint, task names
     TIMED_OUT = "TimedOut"  # spec.timeouts.workflowSeconds passed
+    CANCELLED = "Cancelled"  # stopped by Cancel: TaskCancelled left the code
+    TERMINATED = "Terminated"  # stopped without the code: by Terminate, or since its clean-up took too long
 
 
 class Blocker(StrEnum):

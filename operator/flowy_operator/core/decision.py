@@ -2,19 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
 from flowy.policy.timeout import Timer
-from flowy.wire.messages import Answer, AnsweredWait, ErrorObject, Outcome, Phase, Record, RecordState, Request
+from flowy.wire.messages import Answer, ErrorObject, Outcome, Record, RecordState, Request
 from flowy_operator.core.admission import admit
-from flowy_operator.core.conditions import Blocker, Reason, Stall
+from flowy_operator.core.conditions import Blocker, Stall
+from flowy_operator.core.ending import after_the_code
 from flowy_operator.core.history import (
-    CancelReason,
-    Fact,
-    Restarted,
     TaskCancelled,
     TaskCompleted,
     TaskFailed,
@@ -24,27 +21,7 @@ from flowy_operator.core.observe import Launching
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import Final, State, Task
 from flowy_operator.core.values import ValueRef
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
-    """How the workflow ended. `result` is JSON text."""
-
-    reason: Reason
-    result: str | None = None
-    error: ErrorObject | None = None
-    ignored_errors: Sequence[ErrorObject] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What follows from an answer: facts to append, and how the workflow stands."""
-
-    facts: Sequence[Fact] = ()
-    end: End | None = None
-    stall: Stall | None = None
-    waiting_on: Sequence[AnsweredWait] = ()
-    held_back: int = 0
+from flowy_operator.core.verdict import Verdict
 
 
 def value_refs(state: State) -> list[ValueRef]:
@@ -81,41 +58,8 @@ def conclude(spec: WorkflowSpec, state: State, answer: Answer, now: datetime, la
             return Verdict(facts=admission.facts, waiting_on=answer.waiting_on, held_back=admission.held_back)
         case Outcome.STALLED:
             return Verdict(stall=Stall(Blocker.NON_DETERMINISM, str((answer.error or {}).get("message", ""))))
-        case Outcome.RESTARTED:
-            restarted = Restarted(run=state.run + 1, input=answer.restart or spec.input)
-            return Verdict(facts=[*_cancel_unfinished(state), restarted])
-        case Outcome.COMPLETED:
-            end = End(reason=Reason.COMPLETED, result=answer.result, ignored_errors=answer.ignored_errors)
-        case Outcome.FAILED:
-            reason = Reason.INVALID_CODE if answer.phase is Phase.LOAD else Reason.FAILED
-            end = End(reason=reason, error=answer.error, ignored_errors=answer.ignored_errors)
-    return Verdict(facts=_cancel_unfinished(state), end=end)
-
-
-def workflow_deadline(spec: WorkflowSpec, started_at: datetime) -> datetime | None:
-    """When the workflow's own timeout passes; it spans all runs."""
-    return None if spec.workflow_timeout_s is None else started_at + timedelta(seconds=spec.workflow_timeout_s)
-
-
-def time_out(spec: WorkflowSpec, state: State) -> Verdict:
-    """The end by the workflow's own timeout: no code runs any more."""
-    message = f"the workflow was still open after {spec.workflow_timeout_s} s (timeouts.workflowSeconds)"
-    open_keys = [task.key for task in state.unfinished()]
-    if open_keys:
-        shown = ", ".join(open_keys[:_SHOWN_KEYS])
-        message += f"; unfinished: {shown}" + (" and more" if len(open_keys) > _SHOWN_KEYS else "")
-    error = {"type": "WorkflowTimedOut", "message": message}
-    return Verdict(facts=_cancel_unfinished(state), end=End(reason=Reason.TIMED_OUT, error=error))
-
-
-_SHOWN_KEYS = 10
-
-
-def _cancel_unfinished(state: State) -> list[Fact]:
-    return [
-        TaskCancelled(task=task.key, attempt=task.attempt, reason=CancelReason.WORKFLOW_ENDED)
-        for task in state.unfinished()
-    ]
+        case Outcome.COMPLETED | Outcome.FAILED | Outcome.RESTARTED:
+            return after_the_code(spec, state, answer, now, launching)
 
 
 def _record(task: Task, values: Mapping[str, str]) -> Record:
@@ -155,8 +99,8 @@ def _outcome(
             return RecordState.TIMED_OUT, None, timeout_error(final.task, attempts, timer, cause)
         case TaskCancelled(reason=reason):
             message = f"{final.task} was cancelled: {reason}"
-            cancelled = {"type": "TaskCancelled", "message": message, "task": final.task, "attempt": attempts}
-            return RecordState.CANCELLED, None, cancelled
+            cancelled = {"type": "TaskCancelled", "message": message, "reason": str(reason)}
+            return RecordState.CANCELLED, None, cancelled | {"task": final.task, "attempt": attempts}
 
 
 def timeout_error(task: str, attempt: int, timer: Timer, cause: str | None) -> ErrorObject:

@@ -37,6 +37,15 @@ class CancelReason(StrEnum):
 
     WORKFLOW_ENDED = "WorkflowEnded"
     DELETED = "Deleted"  # somebody deleted its Job
+    STOP_REQUESTED = "StopRequested"  # spec.stop
+    ABANDONED = "Abandoned"  # the workflow ended without it: its Job runs on
+
+
+class StopMode(StrEnum):
+    """How a workflow is stopped (`spec.stop`). The values are API and history, hence never renamed."""
+
+    CANCEL = "Cancel"  # the code sees TaskCancelled where it waits, and may clean up
+    TERMINATE = "Terminate"  # no code runs any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +133,23 @@ class TaskTimedOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCancelled:
-    """The task was ended by somebody; always final."""
+    """The task was ended by somebody; always final.
+
+    With `digest` and `line` it is the first record of its task: a call that was still held back when a stop came.
+    """
 
     task: str
     reason: CancelReason
     attempt: int = 1
+    digest: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRequested:
+    """`spec.stop` was seen. From here on the grace period counts, and no new run begins."""
+
+    mode: StopMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +168,7 @@ Fact = (
     | TaskFailed
     | TaskTimedOut
     | TaskCancelled
+    | StopRequested
     | Restarted
 )
 """What happened, without its place in the history."""

@@ -9,7 +9,10 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """A Job with our label. `failed_reason` is that of its condition `Failed`, `complete` its condition `Complete`."""
+    """A Job with our label. `failed_reason` is that of its condition `Failed`, `complete` its condition `Complete`.
+
+    `ended_at` is when the one or the other became true.
+    """
 
     namespace: str
     name: str
@@ -21,6 +24,7 @@ class JobRecord:
     failed_reason: str | None = None
     failed_message: str | None = None
     complete: bool = False
+    ended_at: datetime | None = None
     deleting: bool = False
 
 

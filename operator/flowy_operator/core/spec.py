@@ -12,12 +12,21 @@ from typing import Any
 
 from flowy.policy.retry import RetrySpec
 from flowy.policy.timeout import TimeoutSpec
+from flowy_operator.core.history import StopMode
 
 Raw = Mapping[str, Any]
 """A piece of a core/v1 object, as JSON."""
 
 DEFAULT_PARALLELISM = 1000
 """Open tasks of one workflow at once when the spec says nothing: a bound for the API server, not for the author."""
+
+
+class OnEnd(StrEnum):
+    """What becomes of tasks that still run when the code has ended (`spec.onEnd`). The values are API."""
+
+    CANCEL = "Cancel"  # their Jobs are deleted
+    WAIT = "Wait"  # the end is held until each has its outcome
+    ABANDON = "Abandon"  # their Jobs run on, and nobody waits for them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +87,13 @@ class WorkflowSpec:
     parallelism: int = DEFAULT_PARALLELISM
     workflow_timeout_s: int | None = None
     decision_timeout_s: int = 10
+    cancel_timeout_s: int = 300
+    on_end: OnEnd = OnEnd.CANCEL
     keep_succeeded_s: int = 300
     keep_failed_s: int = 86_400
     ttl_s: int | None = None
     suspend: bool = False
+    stop: StopMode | None = None
     inherited: Raw = field(default_factory=dict)
     source_digest: str = field(
         init=False

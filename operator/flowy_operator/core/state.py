@@ -10,6 +10,8 @@ How a task moves:
                           └──RetryScheduled────────┤ ──TaskFailed / TaskTimedOut, then one of the two below
                                                    ├──TaskScheduled (next attempt)──▶ OPEN
                                                    └──TaskDisrupted (next launch)───▶ OPEN
+
+A call that a stop finds held back has no other record than its TaskCancelled, and is FINAL at once.
 """
 
 import re
@@ -19,12 +21,15 @@ from datetime import datetime
 from enum import Enum, auto
 
 from flowy_operator.core.history import (
+    CancelReason,
     Chain,
     Event,
     Fact,
     HistoryInvalid,
     Restarted,
     RetryScheduled,
+    StopMode,
+    StopRequested,
     TaskCancelled,
     TaskCompleted,
     TaskDisrupted,
@@ -56,6 +61,7 @@ class LaunchEnd(Enum):
     SUCCEEDED = auto()
     FAILED = auto()
     STOPPED = auto()  # nobody wants it any more: timed out, cancelled
+    ABANDONED = auto()  # nobody waits for it any more, but it runs on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +111,15 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """A stop on record. `passed_on`: the tasks that were open or held back then have been cancelled, so the code knows."""
+
+    mode: StopMode
+    at: datetime
+    passed_on: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """The fold. `tasks` are those of the current run, in the order of their recording; `launches` of all runs."""
 
@@ -113,6 +128,7 @@ class State:
     started_at: datetime
     run: int = 1
     input: str | None = None  # of a restart; None means the spec's
+    stop: Stop | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
     launches: Mapping[str, Launch] = field(default_factory=dict)
     finished: int = 0
@@ -161,6 +177,7 @@ def apply(state: State, events: Iterable[Event]) -> State:
         started_at=fold.started_at,
         run=fold.run,
         input=fold.input,
+        stop=fold.stop,
         tasks=fold.tasks,
         launches=fold.launches,
         finished=fold.finished,
@@ -177,6 +194,7 @@ class _Fold:
     def __init__(self, state: State) -> None:
         self._state = state
         self.started_at, self.run, self.input = state.started_at, state.run, state.input
+        self.stop = state.stop
         self.tasks, self.launches = dict(state.tasks), dict(state.launches)
         self.finished, self.outcomes = state.finished, state.outcomes
 
@@ -185,10 +203,15 @@ class _Fold:
         if isinstance(fact, Restarted):
             self._restart(fact, event)
             return
+        if isinstance(fact, StopRequested):
+            self._request_stop(fact, event)
+            return
         task = self.tasks.get(fact.task)
         match fact:
             case TaskScheduled() | RetryScheduled():
                 self.tasks[fact.task] = self._scheduled(task, fact, event)
+            case TaskCancelled(digest=str()):
+                self._finish(self._held_back(task, fact, event), fact, event)
             case _ if task is None or task.phase is Phase.FINAL:
                 raise _contradiction(event, "the task is not open")
             case TaskDisrupted():
@@ -208,18 +231,45 @@ class _Fold:
                     raise _contradiction(event, "no attempt of the task was open")
                 elif fact.attempt != task.attempt:
                     raise _contradiction(event, "that attempt is not the current one")
-                self.tasks[task.key] = replace(
-                    task,
-                    phase=Phase.FINAL,
-                    final=fact,
-                    finished_at=event.time,
-                    rank=self.finished,
-                    due_at=None,
-                    last_failure=None,
-                    disrupted_by=(),
-                )
-                self.finished += 1
-                self.outcomes = self.outcomes.extended([event])
+                self._finish(task, fact, event)
+
+    def _finish(self, task: Task, fact: Final, event: Event) -> None:
+        self.tasks[task.key] = replace(
+            task,
+            phase=Phase.FINAL,
+            final=fact,
+            finished_at=event.time,
+            rank=self.finished,
+            due_at=None,
+            last_failure=None,
+            disrupted_by=(),
+        )
+        self.finished += 1
+        self.outcomes = self.outcomes.extended([event])
+        if self.stop is not None and isinstance(fact, TaskCancelled) and fact.reason is CancelReason.STOP_REQUESTED:
+            self.stop = replace(self.stop, passed_on=True)
+
+    def _held_back(self, task: Task | None, fact: TaskCancelled, event: Event) -> Task:
+        """The task of a call that was cancelled before it was recorded."""
+        if task is not None:
+            raise _contradiction(event, "only a call that is on no record yet is cancelled with its digest")
+        if fact.attempt != 1:
+            raise _contradiction(event, "its attempt isn't the first")
+        if not _KEY.fullmatch(fact.task):
+            raise _contradiction(event, f"{fact.task!r} is no task key")
+        return Task(
+            key=fact.task,
+            phase=Phase.RETRYING,
+            digest=fact.digest,
+            line=fact.line,
+            attempt=1,
+            first_scheduled_at=event.time,
+        )
+
+    def _request_stop(self, fact: StopRequested, event: Event) -> None:
+        if self.stop is not None and (self.stop.mode, fact.mode) != (StopMode.CANCEL, StopMode.TERMINATE):
+            raise _contradiction(event, f"a stop by {self.stop.mode} was requested before")
+        self.stop = Stop(mode=fact.mode, at=event.time)
 
     def _scheduled(self, task: Task | None, fact: TaskScheduled | RetryScheduled, event: Event) -> Task:
         if task is None:
@@ -275,6 +325,8 @@ class _Fold:
     def _restart(self, fact: Restarted, event: Event) -> None:
         if fact.run != self.run + 1:
             raise _contradiction(event, f"run {self.run} is the current one")
+        if self.stop is not None:
+            raise _contradiction(event, "a stop was requested, after which no new run begins")
         if any(task.phase is not Phase.FINAL for task in self.tasks.values()):
             raise _contradiction(event, "tasks of the old run are still open")
         self.run, self.input, self.started_at = fact.run, fact.input, event.time
@@ -287,6 +339,8 @@ def _end_of(fact: TaskCompleted | TaskFailed | TaskTimedOut | TaskCancelled) -> 
             return LaunchEnd.SUCCEEDED
         case TaskFailed():
             return LaunchEnd.FAILED
+        case TaskCancelled(reason=CancelReason.ABANDONED):
+            return LaunchEnd.ABANDONED
         case TaskTimedOut() | TaskCancelled():
             return LaunchEnd.STOPPED
 

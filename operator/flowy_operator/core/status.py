@@ -12,12 +12,12 @@ from typing import Any
 
 from flowy.wire.messages import AnsweredWait, ErrorObject
 from flowy_operator.core.conditions import Reason, Stall, Status, conditions
-from flowy_operator.core.decision import End
 from flowy_operator.core.history import Event, TaskCompleted, event_json, format_time
 from flowy_operator.core.observe import View
 from flowy_operator.core.sentences import attempt_sentence, attempts, line, reasons
 from flowy_operator.core.spec import TaskSpec
 from flowy_operator.core.state import Phase, State, Task, task_name
+from flowy_operator.core.verdict import End
 
 Patch = list[dict[str, Any]]
 
@@ -27,7 +27,7 @@ SHOWN_WAITS = 10
 SHOWN_ERRORS = 50
 """How many of the ignored errors the status holds: each may have 8 KiB, and the object ends at 1.5 MiB."""
 
-_ERROR_CHARS: Mapping[str, int] = {"type": 1024, "task": 64, "timer": 64}
+_ERROR_CHARS: Mapping[str, int] = {"type": 1024, "task": 64, "timer": 64, "reason": 64}
 """The CRD's bounds of what a container or the code can make up. One character more, and no status is written at all."""
 
 _INT32 = 2**31
@@ -45,6 +45,8 @@ class Standing:
     waiting_on: Sequence[AnsweredWait] = ()
     held_back: int = 0
     suspended: bool = False
+    cancel_until: datetime | None = None  # the end of a stop's grace period, if one was requested
+    finishing: bool = False
     code: Mapping[str, str] = field(default_factory=dict)  # what the decisions were made with
     notes: Mapping[str, str] = field(default_factory=dict)  # Job name -> why it could not be created yet
     tasks: Mapping[str, TaskSpec] = field(default_factory=dict)
@@ -141,11 +143,19 @@ def _conditions(
     match standing:
         case Standing(end=End(reason=reason, error=error)):
             succeeded = "True" if reason is Reason.COMPLETED else "False"
-            message = "the code returned" if error is None else _sentence(error, standing.tasks)
+            after = " after it was asked to stop" if standing.cancel_until is not None else ""
+            message = f"the code returned{after}" if error is None else _sentence(error, standing.tasks)
+        case Standing(stall=Stall(message=why), cancel_until=datetime() as until):
+            reason, message = Reason.STALLED, f"{why}; spec.stop ends the workflow at {format_time(until)}"
         case Standing(stall=Stall(message=why)):
             reason, message = Reason.STALLED, why
+        case Standing(cancel_until=datetime() as until):
+            reason = Reason.CANCELLING
+            message = _joined(f"the code may clean up until {format_time(until)}", waits, standing.held_back)
         case Standing(suspended=True):
             reason, message = Reason.SUSPENDED, "spec.suspend is true: what runs goes on, nothing new is launched"
+        case Standing(finishing=True):
+            reason, message = Reason.FINISHING, _joined("the code has ended", waits, standing.held_back)
         case _:
             reason, message = Reason.RUNNING, _waiting_sentence(waits, standing.held_back)
     return conditions(
@@ -170,6 +180,10 @@ def _sentence(error: ErrorObject, tasks: Mapping[str, TaskSpec]) -> str:
     if error.get("line"):
         text += f" (line {error['line']})"
     return text
+
+
+def _joined(words: str, waits: Sequence[Mapping[str, Any]], held_back: int) -> str:
+    return "; ".join(filter(None, (words, _waiting_sentence(waits, held_back))))
 
 
 def _waiting_sentence(waits: Sequence[Mapping[str, Any]], held_back: int) -> str:

@@ -14,7 +14,7 @@ EXCEPTIONS: Mapping[RecordState, type[TaskError]] = {
 """What touching an error raises. The recorded type does not choose it: a sub-workflow fails whatever its error was."""
 
 # What a record tells of its error; where the error arose inside of a sub-workflow is not the parent's business.
-_RECORDED_FIELDS = ("type", "message", "attempt", "exitCode", "timer", "details")
+_RECORDED_FIELDS = ("type", "message", "attempt", "exitCode", "timer", "reason", "details")
 
 DEFAULT_TIMER = "StartToClose"
 

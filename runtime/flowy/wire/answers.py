@@ -176,7 +176,7 @@ def _check_waits(
             raise MalformedMessage("waitingOn has a key that is neither running nor scheduled")
 
 
-_ERROR_TEXTS = ("type", "message", "task", "timer", "traceback", "key", "recorded", "asked")
+_ERROR_TEXTS = ("type", "message", "task", "timer", "reason", "traceback", "key", "recorded", "asked")
 _ERROR_FIELDS = {*_ERROR_TEXTS, "attempt", "exitCode", "line", "details"}
 
 

@@ -16,7 +16,8 @@ from flowy_operator.adapters.crd import rules
 from flowy_operator.adapters.crd.pod import EnvVar, PodTemplate, Resources
 from flowy_operator.adapters.crd.shape import MAX_JSON, MAX_SECONDS, Object, Seconds, Shape, absent, list_map
 from flowy_operator.adapters.crd.status import Status
-from flowy_operator.core.spec import OnParentEnd, WorkflowSpec
+from flowy_operator.core.history import StopMode
+from flowy_operator.core.spec import OnEnd, OnParentEnd, WorkflowSpec
 
 MAX_TASKS = 256  # parameters of one factory; calls are not counted here
 MAX_SOURCE = 256 * 1024  # what a decision accepts
@@ -273,6 +274,11 @@ class WorkflowTimeouts(Shape):
         description="For one run of the code over the history.",
         json_schema_extra=absent(str(DEFAULTS.decision_timeout_s)),
     )
+    cancel_seconds: Seconds | None = Field(
+        None,
+        description="After spec.stop: Cancel, for the code's clean-up; then the workflow is terminated.",
+        json_schema_extra=absent(str(DEFAULTS.cancel_timeout_s)),
+    )
 
 
 class Jobs(Shape):
@@ -291,7 +297,7 @@ class Jobs(Shape):
 
 
 class Spec(Shape):
-    """What to run. Only suspend, parallelism and ttlSecondsAfterFinished may be changed later."""
+    """What to run. Only suspend, stop, parallelism and ttlSecondsAfterFinished may be changed later."""
 
     model_config = ConfigDict(json_schema_extra=rules.SPEC)
 
@@ -319,6 +325,21 @@ class Spec(Shape):
         None,
         description="While true no task is launched; what runs goes on. May be changed at any time.",
         json_schema_extra=absent("false"),
+    )
+    stop: Annotated[StopMode, Field(strict=False)] | None = Field(
+        None,
+        description="How to stop the workflow. Cancel: every open task and every call that is held back is cancelled, so"
+        " that the code gets TaskCancelled where it waits; it may clean up with further tasks, also while suspend is"
+        " true, for timeouts.cancelSeconds. Terminate: no code runs any more. May be set at any time, not be taken back;"
+        " only Cancel may become Terminate. Of no effect once the workflow has ended.",
+        json_schema_extra=absent("it runs to its end"),
+    )
+    on_end: Annotated[OnEnd, Field(strict=False)] | None = Field(
+        None,
+        description="What becomes of tasks that still run when the code has ended, or restarts. Cancel: their Jobs are"
+        " deleted. Wait: the end is held until each has its outcome, retries included. Abandon: their Jobs run on, and"
+        " nobody waits for them. An end by timeouts.workflowSeconds or by stop always cancels.",
+        json_schema_extra=absent(DEFAULTS.on_end),
     )
 
 

@@ -28,7 +28,17 @@ def _fixed(field: str) -> Rule:
     return {
         "rule": f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
         "message": f"spec.{field} can't be changed, what has run depends on it: create a new Workflow"
-        " (suspend, parallelism and ttlSecondsAfterFinished may be changed)",
+        " (suspend, stop, parallelism and ttlSecondsAfterFinished may be changed)",
+        "reason": "FieldValueForbidden",
+        "fieldPath": f".{field}",
+    }
+
+
+def _for_good(field: str, but: str) -> Rule:
+    """Refuse that a field is taken away or changed once it is set, but for the change that `but` allows."""
+    return {
+        "rule": f"!has(oldSelf.{field}) || (has(self.{field}) && (self.{field} == oldSelf.{field} || self.{field} == '{but}'))",
+        "message": f"spec.{field} can't be taken back, tasks may have been cancelled already; it may only become {but}",
         "reason": "FieldValueForbidden",
         "fieldPath": f".{field}",
     }
@@ -105,7 +115,8 @@ WORKFLOW = rules(
     }
 )
 SPEC = rules(
-    *(_fixed(field) for field in ("code", "input", "tasks", "defaults", "timeouts", "jobs")),
+    *(_fixed(field) for field in ("code", "input", "tasks", "defaults", "timeouts", "onEnd", "jobs")),
+    _for_good("stop", but="Terminate"),
     _unclear_image(),
     _close_covers_default("startToCloseSeconds"),
     _close_covers_default("scheduleToStartSeconds"),

@@ -53,10 +53,13 @@ def workflow_spec(body: Mapping[str, Any]) -> WorkflowSpec:
         "parallelism": spec.parallelism,
         "ttl_s": spec.ttl_seconds_after_finished,
         "suspend": spec.suspend,
+        "stop": spec.stop,
+        "on_end": spec.on_end,
     }
     if spec.timeouts is not None:
         given["workflow_timeout_s"] = spec.timeouts.workflow_seconds
         given["decision_timeout_s"] = spec.timeouts.decision_seconds
+        given["cancel_timeout_s"] = spec.timeouts.cancel_seconds
     if spec.jobs is not None:
         given["keep_succeeded_s"] = spec.jobs.keep_succeeded_seconds
         given["keep_failed_s"] = spec.jobs.keep_failed_seconds

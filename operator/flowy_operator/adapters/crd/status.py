@@ -68,6 +68,9 @@ class Error(Shape):
     timer: Annotated[str, Field(max_length=64)] | None = Field(
         None, description="The timer that fired: ScheduleToStart, StartToClose, ScheduleToClose."
     )
+    reason: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="Why the task was cancelled: StopRequested, Deleted, WorkflowEnded, Abandoned."
+    )
     exit_code: Annotated[int, Field(ge=-(2**31), le=MAX_COUNT)] | None = Field(
         None, description="Exit code of the container."
     )

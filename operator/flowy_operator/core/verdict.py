@@ -1,0 +1,30 @@
+"""What follows from a look at a workflow: facts to append, and how it stands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flowy.wire.messages import AnsweredWait, ErrorObject
+from flowy_operator.core.conditions import Reason, Stall
+from flowy_operator.core.history import Fact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How the workflow ended. `result` is JSON text."""
+
+    reason: Reason
+    result: str | None = None
+    error: ErrorObject | None = None
+    ignored_errors: Sequence[ErrorObject] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What follows from an answer. `finishing`: the code has ended, and open tasks are waited for."""
+
+    facts: Sequence[Fact] = ()
+    end: End | None = None
+    stall: Stall | None = None
+    waiting_on: Sequence[AnsweredWait] = ()
+    held_back: int = 0
+    finishing: bool = False

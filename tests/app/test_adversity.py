@@ -11,6 +11,7 @@ from flowy_operator.app import reconciler
 from flowy_operator.core.errors import StallReason
 from flowy_operator.core.key import Key
 from flowy_operator.core.naming import job_name
+from flowy_operator.core.spec import WorkflowSpec
 from tests.app.kubelet import NEVER_ENDS, Act, Call, value
 from tests.app.world import NAMESPACE, World, simulated, world
 from tests.fakes.clock import run_virtual
@@ -556,7 +557,7 @@ async def test_what_has_ended_is_held_in_little_memory_and_still_tidied() -> Non
         await w.settle(5)
         assert (tracked.answer, tracked.calls, tracked.gone, tracked.created) == (None, {}, {}, {})
         version = tracked.version
-        assert version.spec is not None
+        assert isinstance(version.spec, WorkflowSpec)
         assert version.state is not None
         assert version.status is not None
         assert (version.spec.source, version.spec.tasks, version.state.tasks) == ("", {}, {})

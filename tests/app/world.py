@@ -31,7 +31,7 @@ from tests.app.kubelet import Activity, Kubelet, value
 from tests.fakes.api import Api
 from tests.fakes.client import LocalClient
 from tests.fakes.clock import run_virtual
-from tests.fakes.store import WORKFLOWS, Json, Refusal, Store
+from tests.fakes.store import DEFINITIONS, WORKFLOWS, Json, Refusal, Store
 
 NAMESPACE = "ns"
 
@@ -132,10 +132,13 @@ class Running:
 class World:
     """A cluster with operators. Time starts at START and is the loop's."""
 
-    def __init__(self, activity: Activity, *, latency: Callable[[], float] = lambda: 0.001) -> None:
+    def __init__(
+        self, activity: Activity, *, latency: Callable[[], float] = lambda: 0.001, settings: Settings = Settings()
+    ) -> None:
         self.store = Store(now=self.clock)
         self.api = Api(self.store)
         self.latency = latency
+        self.settings = settings
         self.kubelet = Kubelet(self.store, activity, self.clock)
         self.decider = InProcess(latency)
         self.operators: list[Running] = []
@@ -167,7 +170,7 @@ class World:
     def start(self) -> Running:
         """One more operator, with an empty memory."""
         line = Line(self.api, self.latency)
-        operator = Operator(line, Settings(), host=host(line), decider=self.decider, clock=self.clock)
+        operator = Operator(line, self.settings, host=host(line), decider=self.decider, clock=self.clock)
         running = Running(line, operator)
         self.operators.append(running)
         return running
@@ -196,6 +199,19 @@ class World:
                 **spec,
             },
         }
+        return self.store.create(WORKFLOWS, NAMESPACE, body)
+
+    def define(self, source: str, *tasks: str | Mapping[str, Any], name: str = "video-v1", **spec: Any) -> Json:
+        """Create a WorkflowDefinition; see `submit`."""
+        content = {"code": {"source": textwrap.dedent(source)}, "tasks": [_task(task) for task in tasks], **spec}
+        return self.store.create(DEFINITIONS, NAMESPACE, {"metadata": {"name": name}, "spec": content})
+
+    def undefine(self, name: str = "video-v1") -> None:
+        self.store.delete(DEFINITIONS, NAMESPACE, name)
+
+    def refer(self, definition: str = "video-v1", name: str = "w", **spec: Any) -> Json:
+        """Create a Workflow of a definition."""
+        body = {"metadata": {"name": name}, "spec": {"definitionRef": {"name": definition}, **spec}}
         return self.store.create(WORKFLOWS, NAMESPACE, body)
 
     def body(self, name: str = "w") -> Json:
@@ -334,10 +350,13 @@ class _Bugs(logging.Handler):
 
 @asynccontextmanager
 async def world(
-    activity: Activity = lambda call: value(None), *, latency: Callable[[], float] = lambda: 0.001
+    activity: Activity = lambda call: value(None),
+    *,
+    latency: Callable[[], float] = lambda: 0.001,
+    settings: Settings = Settings(),
 ) -> AsyncIterator[World]:
     """A world with one operator, which ends with the block."""
-    made = World(activity, latency=latency)
+    made = World(activity, latency=latency, settings=settings)
     made.start()
     bugs = _Bugs()
     logging.getLogger().addHandler(bugs)

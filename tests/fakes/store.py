@@ -46,6 +46,7 @@ KINDS = (
     Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False),
 )
 WORKFLOWS = Kind("flowy.dev", "v1alpha1", "workflows", "Workflow", status=True)
+DEFINITIONS = Kind("flowy.dev", "v1alpha1", "workflowdefinitions", "WorkflowDefinition")
 HISTORY_PAGES = Kind("flowy.dev", "v1alpha1", "historypages", "HistoryPage")
 
 
@@ -96,7 +97,10 @@ class Store:
     """All objects of one cluster. `now` gives creation times; uids are counted, so that runs can be compared."""
 
     def __init__(
-        self, kinds: Sequence[Kind] = (*KINDS, WORKFLOWS, HISTORY_PAGES), *, now: Callable[[], datetime] | None = None
+        self,
+        kinds: Sequence[Kind] = (*KINDS, WORKFLOWS, DEFINITIONS, HISTORY_PAGES),
+        *,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self.kinds = list(kinds)
         self.version = 100

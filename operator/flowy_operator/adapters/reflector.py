@@ -5,7 +5,7 @@
 The difference after a list is what a watch alone can't give: objects deleted while nobody listened. Whoever is told of
 a change finds it in the cache already. A change that the record doesn't show is not told.
 
-Not for our own kind: kopf watches that (`host.py`).
+Not for Workflows: kopf watches those (`host.py`).
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 from flowy_operator.adapters.kube.client import KubeClient, WatchEvent
 from flowy_operator.adapters.kube.errors import ApiError, Forbidden, Gone, Unauthorized
 from flowy_operator.adapters.kube.fields import mapping
+from flowy_operator.core.definition import Definition
 from flowy_operator.core.records import JobRecord, PodRecord
 
 BASE_S = 0.2
@@ -42,7 +43,7 @@ RELIST_FAILURES = 5
 
 _log = logging.getLogger(__name__)
 
-R = TypeVar("R", bound=PodRecord | JobRecord)
+R = TypeVar("R", bound=PodRecord | JobRecord | Definition)
 
 
 class Reflector(Generic[R]):
@@ -57,7 +58,7 @@ class Reflector(Generic[R]):
         client: KubeClient,
         path: Callable[[str | None], str],
         *,
-        label_selector: str,
+        label_selector: str | None,
         parse: Callable[[Mapping[str, Any]], R | None],
         changed: Callable[[R | None, R | None], None],
         namespaces: Sequence[str] | None = None,
@@ -78,7 +79,7 @@ class Reflector(Generic[R]):
         self._spread = spread
         self._unlisted = set(self._scopes)
         self._records: dict[tuple[str, str], R] = {}
-        self._by_workflow: dict[tuple[str, str], dict[str, R]] = {}
+        self._by_workflow: dict[tuple[str, str], dict[str, R]] = {}  # not of definitions: they belong to none
 
     @property
     def records(self) -> Mapping[tuple[str, str], R]:
@@ -190,10 +191,11 @@ class Reflector(Generic[R]):
     def _put(self, record: R) -> None:
         key = (record.namespace, record.name)
         old = self._records.get(key)
-        if old is not None and old.workflow != record.workflow:
+        if old is not None and _workflow_of(old) != _workflow_of(record):
             self._unindex(old)
         self._records[key] = record
-        self._by_workflow.setdefault((record.namespace, record.workflow), {})[record.name] = record
+        if (workflow := _workflow_of(record)) is not None:
+            self._by_workflow.setdefault(workflow, {})[record.name] = record
         if old is None or replace(old, resource_version=record.resource_version) != record:
             self._changed(old, record)
 
@@ -203,10 +205,17 @@ class Reflector(Generic[R]):
         self._changed(record, None)
 
     def _unindex(self, record: R) -> None:
-        siblings = self._by_workflow[record.namespace, record.workflow]
+        if (workflow := _workflow_of(record)) is None:
+            return
+        siblings = self._by_workflow[workflow]
         del siblings[record.name]
         if not siblings:
-            del self._by_workflow[record.namespace, record.workflow]
+            del self._by_workflow[workflow]
+
+
+def _workflow_of(record: PodRecord | JobRecord | Definition) -> tuple[str, str] | None:
+    """Namespace and name of the Workflow that the record's label names."""
+    return None if isinstance(record, Definition) else (record.namespace, record.workflow)
 
 
 class _Stream:

@@ -11,6 +11,7 @@ from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.tracked import Version, Workflow
 from flowy_operator.core.history import Fact, Restarted, TaskFailed, TaskTimedOut
 from flowy_operator.core.sentences import attempts, failure_sentence
+from flowy_operator.core.spec import TaskSpec
 from flowy_operator.core.state import task_name
 
 _log = logging.getLogger(__name__)
@@ -24,15 +25,22 @@ class _Headline(NamedTuple):
     message: str
 
 
-def announce(recorder: Recorder, workflow: Workflow, before: Version, after: Version, facts: Sequence[Fact]) -> None:
-    """Tell what has changed from one version to the next, which these facts led to."""
+def announce(
+    recorder: Recorder,
+    workflow: Workflow,
+    before: Version,
+    after: Version,
+    facts: Sequence[Fact],
+    tasks: Mapping[str, TaskSpec],
+) -> None:
+    """Tell what has changed from one version to the next, which these facts led to. `tasks` are the spec's."""
     for fact in facts:
         match fact:
             case TaskFailed(final=True, error=failure):
-                words = f"{_attempts(after, fact)}: {failure_sentence(failure)}"
+                words = f"{_attempts(tasks, after, fact)}: {failure_sentence(failure)}"
                 recorder.event(workflow.reference, "Warning", "TaskFailed", words)
             case TaskTimedOut(final=True, timer=timer, message=cause):
-                words = f"{_attempts(after, fact)}: {timer}" + (f": {cause}" if cause else "")
+                words = f"{_attempts(tasks, after, fact)}: {timer}" + (f": {cause}" if cause else "")
                 recorder.event(workflow.reference, "Warning", "TaskTimedOut", words)
             case Restarted():
                 recorder.event(workflow.reference, "Normal", "Restarted", f"run {fact.run} begins")
@@ -44,9 +52,9 @@ def announce(recorder: Recorder, workflow: Workflow, before: Version, after: Ver
         recorder.event(workflow.reference, headline.type, headline.reason, headline.message)
 
 
-def _attempts(version: Version, fact: TaskFailed | TaskTimedOut) -> str:
+def _attempts(tasks: Mapping[str, TaskSpec], version: Version, fact: TaskFailed | TaskTimedOut) -> str:
     """The task and how often it was tried."""
-    spec = None if version.spec is None else version.spec.tasks.get(task_name(fact.task))
+    spec = tasks.get(task_name(fact.task))
     task = None if version.state is None else version.state.tasks.get(fact.task)
     # A restart in the same pass has emptied the tasks; then the event's own number is near enough.
     return f"{fact.task}, {attempts(spec, fact.attempt if task is None else task.attempts_made)}"

@@ -4,7 +4,8 @@
                           ▲
     timers, resync ───────┘
 
-The start lists everything first: a pass before the caches are full would take missing Jobs for deleted ones.
+The start lists Jobs and Pods first: a pass before the caches are full would take missing Jobs for deleted ones. It doesn't
+wait for definitions, whose CRD may come later: what the cache doesn't have is asked for by name.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from flowy_operator.adapters.crd.definition import parse_definition
 from flowy_operator.adapters.decider.frames import Strictness
 from flowy_operator.adapters.decider.limits import MIB, Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
@@ -28,11 +30,13 @@ from flowy_operator.adapters.pods import parse_pod
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.adapters.reflector import Reflector
 from flowy_operator.adapters.workqueue import WorkQueue
+from flowy_operator.app.definitions import Specs
 from flowy_operator.app.reconciler import Decider, Reconciler
 from flowy_operator.app.settings import Settings
 from flowy_operator.app.tracked import Workflow, Workflows
 from flowy_operator.app.values import Values
 from flowy_operator.app.view import view_of
+from flowy_operator.core.definition import Definition
 from flowy_operator.core.errors import RetryLater
 from flowy_operator.core.job import MANAGED_BY
 from flowy_operator.core.key import Key
@@ -89,11 +93,20 @@ class Operator:
             namespaces=self._namespaces,
         )
         self._values = Values(client)
+        self._definitions: Reflector[Definition] = Reflector(
+            client,
+            paths.workflowdefinitions,
+            label_selector=None,
+            parse=parse_definition,
+            changed=self._definition_changed,
+            namespaces=self._namespaces,
+        )
         self._reconciler = Reconciler(
             client=client,
             workflows=self._workflows,
             view=self._view,
             values=self._values,
+            specs=Specs(client, self._definitions.records, definitions_only=settings.definitions_only),
             decider=decider,
             recorder=self._recorder,
             clock=clock,
@@ -110,6 +123,7 @@ class Operator:
             background = [
                 group.create_task(self._jobs.run()),
                 group.create_task(self._pods.run()),
+                group.create_task(self._definitions.run()),
                 group.create_task(self._recorder.run()),
                 group.create_task(self._resync()),
             ]
@@ -180,6 +194,12 @@ class Operator:
         assert record is not None
         key = Key(record.namespace, record.workflow)
         if self._workflows.get(key) is not None:
+            self._queue.add(key)
+
+    def _definition_changed(self, old: Definition | None, new: Definition | None) -> None:
+        record = new or old
+        assert record is not None
+        for key in self._workflows.of_definition(record.key):
             self._queue.add(key)
 
     def _view(self, workflow: Workflow) -> View:

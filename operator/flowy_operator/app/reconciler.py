@@ -21,9 +21,10 @@ from flowy_operator.adapters.kube.errors import ApiError, Invalid, NotFound, Pay
 from flowy_operator.adapters.kube.errors import Conflict as WriteConflict
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.announce import announce
+from flowy_operator.app.definitions import Specs
 from flowy_operator.app.launcher import Launcher
 from flowy_operator.app.missing import UNSEEN, fill_gaps
-from flowy_operator.app.tracked import CreatedJob, Version, Workflow, Workflows
+from flowy_operator.app.tracked import Basis, CreatedJob, Version, Workflow, Workflows
 from flowy_operator.app.values import ValueLost, Values
 from flowy_operator.core.admission import due_retries
 from flowy_operator.core.conditions import Blocker, Stall
@@ -71,6 +72,7 @@ class Reconciler:
         workflows: Workflows,
         view: Callable[[Workflow], View],
         values: Values,
+        specs: Specs,
         decider: Decider,
         recorder: Recorder,
         clock: Callable[[], datetime],
@@ -79,6 +81,7 @@ class Reconciler:
         self._workflows = workflows
         self._view = view
         self._values = values
+        self._specs = specs
         self._decider = decider
         self._recorder = recorder
         self._clock = clock
@@ -101,12 +104,14 @@ class Reconciler:
         # History has milliseconds; a finer clock would show the code another time at its first decision than later.
         now = in_milliseconds(self._clock())
         view = self._view(workflow)
-        spec, state = version.spec, version.state
         if version.ended:  # an end stands, whatever is done to the history afterwards
             return await self._after_the_end(workflow, version, view, now)
-        if spec is None or state is None or version.invalid is not None:
-            await self._hold(workflow, version, view, now)
+        spec, state = await self._specs.of(workflow, version), version.state
+        if isinstance(spec, Stall):
+            await self._hold(workflow, version, spec, view, now)
             return None
+        assert state is not None  # it is known of every valid version
+        state = workflow.begun(version, state, now)
         view = await fill_gaps(self._client, workflow, spec, state, view, now)
         run, stop = state.run, state.stop
         verdict, version, state = await self._advance(workflow, version, spec, state, view, now)
@@ -156,7 +161,8 @@ class Reconciler:
             suspended=spec.suspend,
             cancel_until=cancel_deadline(spec, state),
             finishing=verdict.finishing,
-            code={"digest": spec.source_digest, **VERSIONS},
+            code={"digest": spec.source_digest, **VERSIONS} if spec.source else {},  # none, without its definition
+            definition_digest=spec.definition_digest,
             notes=workflow.notes,
             tasks=spec.tasks,
         )
@@ -164,7 +170,7 @@ class Reconciler:
         patch = status_patch(version.status, fields, events, str(version.resource_version))
         if patch:
             written = await self._record(workflow, version, patch, state)
-            announce(self._recorder, workflow, version, written, facts)
+            announce(self._recorder, workflow, version, written, facts, spec.tasks)
             version = written
         workflow.forget_finished(state)
         return verdict, version, state
@@ -186,7 +192,7 @@ class Reconciler:
         wanted = [task.key for task in ready if workflow.arguments_of(task) is None]
         retry_at = workflow.retry_decision_at
         if (
-            workflow.answered_upon != (state.run, state.outcomes)
+            workflow.answered_upon != _basis(spec, state)
             or wanted
             or _is_used_up(workflow, state)
             or (retry_at is not None and retry_at <= now)
@@ -230,23 +236,23 @@ class Reconciler:
             request = decision_request(spec, state, wanted, values)
             answer = await self._decider.decide(request, namespace=namespace, wall_s=float(spec.decision_timeout_s))
         except DecisionStalled as error:
-            self._stalled(workflow, state, Stall(error.reason, str(error)), now)
+            self._stalled(workflow, _basis(spec, state), Stall(error.reason, str(error)), now)
             return
         except ValueLost as error:
             message = f"{error}; restore it as it was, or create the Workflow anew"
-            self._stalled(workflow, state, Stall(Blocker.HISTORY_INVALID, message), now)
+            self._stalled(workflow, _basis(spec, state), Stall(Blocker.HISTORY_INVALID, message), now)
             return
-        workflow.answered_upon, workflow.retry_decision_at = (state.run, state.outcomes), None
+        workflow.answered_upon, workflow.retry_decision_at = _basis(spec, state), None
         workflow.answer, workflow.stall, workflow.stalled_times = answer, None, 0
         for call in (*answer.scheduled, *answer.repeated):
             workflow.calls[call.key] = call
         for line in answer.log:
             _log.debug("workflow code printed", extra=workflow.log_fields | {"line": line})
 
-    def _stalled(self, workflow: Workflow, state: State, stall: Stall, now: datetime) -> None:
+    def _stalled(self, workflow: Workflow, basis: Basis, stall: Stall, now: datetime) -> None:
         """No answer about this state for now: asked again later, or when the outcomes are others."""
         pause_s = min(FIRST_STALL_S * 2**workflow.stalled_times, LONGEST_STALL_S)
-        workflow.answered_upon, workflow.answer = (state.run, state.outcomes), None
+        workflow.answered_upon, workflow.answer = basis, None
         workflow.stalled_times += 1
         workflow.retry_decision_at = now + timedelta(seconds=pause_s)
         workflow.stall = Stall(stall.reason, f"{stall.message}; tried again after {pause_s:,.0f} s")
@@ -279,11 +285,11 @@ class Reconciler:
         else:
             self._workflows.accept(workflow.key, body, self._clock())
 
-    async def _hold(self, workflow: Workflow, version: Version, view: View, now: datetime) -> None:
+    async def _hold(self, workflow: Workflow, version: Version, stall: Stall, view: View, now: datetime) -> None:
         """Say in the status why nothing is done, and touch nothing else."""
         previous = version.status or {}
         state = State(workflow=workflow.owner.name, uid=workflow.owner.uid, started_at=now)
-        standing = Standing(generation=version.generation, started_at=now, stall=version.invalid)
+        standing = Standing(generation=version.generation, started_at=now, stall=stall)
         fields = status_fields(previous, state, standing, view, now)
         held = {name: fields[name] for name in ("observedGeneration", "conditions")}
         if workflow.known_digest:
@@ -292,9 +298,9 @@ class Reconciler:
         kept = {name: value for name, value in previous.items() if name not in held}
         patch = status_patch(version.status, kept | held, [], str(version.resource_version))
         if patch:
-            _log.warning("workflow can't be acted upon", extra=workflow.log_fields | {"reason": str(version.invalid)})
+            _log.warning("workflow can't be acted upon", extra=workflow.log_fields | {"reason": str(stall)})
             written = await self._record(workflow, version, patch, version.state)
-            announce(self._recorder, workflow, version, written, [])
+            announce(self._recorder, workflow, version, written, [], {})
 
     # -- launch -------------------------------------------------------------------------------------------------------
 
@@ -344,7 +350,7 @@ class Reconciler:
     async def _after_the_end(self, workflow: Workflow, version: Version, view: View, now: datetime) -> datetime | None:
         """Only what is left over: Jobs whose time has come, and the Workflow itself."""
         workflow.close()
-        spec, state = version.spec, version.state
+        spec, state = await self._specs.to_tidy(workflow, version), version.state
         if spec is None:
             return None
         wake_at = None if state is None else await self._tidy(spec, state, view, now)
@@ -358,6 +364,11 @@ class Reconciler:
         with suppress(WriteConflict):  # another object has the name by now
             await self._client.delete(paths.workflows(owner.namespace, owner.name), uid=owner.uid)
         return None
+
+
+def _basis(spec: WorkflowSpec, state: State) -> Basis:
+    """What an answer is made upon: another basis needs another answer."""
+    return spec.definition_digest or spec.source_digest, state.run, state.outcomes
 
 
 def _to_launch(state: State, view: View, workflow: Workflow) -> list[Task]:

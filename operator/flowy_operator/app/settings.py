@@ -48,6 +48,11 @@ class Settings(BaseSettings):
         le=4096,
         description="Memory of one decision in MiB, above what an idle decider takes.",
     )
+    definitions_only: bool = Field(
+        default=False,
+        description="Run only Workflows that name a WorkflowDefinition. Who may create Workflows, but no definitions, then "
+        "chooses neither code nor images. Workflows with code of their own stall.",
+    )
     insecure_decider: bool = Field(
         default=False,
         description="Run workflow code also where the kernel can't filter its system calls. Such code can do whatever the "

@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from flowy.wire.messages import Answer, AnsweredCall
-from flowy_operator.adapters.crd.spec import InvalidSpec, workflow_spec
+from flowy_operator.adapters.crd.spec import InvalidSpec, spec_or_reference
 from flowy_operator.core.conditions import Blocker, Stall, has_ended
+from flowy_operator.core.definition import Definition, Reference
 from flowy_operator.core.history import Chain, HistoryInvalid, in_milliseconds, parse_history, parse_time
 from flowy_operator.core.job import API_VERSION, KIND, Owner
 from flowy_operator.core.key import Key
@@ -22,6 +23,8 @@ Body = Mapping[str, Any]
 
 _LONG_FIELDS = frozenset({"result", "error", "ignoredErrors"})
 """Of a status that has ended; nobody here reads them any more."""
+Basis = tuple[str, int, Chain]
+"""What a decision is made upon: the digest of the code, the run, the outcomes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +41,15 @@ class Version:
 
     A newer one replaces the whole, never a part: a patch whose `test` names one version and whose events follow another
     would corrupt the history. `status` is without the history, which is folded into `state`. With `invalid` set, it says
-    why this version can't be acted upon, and spec or state may be missing.
+    why this version can't be acted upon, and spec or state may be missing. A spec that only refers to a definition is
+    resolved by each pass (`definitions.py`): definitions come and go on their own.
     """
 
     resource_version: int = 0
     generation: int = 0
     deleting: bool = False
     status: Body | None = None
-    spec: WorkflowSpec | None = None
+    spec: WorkflowSpec | Reference | None = None
     state: State | None = None
     invalid: Stall | None = None
 
@@ -59,6 +63,16 @@ class Version:
         return parse_time(text) if text else state.started_at
 
 
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a reference came to, and what that was made of: nothing of it has to be made again while they are the same."""
+
+    reference: Reference
+    definition: Definition | None
+    recorded: str | None
+    spec: WorkflowSpec | Stall
+
+
 @dataclass(slots=True)
 class Workflow:
     """One Workflow: its newest version, and what has been found out about it."""
@@ -68,10 +82,14 @@ class Workflow:
     known_events: int = 0  # longest history seen; it never gets shorter
     known_digest: str = ""  # of the newest history that was good
 
-    # The last decision, and what it was made upon: run and outcomes. Their number wouldn't do: a pass whose patch was
+    definition: Key | None = None  # what it refers to, which never changes
+    resolved: Resolved | None = None
+    begun_at: datetime | None = None  # the first pass that could act, until the status has it
+
+    # The last decision, and what it was made upon: code, run and outcomes. Their number wouldn't do: a pass whose patch was
     # refused has decided over an order of outcomes that never came to be.
     answer: Answer | None = None
-    answered_upon: tuple[int, Chain] | None = None
+    answered_upon: Basis | None = None
     stall: Stall | None = None
     stalled_times: int = 0
     retry_decision_at: datetime | None = None
@@ -118,14 +136,17 @@ class Workflow:
         try:
             spec = self._spec(body, version.generation)
             version = replace(version, spec=spec)  # it holds for an end, whatever was done to the history
+            if isinstance(spec, Reference):
+                self.definition = Key(self.owner.namespace, spec.name)
             state = self._fold(status or {}, now)
-            _check_tasks(spec, state)
+            if isinstance(spec, WorkflowSpec):
+                check_tasks(spec, state)
             version = replace(version, state=state)
         except InvalidSpec as error:
             version = replace(version, invalid=_stall(Blocker.INVALID_SPEC, str(error), body))
         except (HistoryInvalid, ValueError, TypeError) as error:
-            message = f"{error}; put status.history back as it was to go on"
-            version = replace(version, invalid=_stall(Blocker.HISTORY_INVALID, message, body))
+            version = replace(version, invalid=_stall(Blocker.HISTORY_INVALID, history_message(error), body))
+        self.resolved = None  # to be looked at anew, with this history
         self._install(version)
 
     def wrote(self, version: Version, body: Body, state: State | None) -> Version:
@@ -139,6 +160,14 @@ class Workflow:
         if written.resource_version > self.version.resource_version:
             self._install(written)
         return written
+
+    def begun(self, version: Version, state: State, now: datetime) -> State:
+        """The state to act upon: before anything is on record, the run begins now. It may have waited for its definition."""
+        if state.events or "startTime" in (version.status or {}):
+            return state
+        # Once chosen it stays: code that looks at the clock must always see the same.
+        self.begun_at = self.begun_at or now
+        return replace(state, started_at=self.begun_at)
 
     def refuse(self, version: Version, stall: Stall) -> None:
         """Don't act upon this version any more."""
@@ -161,7 +190,7 @@ class Workflow:
 
     def close(self) -> None:
         """Drop what only an open workflow needs. Ended ones may stay for weeks, in their thousands."""
-        self.answer = self.answered_upon = self.stall = self.retry_decision_at = None
+        self.answer = self.answered_upon = self.stall = self.retry_decision_at = self.resolved = None
         for known in (self.calls, self.created, self.gone, self.refused, self.notes):
             known.clear()
         version = self.version
@@ -169,7 +198,7 @@ class Workflow:
             version,
             status={name: value for name, value in (version.status or {}).items() if name not in _LONG_FIELDS},
             # Left are the times that Jobs and the object are kept for, and which launch a Job is of.
-            spec=version.spec and replace(version.spec, source="", input="", tasks={}, default_template={}),
+            spec=version.spec and version.spec.closed(),
             state=version.state and replace(version.state, tasks={}, input=None),
         )
 
@@ -179,11 +208,11 @@ class Workflow:
             self.known_events = max(self.known_events, version.state.events)
             self.known_digest = version.state.chain.digest
 
-    def _spec(self, body: Body, generation: int) -> WorkflowSpec:
+    def _spec(self, body: Body, generation: int) -> WorkflowSpec | Reference:
         """The spec changes seldom and its source may be long: read once a generation, unless `close` has emptied it."""
         if self.version.spec is not None and self.version.generation == generation and not self.version.ended:
             return self.version.spec
-        return workflow_spec(body)
+        return spec_or_reference(body)
 
     def _fold(self, status: Body, now: datetime) -> State:
         history = status.get("history", [])
@@ -207,7 +236,13 @@ def _stall(blocker: Blocker, why: str, body: Body) -> Stall:
     return Stall(blocker, f"{why}; spec.stop can't be followed: delete the Workflow to end it" if asked else why)
 
 
-def _check_tasks(spec: WorkflowSpec, state: State) -> None:
+def history_message(error: Exception) -> str:
+    """Why a history can't be gone on with, and what to do."""
+    return f"{error}; put status.history back as it was to go on"
+
+
+def check_tasks(spec: WorkflowSpec, state: State) -> None:
+    """Raise HistoryInvalid if the history has a task that the spec hasn't."""
     unknown = next((task.key for task in state.tasks.values() if task.name not in spec.tasks), None)
     if unknown is not None:
         raise HistoryInvalid(f"the history has the task {unknown!r}, and spec.tasks has none of this name")
@@ -222,6 +257,7 @@ class Workflows:
 
     def __init__(self) -> None:
         self._known: dict[Key, Workflow] = {}
+        self._of_definition: dict[Key, dict[Key, None]] = {}
 
     def get(self, key: Key) -> Workflow | None:
         return self._known.get(key)
@@ -234,15 +270,31 @@ class Workflows:
             return  # of a list that was begun before the old one went
         if workflow is None or workflow.owner.uid != uid:
             # Another object of the same name: nothing of the old one holds for it.
+            self._drop(key)
             owner = Owner(namespace=key.namespace, name=key.name, uid=uid)
             workflow = self._known[key] = Workflow(owner)
         workflow.accept(body, now)
+        if workflow.definition is not None:
+            self._of_definition.setdefault(workflow.definition, {})[key] = None
+
+    def of_definition(self, definition: Key) -> list[Key]:
+        """The Workflows that refer to this definition."""
+        return list(self._of_definition.get(definition, ()))
+
+    def _drop(self, key: Key) -> None:
+        workflow = self._known.pop(key, None)
+        if workflow is None or workflow.definition is None:
+            return
+        others = self._of_definition[workflow.definition]
+        del others[key]
+        if not others:
+            del self._of_definition[workflow.definition]
 
     def forget(self, key: Key, uid: str) -> None:
         """Take it that this object is gone. One that has its name by now is another."""
         workflow = self._known.get(key)
         if workflow is not None and workflow.owner.uid == uid:
-            del self._known[key]
+            self._drop(key)
 
     def __iter__(self) -> Iterator[Workflow]:
         return iter(list(self._known.values()))

@@ -42,6 +42,9 @@ class Blocker(StrEnum):
     HISTORY_FULL = "HistoryFull"  # it doesn't fit into its object any more
     STATUS_REFUSED = "StatusRefused"  # result, errors or history are more than the object can hold
     INVALID_SPEC = "InvalidSpec"  # an older CRD let something through
+    DEFINITION_NOT_FOUND = "DefinitionNotFound"  # what definitionRef names isn't there
+    DEFINITION_CHANGED = "DefinitionChanged"  # it was deleted and made again with other content
+    INLINE_CODE_FORBIDDEN = "InlineCodeForbidden"  # the operator runs definitions only
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ passes them on and looks inside only to merge.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from flowy.policy.retry import RetrySpec
 from flowy.policy.timeout import TimeoutSpec
@@ -95,6 +95,7 @@ class WorkflowSpec:
     suspend: bool = False
     stop: StopMode | None = None
     inherited: Raw = field(default_factory=dict)
+    definition_digest: str | None = None  # of the WorkflowDefinition's content, if it comes from one
     source_digest: str = field(
         init=False
     )  # here, since a source may be long and a spec is read once, but passes are many
@@ -102,3 +103,7 @@ class WorkflowSpec:
     def __post_init__(self) -> None:
         digest = hashlib.sha256(self.source.encode()).hexdigest()
         object.__setattr__(self, "source_digest", f"sha256:{digest}")
+
+    def closed(self) -> Self:
+        """What of it still counts after the end: how long things stay."""
+        return replace(self, source="", input="", tasks={}, default_template={}, inherited={})

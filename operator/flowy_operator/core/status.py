@@ -48,6 +48,7 @@ class Standing:
     cancel_until: datetime | None = None  # the end of a stop's grace period, if one was requested
     finishing: bool = False
     code: Mapping[str, str] = field(default_factory=dict)  # what the decisions were made with
+    definition_digest: str | None = None
     notes: Mapping[str, str] = field(default_factory=dict)  # Job name -> why it could not be created yet
     tasks: Mapping[str, TaskSpec] = field(default_factory=dict)
 
@@ -70,6 +71,8 @@ def status_fields(
         fields["historyDigest"] = state.chain.digest
     if standing.code:
         fields["code"] = dict(standing.code)
+    if standing.definition_digest is not None:
+        fields["definitionDigest"] = standing.definition_digest
     if waits:
         fields["waitingOn"] = waits
     if end is not None:

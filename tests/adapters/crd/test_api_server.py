@@ -81,7 +81,7 @@ EMBED = "spec.tasks[0]"
 
 REFUSED: Mapping[str, tuple[Manifest, str]] = {
     "no spec": ({**workflow(), "spec": None}, "spec: Required value"),
-    "no code": (workflow(code=None), "spec.code: Required value"),
+    "no code": ({**workflow(), "spec": {"tasks": []}}, "spec: Invalid value: give either code or definitionRef"),
     "no source": (workflow(code={}), "spec.code.source: Required value"),
     "an empty source": (
         workflow(code={"source": ""}),
@@ -581,6 +581,7 @@ STATUS = {
     "ignoredErrors": [ERROR, {"type": "Error", "message": ""}],
     "run": 1,
     "code": {"digest": "sha256:" + "0" * 64, "python": "3.13", "flowy": "0.1.0"},
+    "definitionDigest": "sha256:" + "1" * 64,
     "historyStart": 1,
     "historyDigest": "0123456789abcdef",
     "history": [
@@ -675,7 +676,7 @@ def test_kubectl_get_shows_status_and_progress(kube: Kube) -> None:
     assert head == ["NAME", "STATUS", "PROGRESS", "RUNNING", "AGE"]
     assert row[:-1] == [name, "Running", "7/9", "2"]
     head, row = table(kube.run("get", KIND, name, "-o", "wide").stdout)
-    assert head == ["NAME", "STATUS", "PROGRESS", "RUNNING", "WAITING", "AGE"]
+    assert head == ["NAME", "STATUS", "PROGRESS", "RUNNING", "WAITING", "DEFINITION", "AGE"]
     assert row[:-1] == [name, "Running", "7/9", "2", "encode-1"]
 
 

@@ -56,7 +56,7 @@ def test_rows_have_as_many_cells_as_their_heads(kind: Kind) -> None:
 
 
 def test_rows_say_default_and_bounds() -> None:
-    assert "| `parallelism` | integer | 1000 | How many tasks may be open at once" in PAGE
+    assert "| `parallelism` | integer | that of the definition, else 1000 | How many tasks may be open at once" in PAGE
     assert "| 1 to 10,000 |" in PAGE
     assert "| `source` | string | required |" in PAGE
     assert "each 0 to 316,224,000" in PAGE

@@ -300,7 +300,7 @@ def test_what_a_structural_schema_cannot_say_is_an_error_of_ours(shape: type[Bas
 
 def test_what_absence_means_is_told_in_the_description_at_every_depth() -> None:
     explained = dict(nodes(schema.published(schema.structural(model.Workflow))))
-    assert explained["spec.parallelism"]["description"].endswith("Absent: 1000.")
+    assert explained["spec.parallelism"]["description"].endswith("Absent: that of the definition, else 1000.")
     assert explained["spec.tasks[].retry.delaysSeconds"]["description"].endswith("else [0].")
     assert "absent" not in {keyword for node in explained.values() for keyword in node}
 

@@ -283,7 +283,7 @@ REFUSED: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "no spec": ({"metadata": {"name": "a"}}, "spec: is missing"),
     "a spec that is none": ({"spec": []}, "spec: must be an object"),
     "a name too long for Jobs": ({"metadata": {"name": "a" * 53}}, "metadata.name: has 53 characters: at most 52"),
-    "no code": ({"spec": {}}, "spec.code: is missing"),
+    "no code": ({"spec": {}}, "spec: has neither code nor definitionRef: give one of the two"),
     "no source": (body(code={}), "spec.code.source: is missing"),
     "an empty source": (body(code={"source": ""}), "spec.code.source: is too short: at least 1 characters"),
     "a huge source": (body(code={"source": "x" * 262_145}), "spec.code.source: is too long: at most 262144 characters"),

@@ -52,6 +52,7 @@ WORKFLOW = Kind(
     short_names=("fwf",),  # wf is Argo's
     note="The plural is `workflows`, which other products use as well: write `workflows.flowy.dev`, or the short name"
     " `fwf`. `kubectl get flowy` shows everything of Flowy's.",
+    selectable=(".spec.definitionRef.name",),
     columns=(
         {
             "name": "Status",
@@ -78,8 +79,31 @@ WORKFLOW = Kind(
             "jsonPath": ".status.waitingOn[0].task",
             "priority": 1,
         },
+        {
+            "name": "Definition",
+            "type": "string",
+            "description": "The WorkflowDefinition that it runs.",
+            "jsonPath": ".spec.definitionRef.name",
+            "priority": 1,
+        },
         AGE,
     ),
 )
 
-KINDS: Sequence[Kind] = (WORKFLOW,)
+WORKFLOW_DEFINITION = Kind(
+    shape=model.WorkflowDefinition,
+    plural="workflowdefinitions",
+    short_names=("fwd",),
+    note="Short name `fwd`. What a definition is for: [writing workflows](../writing-workflows.md#definitions).",
+    columns=(
+        {
+            "name": "Entrypoint",
+            "type": "string",
+            "description": "The factory, where the definition names it.",
+            "jsonPath": ".spec.code.entrypoint",
+        },
+        AGE,
+    ),
+)
+
+KINDS: Sequence[Kind] = (WORKFLOW, WORKFLOW_DEFINITION)

@@ -23,6 +23,9 @@ MAX_TASKS = 256  # parameters of one factory; calls are not counted here
 MAX_SOURCE = 256 * 1024  # what a decision accepts
 
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
+OBJECT_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
+Parallelism = Annotated[int, Field(ge=1, le=10_000)]
 
 DEFAULTS = WorkflowSpec(source="")
 RETRY_DEFAULTS = RetrySpec()
@@ -296,30 +299,70 @@ class Jobs(Shape):
     )
 
 
-class Spec(Shape):
-    """What to run. Only suspend, stop, parallelism and ttlSecondsAfterFinished may be changed later."""
+class DefinitionRef(Shape):
+    """The WorkflowDefinition to run, in the same namespace."""
 
-    model_config = ConfigDict(json_schema_extra=rules.SPEC)
+    name: str = Field(
+        min_length=1,
+        max_length=253,
+        pattern=OBJECT_NAME,
+        description="Name of the WorkflowDefinition. It need not be there yet: the run waits for it.",
+    )
 
-    code: Code
-    input: Input | None = Field(None, json_schema_extra=absent("no arguments"))
+
+class Content(Shape):
+    """What a definition and a Workflow of its own have in common: the code, its tasks, and how they are run."""
+
+    code: Code | None = None
     tasks: Annotated[list[Task], Field(max_length=MAX_TASKS, json_schema_extra=list_map("name"))] = Field(
         default_factory=list,
         description="The tasks, by the names of the factory's parameters. With several factories in the source: the tasks of all.",
         json_schema_extra=absent("none: code that calls nothing"),
     )
     defaults: Defaults | None = None
-    parallelism: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+    parallelism: Parallelism | None = Field(
         None,
-        description="How many tasks may be open at once; further ones wait. May be changed at any time.",
+        description="How many tasks may be open at once; further ones wait.",
         json_schema_extra=absent(f"{DEFAULTS.parallelism}"),
     )
     timeouts: WorkflowTimeouts | None = None
     jobs: Jobs | None = None
     ttl_seconds_after_finished: Seconds | None = Field(
         None,
-        description="How long the Workflow stays after its end; then it goes, with all it owns. May be changed at any time.",
+        description="How long a Workflow stays after its end; then it goes, with all it owns.",
         json_schema_extra=absent("for ever"),
+    )
+    on_end: Annotated[OnEnd, Field(strict=False)] | None = Field(
+        None,
+        description="What becomes of tasks that still run when the code has ended, or restarts. Cancel: their Jobs are"
+        " deleted. Wait: the end is held until each has its outcome, retries included. Abandon: their Jobs run on, and"
+        " nobody waits for them. An end by timeouts.workflowSeconds or by stop always cancels.",
+        json_schema_extra=absent(DEFAULTS.on_end),
+    )
+
+
+class Spec(Content):
+    """What to run: code, or a definition. Only suspend, stop, parallelism and ttlSecondsAfterFinished may be changed later."""
+
+    model_config = ConfigDict(json_schema_extra=rules.SPEC)
+
+    code: Code | None = Field(None, json_schema_extra=absent("definitionRef says what to run"))
+    definition_ref: DefinitionRef | None = Field(
+        None,
+        description="The WorkflowDefinition to run, in the same namespace. Beside it stand only"
+        f" {rules.OWN_FIELDS}: all else is the definition's.",
+        json_schema_extra=absent("code says what to run"),
+    )
+    input: Input | None = Field(None, json_schema_extra=absent("no arguments"))
+    parallelism: Parallelism | None = Field(
+        None,
+        description="How many tasks may be open at once; further ones wait. May be changed at any time.",
+        json_schema_extra=absent(f"that of the definition, else {DEFAULTS.parallelism}"),
+    )
+    ttl_seconds_after_finished: Seconds | None = Field(
+        None,
+        description="How long the Workflow stays after its end; then it goes, with all it owns. May be changed at any time.",
+        json_schema_extra=absent("that of the definition, else for ever"),
     )
     suspend: bool | None = Field(
         None,
@@ -334,13 +377,6 @@ class Spec(Shape):
         " only Cancel may become Terminate. Of no effect once the workflow has ended.",
         json_schema_extra=absent("it runs to its end"),
     )
-    on_end: Annotated[OnEnd, Field(strict=False)] | None = Field(
-        None,
-        description="What becomes of tasks that still run when the code has ended, or restarts. Cancel: their Jobs are"
-        " deleted. Wait: the end is held until each has its outcome, retries included. Abandon: their Jobs run on, and"
-        " nobody waits for them. An end by timeouts.workflowSeconds or by stop always cancels.",
-        json_schema_extra=absent(DEFAULTS.on_end),
-    )
 
 
 class Workflow(Shape):
@@ -350,3 +386,17 @@ class Workflow(Shape):
 
     spec: Spec
     status: Status | None = None
+
+
+class DefinitionSpec(Content):
+    """What each Workflow of this definition runs. It can't be changed: other content is another definition."""
+
+    model_config = ConfigDict(json_schema_extra=rules.DEFINITION_SPEC)
+
+    code: Code
+
+
+class WorkflowDefinition(Shape):
+    """A workflow to be run again and again, by Workflows that name it in definitionRef."""
+
+    spec: DefinitionSpec

@@ -17,6 +17,12 @@ Rule = Mapping[str, str]
 MAX_WORKFLOW_NAME = 52  # a Job's name is at most 63 and adds a hash; CronJob draws the same line for the same reason
 
 
+OF_THE_DEFINITION = ("tasks", "defaults", "onEnd", "jobs", "timeouts.decisionSeconds", "timeouts.cancelSeconds")
+"""What a Workflow with a definitionRef can't say itself, beside code."""
+
+OWN_FIELDS = "input, parallelism, timeouts.workflowSeconds, ttlSecondsAfterFinished, suspend and stop"
+
+
 def rules(*entries: Rule) -> dict[str, Any]:
     """Attach rules to a model or a field, by pydantic's `json_schema_extra`."""
     return {"x-kubernetes-validations": [dict(entry) for entry in entries]}
@@ -39,6 +45,18 @@ def _for_good(field: str, but: str) -> Rule:
     return {
         "rule": f"!has(oldSelf.{field}) || (has(self.{field}) && (self.{field} == oldSelf.{field} || self.{field} == '{but}'))",
         "message": f"spec.{field} can't be taken back, tasks may have been cancelled already; it may only become {but}",
+        "reason": "FieldValueForbidden",
+        "fieldPath": f".{field}",
+    }
+
+
+def _not_beside_a_definition(field: str) -> Rule:
+    """Refuse in a Workflow what its definition says."""
+    *parents, _ = steps = field.split(".")
+    given = [f"has(self.{'.'.join(steps[:n])})" for n in range(1, len(parents) + 2)]
+    return {
+        "rule": f"!has(self.definitionRef) || !({' && '.join(given)})",
+        "message": f"spec.{field} is the definition's business, leave it out (beside definitionRef stand only {OWN_FIELDS})",
         "reason": "FieldValueForbidden",
         "fieldPath": f".{field}",
     }
@@ -114,12 +132,30 @@ WORKFLOW = rules(
         "fieldPath": ".metadata.name",
     }
 )
-SPEC = rules(
-    *(_fixed(field) for field in ("code", "input", "tasks", "defaults", "timeouts", "onEnd", "jobs")),
-    _for_good("stop", but="Terminate"),
+_CONTENT = (
     _unclear_image(),
     _close_covers_default("startToCloseSeconds"),
     _close_covers_default("scheduleToStartSeconds"),
+)
+SPEC = rules(
+    *(_fixed(field) for field in ("code", "definitionRef", "input", "tasks", "defaults", "timeouts", "onEnd", "jobs")),
+    _for_good("stop", but="Terminate"),
+    {
+        "rule": "has(self.code) != has(self.definitionRef)",
+        "message": "give either code or definitionRef: exactly one of the two says what to run",
+        "reason": "FieldValueInvalid",
+    },
+    *(_not_beside_a_definition(field) for field in OF_THE_DEFINITION),
+    *_CONTENT,
+)
+DEFINITION_SPEC = rules(
+    {
+        "rule": "self == oldSelf",
+        "message": "a WorkflowDefinition can't be changed, what its Workflows have run depends on it: create another one"
+        " under a name of its own, such as video-v2",
+        "reason": "FieldValueForbidden",
+    },
+    *_CONTENT,
 )
 TASK = rules(
     {

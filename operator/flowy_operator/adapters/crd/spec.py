@@ -16,7 +16,8 @@ from flowy.policy.timeout import TimeoutSpec
 from flowy.wire import values
 from flowy_operator.adapters.crd import model
 from flowy_operator.adapters.crd.pod import PodSpec, PodTemplate
-from flowy_operator.adapters.crd.rules import MAX_WORKFLOW_NAME, NOT_FOR_WORKFLOWS
+from flowy_operator.adapters.crd.rules import MAX_WORKFLOW_NAME, NOT_FOR_WORKFLOWS, OF_THE_DEFINITION, OWN_FIELDS
+from flowy_operator.core.definition import Reference
 from flowy_operator.core.job import MAIN
 from flowy_operator.core.spec import Activity, OnParentEnd, Raw, SubWorkflow, TaskSpec, WorkflowSpec
 
@@ -35,42 +36,88 @@ class InvalidSpec(ValueError):
         return f"{self.path}: {self.reason}"
 
 
-def workflow_spec(body: Mapping[str, Any]) -> WorkflowSpec:
-    """Make the spec of a Workflow from its JSON; `InvalidSpec` names the first thing that can't be run.
+def spec_or_reference(body: Mapping[str, Any]) -> WorkflowSpec | Reference:
+    """Read the spec of a Workflow from its JSON: its own, or the reference to a definition that it is.
 
-    Core/v1 shapes are passed on as they stand in `body`, fields unknown here included.
+    `InvalidSpec` names the first thing that can't be run. Core/v1 shapes are passed on as they stand in `body`, fields
+    unknown here included.
     """
+    if (body.get("spec") or {}).get("definitionRef") is None:
+        return workflow_spec(body)
+    spec, raw = _workflow(body)
+    assert spec.definition_ref is not None
+    _check_beside_a_definition(raw)
+    return Reference(name=spec.definition_ref.name, own=_given({**_settings(spec), **_own(spec)}))
+
+
+def workflow_spec(body: Mapping[str, Any]) -> WorkflowSpec:
+    """Make the spec of a Workflow with code of its own; see `spec_or_reference`."""
+    spec, raw = _workflow(body)
+    return _run_by(spec, raw, _own(spec))
+
+
+def definition_spec(body: Mapping[str, Any]) -> WorkflowSpec:
+    """Make the spec that a WorkflowDefinition gives its Workflows, their own fields not yet laid over it."""
+    raw = body.get("spec")
+    return _run_by(_parsed(model.DefinitionSpec, raw, "spec"), raw or {}, {})
+
+
+def _workflow(body: Mapping[str, Any]) -> tuple[model.Spec, Mapping[str, Any]]:
     name = body.get("metadata", {}).get("name", "")
     if len(name) > MAX_WORKFLOW_NAME:
         raise InvalidSpec("metadata.name", f"has {len(name)} characters: at most {MAX_WORKFLOW_NAME}")
     raw = body.get("spec")
     if raw is None:
         raise InvalidSpec("spec", "is missing")
-    spec = _parsed(model.Spec, raw, "spec")
-    given: dict[str, Any] = {
-        "entrypoint": spec.code.entrypoint,
-        "input": _input(spec.input),
-        "parallelism": spec.parallelism,
-        "ttl_s": spec.ttl_seconds_after_finished,
-        "suspend": spec.suspend,
-        "stop": spec.stop,
-        "on_end": spec.on_end,
-    }
-    if spec.timeouts is not None:
-        given["workflow_timeout_s"] = spec.timeouts.workflow_seconds
-        given["decision_timeout_s"] = spec.timeouts.decision_seconds
-        given["cancel_timeout_s"] = spec.timeouts.cancel_seconds
-    if spec.jobs is not None:
-        given["keep_succeeded_s"] = spec.jobs.keep_succeeded_seconds
-        given["keep_failed_s"] = spec.jobs.keep_failed_seconds
-    if any(task.workflow is not None for task in spec.tasks):
-        given["inherited"] = _inherited(raw)
+    return _parsed(model.Spec, raw, "spec"), raw
+
+
+def _own(spec: model.Spec) -> dict[str, Any]:
+    """What only a Workflow says."""
+    return {"input": _input(spec.input), "suspend": spec.suspend, "stop": spec.stop}
+
+
+def _run_by(spec: model.Content, raw: Mapping[str, Any], own: Mapping[str, Any]) -> WorkflowSpec:
+    if spec.code is None:
+        raise InvalidSpec("spec", "has neither code nor definitionRef: give one of the two")
     return WorkflowSpec(
         source=spec.code.source,
         tasks=_tasks(spec, raw.get("tasks") or ()),
         default_template=(raw.get("defaults") or {}).get("template") or {},
-        **{field: value for field, value in given.items() if value is not None},
+        inherited=_inherited(raw) if any(task.workflow is not None for task in spec.tasks) else {},
+        **_given({"entrypoint": spec.code.entrypoint, **_settings(spec), **own}),
     )
+
+
+def _settings(spec: model.Content) -> dict[str, Any]:
+    """The bounds and times of a run, by their names inside; None where nothing is said."""
+    settings: dict[str, Any] = {
+        "parallelism": spec.parallelism,
+        "ttl_s": spec.ttl_seconds_after_finished,
+        "on_end": spec.on_end,
+    }
+    if spec.timeouts is not None:
+        settings["workflow_timeout_s"] = spec.timeouts.workflow_seconds
+        settings["decision_timeout_s"] = spec.timeouts.decision_seconds
+        settings["cancel_timeout_s"] = spec.timeouts.cancel_seconds
+    if spec.jobs is not None:
+        settings["keep_succeeded_s"] = spec.jobs.keep_succeeded_seconds
+        settings["keep_failed_s"] = spec.jobs.keep_failed_seconds
+    return settings
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _check_beside_a_definition(raw: Mapping[str, Any]) -> None:
+    for path in ("code", *OF_THE_DEFINITION):
+        value: Any = raw
+        for step in path.split("."):
+            value = (value or {}).get(step)
+        if value is not None:
+            reason = f"stands beside definitionRef: leave one of them out (beside it stand only {OWN_FIELDS})"
+            raise InvalidSpec(f"spec.{path}", reason)
 
 
 _NOT_INHERITED = ("code", "input", "suspend", "ttlSecondsAfterFinished")
@@ -153,7 +200,7 @@ def _check_arguments(text: str, path: str) -> None:
     values.plain(value, path)
 
 
-def _tasks(spec: model.Spec, raw: Sequence[Mapping[str, Any]]) -> dict[str, TaskSpec]:
+def _tasks(spec: model.Content, raw: Sequence[Mapping[str, Any]]) -> dict[str, TaskSpec]:
     defaults = spec.defaults or model.Defaults()
     default_image = _main_image(defaults.template, "spec.defaults")
     tasks: dict[str, TaskSpec] = {}

@@ -122,6 +122,11 @@ class Status(Shape):
     )
     run: Count | None = Field(None, description="Number of the run, one more at each restart.")
     code: RecordedCode | None = None
+    definition_digest: Annotated[str, Field(max_length=128)] | None = Field(
+        None,
+        description="Digest of the content that the WorkflowDefinition had at the first decision. While it has another, or"
+        " is not there, the run stalls.",
+    )
     history_start: Count | None = Field(None, description="Id of the first event in history.")
     history_digest: Annotated[str, Field(max_length=16, pattern="^[0-9a-f]{16}$")] | None = Field(
         None, description="Digest of the history: events changed by anyone else are found by it."

@@ -14,6 +14,10 @@ def workflows(namespace: str | None = None, name: str | None = None) -> str:
     return _path(_FLOWY, "workflows", namespace, name)
 
 
+def workflowdefinitions(namespace: str | None = None, name: str | None = None) -> str:
+    return _path(_FLOWY, "workflowdefinitions", namespace, name)
+
+
 def workflow_status(namespace: str, name: str) -> str:
     return f"{workflows(namespace, name)}/status"
 

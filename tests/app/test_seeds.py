@@ -7,11 +7,13 @@ import asyncio
 import os
 import random
 from collections import Counter
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from flowy_operator.core.history import TaskScheduled
+from flowy.policy.retry import Backoff, RetrySpec, delay_before
+from flowy_operator.core.history import RetryScheduled, TaskScheduled
 from flowy_operator.core.state import Phase, State, apply
 from tests.app.kubelet import Act, Call, failure, value
 from tests.app.world import NAMESPACE, START, World, world
@@ -22,6 +24,13 @@ SEEDS = int(os.environ.get("FLOWY_SEEDS", "150"))
 PARALLELISM = 4
 LONG_S = 500.0  # longer than any timeout with an outage on top: an outcome that is there counts, however late
 MOST_PASSES = 500  # of one workflow; about 100 are usual, and a hot loop takes thousands
+
+BACKOFF = Backoff(initial_s=2, multiplier=3, max_s=5, jitter_percent=100)
+WAITS: list[dict[str, Any]] = [
+    {"delaysSeconds": [0]},
+    {"delaysSeconds": [1, 0, 3]},
+    {"backoff": {"initialSeconds": 2, "multiplier": 3, "maxSeconds": 5, "jitterPercent": 100}},
+]
 
 # Each: source, tasks, and the result if nothing goes wrong. Tasks add up integers, so that order doesn't matter.
 PROGRAMS: dict[str, tuple[str, list[str], Any]] = {
@@ -136,7 +145,7 @@ def test_seed(seed: int) -> None:
 async def _scenario(dice: random.Random) -> None:
     name = dice.choice(sorted(PROGRAMS))
     source, tasks, expected = PROGRAMS[name]
-    retry = {"maxAttempts": 3, "when": ["Timeout", "Error"], "delaysSeconds": dice.choice([[0], [1, 0, 3]])}
+    retry = {"maxAttempts": 3, "when": ["Timeout", "Error"]} | dice.choice(WAITS)
     timeouts = {"startToCloseSeconds": 20}
     spec: list[dict[str, Any]] = [{"name": task, "retry": retry, "timeouts": timeouts} for task in tasks]
     async with world(_activity(random.Random(dice.random())), latency=lambda: dice.uniform(0.0005, 0.03)) as w:
@@ -241,10 +250,20 @@ def _check(w: World) -> None:
     # The history is one, its fold knows every Job, and never had more tasks open than allowed.
     state = State(workflow="w", uid=owner, started_at=START)
     scheduled: Counter[tuple[int, str, int]] = Counter()
+    due: dict[tuple[str, int], datetime] = {}
+    has_backoff = "backoff" in body["spec"]["tasks"][0]["retry"]
+    waits_s = RetrySpec(backoff=BACKOFF) if has_backoff else None
     for event in w.history():
         state = apply(state, [event])
         if isinstance(event.fact, TaskScheduled):
             scheduled[state.run, event.fact.task, event.fact.attempt] += 1
+            # No attempt comes before its time, whoever died meanwhile.
+            assert due.pop((event.fact.task, event.fact.attempt), event.time) <= event.time
+        if isinstance(event.fact, RetryScheduled):
+            due[event.fact.task, event.fact.attempt] = event.fact.at
+            if waits_s is not None:
+                seed = f"{owner}/{state.run}/{event.fact.task}"
+                assert event.fact.at - event.time <= timedelta(seconds=delay_before(waits_s, event.fact.attempt, seed))
         assert sum(task.phase is Phase.OPEN for task in state.tasks.values()) <= PARALLELISM
     assert max(scheduled.values()) == 1
     assert {name for _, name in w.kubelet.created} <= set(state.launches)

@@ -72,7 +72,7 @@ FAILS: Mapping[str, tuple[str, list[dict[str, Any]], list[Any], str, str]] = {
         ],
         [],
         "Failed",
-        "t-0 timed out (ScheduleToStart)",
+        "t-0 timed out (ScheduleToStart): image can't be pulled: flowy.local/no-such-image:1",
     ),
     "a template that the API server refuses": (
         ONE,
@@ -304,8 +304,32 @@ def test_a_quota_without_pods_is_waited_for(kube: Kube, operator: OperatorProces
     assert [event["type"] for event in body["status"]["history"]] == ["TaskScheduled", "TaskCompleted"]
 
 
+def test_a_deleted_namespace_takes_all_along_and_is_forgotten(kube: Kube, tmp_path: Path) -> None:
+    doomed = Kube(kube.kubeconfig, f"{kube.namespace}-doomed")
+    doomed.run("create", "namespace", doomed.namespace)
+    operator = OperatorProcess(doomed.kubeconfig, doomed.namespace, tmp_path / "log")
+    operator.start()
+    try:
+        source = "def w(t):\n    def run():\n        return [t() for _ in range(3)]\n    return run\n"
+        doomed.apply(workflow("again", source, [shell("t", "sleep 300")]))
+        doomed.wait_until("workflow", "again", lambda _: len(doomed.list("pods")) == 3)
+        doomed.run("delete", "namespace", doomed.namespace, "--timeout=90s")
+        # The same names anew: nothing of what was known of the old ones counts.
+        doomed.run("create", "namespace", doomed.namespace)
+        doomed.apply(workflow("again", source, [shell("t", "true")]))
+        assert result(doomed.wait_end("again")) == [None, None, None]
+        assert operator.stop() == 0
+        bugs = [line for line in operator.lines(level="ERROR") if not str(line.get("logger")).startswith("kopf")]
+        assert not bugs
+    finally:
+        operator.stop()
+        doomed.run("delete", "namespace", doomed.namespace, "--wait=false", check=False)
+
+
 def test_a_manifest_against_the_schema_is_refused_by_name(kube: Kube, operator: OperatorProcess) -> None:
     bad = workflow("bad", ONE, [OK | {"name": "for"}])
     assert "a Python keyword can't be the name of a task" in kube.refusal(bad)
     bad = workflow("bad", ONE, [OK | {"retry": {"maxAttempts": 0}}])
     assert "spec.tasks[0].retry.maxAttempts" in kube.refusal(bad)
+    bad = workflow("bad", ONE, [OK | {"retry": {"delaysSeconds": [1], "backoff": {"initialSeconds": 1}}}])
+    assert "give either delaysSeconds (each wait by itself) or backoff (waits that grow), not both" in kube.refusal(bad)

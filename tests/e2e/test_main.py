@@ -244,7 +244,8 @@ def test_a_failed_workflow_says_what_where_and_why(kube: Kube, operator: Operato
     source = "def w(fail):\n    def run():\n        return {'a': [fail()]}\n    return run\n"
     kube.apply(workflow("failed", source, [shell("fail", "echo the disk is full; exit 7")]))
     body = kube.wait_end("failed")
-    assert condition(body, "Succeeded") == ("False", "Failed", "Error: the disk is full (task fail-0, attempt 1)")
+    sentence = "Error: the disk is full (task fail-0, attempt 1 of 3, not retried, exit code 7)"
+    assert condition(body, "Succeeded") == ("False", "Failed", sentence)
     assert condition(body, "Stalled")[0] == "True"
     assert body["status"]["error"] == {
         "type": "Error",

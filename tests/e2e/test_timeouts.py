@@ -39,7 +39,7 @@ CASES: dict[str, tuple[str, dict[str, Any], Any]] = {
     "schedule-to-start": (
         CAUGHT,
         shell("t", HANG, timeouts={"scheduleToStartSeconds": 3}, activity={"template": NOWHERE}),
-        ["ScheduleToStart", 1, "t-0 timed out (ScheduleToStart)"],
+        ["ScheduleToStart", 1, "t-0 timed out (ScheduleToStart): Unschedulable: "],
     ),
     "schedule-to-close": (
         CAUGHT,
@@ -49,7 +49,7 @@ CASES: dict[str, tuple[str, dict[str, Any], Any]] = {
             timeouts={"startToCloseSeconds": 2, "scheduleToCloseSeconds": 7},
             retry={"maxAttempts": 100},
         ),
-        ["ScheduleToClose", None, "t-0 timed out (ScheduleToClose)"],
+        ["ScheduleToClose", None, "t-0 timed out (ScheduleToClose): attempt "],
     ),
     "errors-if-asked": (
         ONE,
@@ -85,6 +85,9 @@ def test_case(name: str, ended: dict[str, dict[str, Any]]) -> None:
     got, expected = result(ended[name]), CASES[name][2]
     if name == "schedule-to-close":
         got[1] = None  # as many attempts as fit into the time
+    if name.startswith("schedule-to"):
+        assert got[2].startswith(expected[2])
+        got, expected = got[:2], expected[:2]
     assert got == expected
 
 

@@ -43,6 +43,7 @@ class Act:
     lasts_s: float | None = 1.0
     exit_code: int = 0
     message: str = ""
+    log: bytes = b""
     disruption: str | None = None
 
 
@@ -51,6 +52,11 @@ Activity = Callable[[Call], Act]
 
 def value(result: object, lasts_s: float = 1.0) -> Act:
     return Act(lasts_s=lasts_s, message=json.dumps(result))
+
+
+def printed(result: object, lasts_s: float = 1.0, noise: str = "") -> Act:
+    """For tasks with `result: {from: Log}`."""
+    return Act(lasts_s=lasts_s, log=f"{noise}{json.dumps(result)}\n".encode())
 
 
 def failure(message: str = "no", lasts_s: float = 1.0, exit_code: int = 1) -> Act:
@@ -68,6 +74,7 @@ class Kubelet:
     store: Store
     activity: Activity
     clock: Callable[[], datetime]
+    logs: dict[tuple[str, str], bytes] = field(default_factory=dict)
     created: list[tuple[str, str]] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     _seen: int = 0
@@ -142,6 +149,7 @@ class Kubelet:
             "startedAt": started_at,
             "finishedAt": self._stamp(),
         }
+        self.logs[pod["metadata"]["namespace"], pod["metadata"]["name"]] = act.log
         failed = bool(act.exit_code) or act.disruption is not None
         status: Json = {
             "phase": "Failed" if failed else "Succeeded",

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from flowy.policy.retry import Backoff, RetrySpec, delay_before
-from flowy_operator.core.history import RetryScheduled, TaskScheduled
+from flowy_operator.core.config_map import text_of
+from flowy_operator.core.history import RetryScheduled, TaskCompleted, TaskScheduled
 from flowy_operator.core.state import Phase, State, apply
-from tests.app.kubelet import Act, Call, failure, value
+from flowy_operator.core.values import reference
+from tests.app.kubelet import Act, Call, failure, printed, value
 from tests.app.world import NAMESPACE, START, World, world
 from tests.fakes.clock import run_virtual
 from tests.fakes.faults import LoseAnswer, Refuse, Rule
@@ -105,6 +107,19 @@ PROGRAMS: dict[str, tuple[str, list[str], Any]] = {
         ["inc", "add"],
         15,
     ),
+    "logged": (
+        """
+        def w(long, inc):
+            def run():
+                v = ""
+                for n in range(3):
+                    v = long(n, v)
+                return inc(len(v))
+            return run
+        """,
+        ["long", "inc"],
+        30_001,
+    ),
     "caught": (
         """
         from flowy import TaskError, wait
@@ -147,12 +162,15 @@ async def _scenario(dice: random.Random) -> None:
     source, tasks, expected = PROGRAMS[name]
     retry = {"maxAttempts": 3, "when": ["Timeout", "Error"]} | dice.choice(WAITS)
     timeouts = {"startToCloseSeconds": 20}
-    spec: list[dict[str, Any]] = [{"name": task, "retry": retry, "timeouts": timeouts} for task in tasks]
+    spec: list[dict[str, Any]] = [
+        {"name": task, "retry": retry, "timeouts": timeouts, "activity": activity_of(task)} for task in tasks
+    ]
     async with world(_activity(random.Random(dice.random())), latency=lambda: dice.uniform(0.0005, 0.03)) as w:
         w.api.faults.add(Refuse(409, "Conflict"), verb="patch", times=dice.randint(1, 4), chance=0.3)
         w.api.faults.add(Refuse(500, "InternalError"), times=dice.randint(1, 6), chance=0.1)
         w.api.faults.add(Refuse(429, "TooManyRequests"), verb="create", times=dice.randint(1, 4), chance=0.2)
         w.api.faults.add(LoseAnswer(), verb="patch", times=dice.randint(1, 4), chance=0.2)
+        w.api.faults.add(Refuse(500), resource="pods/log", times=dice.randint(1, 4), chance=0.3)
         w.api.faults.add(LoseAnswer(), verb="create", times=dice.randint(1, 4), chance=0.2)
         w.submit(source, *spec, parallelism=PARALLELISM)
         trouble = asyncio.create_task(_trouble(w, dice))
@@ -183,9 +201,15 @@ def _activity(dice: random.Random) -> Any:
             return Act(lasts_s=lasts_s, exit_code=137, disruption="EvictionByEvictionAPI")
         if call.attempt < 3 and dice.random() < 0.15:
             return dice.choice([failure(lasts_s=lasts_s), Act(lasts_s=dice.choice([None, LONG_S]), message="-1")])
+        if call.name == "long":
+            return printed("x" * 10_000 + call.args[1], lasts_s=lasts_s, noise="50 %\n")
         return value(sums[call.name](call), lasts_s=lasts_s)
 
     return act
+
+
+def activity_of(task: str) -> dict[str, Any]:
+    return {"image": "busybox", **({"result": {"from": "Log"}} if task == "long" else {})}
 
 
 def sum_of(call: Call) -> int:
@@ -247,6 +271,15 @@ def _check(w: World) -> None:
         for found in w.objects(plural):
             assert found["metadata"]["ownerReferences"][0]["controller"]
     assert all(job["metadata"]["ownerReferences"][0]["uid"] == owner for job in w.objects("jobs"))
+    # What the history refers to is there, to the byte; what it doesn't, was kept for nothing by who died then.
+    kept = {found["metadata"]["name"]: found for found in w.objects("configmaps")}
+    for event in w.history():
+        if isinstance(event.fact, TaskCompleted) and event.fact.result_ref is not None:
+            ref = event.fact.result_ref
+            text = text_of(kept[ref.name])
+            assert text is not None
+            assert reference(ref.name, text) == ref
+    assert all(found["metadata"]["ownerReferences"][0]["uid"] == owner for found in kept.values())
     # The history is one, its fold knows every Job, and never had more tasks open than allowed.
     state = State(workflow="w", uid=owner, started_at=START)
     scheduled: Counter[tuple[int, str, int]] = Counter()

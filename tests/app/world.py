@@ -78,6 +78,12 @@ class Line(LocalClient):
                     read_at = clock()
                 yield event
 
+    async def get_end(self, path: str, *, query: Mapping[str, str], most_bytes: int) -> tuple[bytes, int]:
+        await asyncio.sleep(self._latency())
+        found = await super().get_end(path, query=query, most_bytes=most_bytes)
+        await asyncio.sleep(self._latency())
+        return found
+
     async def _call(self, verb: str, *args: Any, **options: Any) -> Json:
         is_last = False
         if verb in WRITES and self.writes_left is not None:
@@ -139,7 +145,7 @@ class World:
         self.api = Api(self.store)
         self.latency = latency
         self.settings = settings
-        self.kubelet = Kubelet(self.store, activity, self.clock)
+        self.kubelet = Kubelet(self.store, activity, self.clock, self.api.logs)
         self.decider = InProcess(latency)
         self.operators: list[Running] = []
         self._news = asyncio.Event()

@@ -20,6 +20,7 @@ from flowy_operator.core.history import Chain, Event, Fact, TaskCompleted, TaskS
 from flowy_operator.core.job import ARGUMENTS_BYTES, VARIABLE_BYTES, VARIABLES_BYTES
 from flowy_operator.core.outcome import MESSAGE_BYTES
 from flowy_operator.core.spec import DEFAULT_PARALLELISM
+from flowy_operator.core.values import INLINE_BYTES, MAX_VALUE_BYTES
 from tests.builders import DIGEST, START
 from tests.docs.pages import blocks, codes, page, rows, section
 
@@ -51,9 +52,9 @@ def _settings_rows() -> list[list[str]]:
 
 # -- rights -----------------------------------------------------------------------------------------------------------
 
-_VERBS = {"json_patch": "patch"}
-_RESOURCES = {"workflow_status": "workflows/status"}
-_CALL = re.compile(r"client\.(get|list|create|json_patch|delete|watch)\(\s*(?:paths\.)?(\w+)\(")
+_VERBS = {"json_patch": "patch", "get_end": "get"}
+_RESOURCES = {"workflow_status": "workflows/status", "pod_log": "pods/log"}
+_CALL = re.compile(r"client\.(get|get_end|list|create|json_patch|delete|watch)\(\s*(?:paths\.)?(\w+)\(")
 _REFLECTED = re.compile(r"Reflector\(\s*client,\s*paths\.(\w+),")
 
 
@@ -106,7 +107,9 @@ def test_the_limits_are_those_of_the_code() -> None:
         f"| new calls of one decision | {request.max_calls:,} |",
         f"| arguments of a call | {ARGUMENTS_BYTES:,} bytes",
         f"| {VARIABLE_BYTES:,} bytes, {VARIABLES_BYTES:,} together",
-        f"| result of an activity | {MESSAGE_BYTES - 1:,} bytes",
+        f"| result by the file | {MESSAGE_BYTES - 1:,} bytes",
+        f"| result by the log | {MAX_VALUE_BYTES:,} bytes",
+        f"| result that stands in the history | {INLINE_BYTES:,} bytes",
         f"| depth of a value | {values.MAX_LEVELS} levels",
         f"| history of a workflow, all runs | {reconciler.HISTORY_BYTES:,} bytes",
         f"source, input, results | {limits.request_bytes:,} bytes",

@@ -14,6 +14,7 @@ from tests.fakes.faults import Delay, Faults, LoseAnswer, Refuse
 from tests.fakes.store import Change, Json, Kind, Refusal, Store
 
 REQUEST_LIMIT = 3 * 1024 * 1024
+LOG_ENTRY_BYTES = 16 * 1024
 
 
 class LostError(Exception):
@@ -36,6 +37,8 @@ class Api:
     faults: Faults = field(default_factory=Faults)
     bookmark_s: float = 60.0
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    logs: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    """What the containers of pods have printed, by (namespace, pod)."""
     _watches: list["_Watch"] = field(default_factory=list)
     _opened: asyncio.Event = field(default_factory=asyncio.Event)
     _pages: dict[str, tuple[list[Json], int]] = field(default_factory=dict)
@@ -69,6 +72,18 @@ class Api:
         if lose:
             raise LostError
         return (201 if verb == "create" else 200), answer
+
+    async def log(self, path: str, query: Mapping[str, str]) -> bytes:
+        """What a container has printed. Raises Refusal, and LostError where the answer is dropped."""
+        *_, namespace, _, name, _ = path.split("/")
+        lose = await self._strike("get", "pods/log")
+        self.store.get(self.store.kind("pods"), namespace, name)
+        if lose:
+            raise LostError
+        content = self.logs.get((namespace, name), b"")
+        if "tailLines" in query:
+            content = b"".join(_entries(content)[-int(query["tailLines"]) :])
+        return content[: int(query.get("limitBytes", len(content)))]
 
     async def watch(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[Json, None]:
         """Open a stream of watch events as JSON, which ends at its timeout. Raises Refusal; the stream, LostError."""
@@ -267,6 +282,14 @@ def _event(change: Change, target: Target, selector: str) -> Json | None:
         "type": "DELETED" if not is_in else "MODIFIED" if was else "ADDED",
         "object": copy.deepcopy(found),
     }
+
+
+def _entries(content: bytes) -> list[bytes]:
+    """The entries of a log file: containerd splits long lines, and the kubelet takes each part for a line."""
+    entries = []
+    for line in content.splitlines(keepends=True):
+        entries += [line[n : n + LOG_ENTRY_BYTES] for n in range(0, len(line), LOG_ENTRY_BYTES)]
+    return entries
 
 
 def _bookmark(kind: Kind, version: int) -> Json:

@@ -23,6 +23,8 @@ async def serve(api: Api, *, token: str | None = None) -> AsyncIterator[str]:
         try:
             if request.query.get("watch") in {"1", "true"}:
                 return await _stream(api, request)
+            if request.path.endswith("/log"):
+                return web.Response(body=await api.log(request.path, request.query))
             return await _call(api, request)
         except Refusal as refusal:
             return _answer(refusal)

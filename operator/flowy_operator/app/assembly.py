@@ -32,6 +32,7 @@ from flowy_operator.adapters.reflector import Reflector
 from flowy_operator.adapters.workqueue import WorkQueue
 from flowy_operator.app.definitions import Specs
 from flowy_operator.app.reconciler import Decider, Reconciler
+from flowy_operator.app.results import Results
 from flowy_operator.app.settings import Settings
 from flowy_operator.app.tracked import Workflow, Workflows
 from flowy_operator.app.values import Values
@@ -101,12 +102,14 @@ class Operator:
             changed=self._definition_changed,
             namespaces=self._namespaces,
         )
+        self._results = Results(client, self._values, self._queue.add)
         self._reconciler = Reconciler(
             client=client,
             workflows=self._workflows,
             view=self._view,
             values=self._values,
             specs=Specs(client, self._definitions.records, definitions_only=settings.definitions_only),
+            results=self._results,
             decider=decider,
             recorder=self._recorder,
             clock=clock,
@@ -125,6 +128,7 @@ class Operator:
                 group.create_task(self._pods.run()),
                 group.create_task(self._definitions.run()),
                 group.create_task(self._recorder.run()),
+                group.create_task(self._results.run()),
                 group.create_task(self._resync()),
             ]
             host = group.create_task(self._host(self._workflow_changed, self._stop))

@@ -24,6 +24,7 @@ from flowy_operator.app.announce import announce
 from flowy_operator.app.definitions import Specs
 from flowy_operator.app.launcher import Launcher
 from flowy_operator.app.missing import UNSEEN, fill_gaps
+from flowy_operator.app.results import Results
 from flowy_operator.app.tracked import Basis, CreatedJob, Version, Workflow, Workflows
 from flowy_operator.app.values import ValueLost, Values
 from flowy_operator.core.admission import due_retries
@@ -73,6 +74,7 @@ class Reconciler:
         view: Callable[[Workflow], View],
         values: Values,
         specs: Specs,
+        results: Results,
         decider: Decider,
         recorder: Recorder,
         clock: Callable[[], datetime],
@@ -82,6 +84,7 @@ class Reconciler:
         self._view = view
         self._values = values
         self._specs = specs
+        self._results = results
         self._decider = decider
         self._recorder = recorder
         self._clock = clock
@@ -113,6 +116,7 @@ class Reconciler:
         assert state is not None  # it is known of every valid version
         state = workflow.begun(version, state, now)
         view = await fill_gaps(self._client, workflow, spec, state, view, now)
+        view = self._results.collect(workflow, spec, state, view)
         run, stop = state.run, state.stop
         verdict, version, state = await self._advance(workflow, version, spec, state, view, now)
         if verdict.end is not None or (state.run, state.stop) != (run, stop) or _is_used_up(workflow, state):

@@ -4,6 +4,7 @@ All of it can be rebuilt from the API server, and is after a restart. The newest
 whether it came by the watch or as the answer to our own write: an older cache is never acted upon.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -11,6 +12,7 @@ from typing import Any
 
 from flowy.wire.messages import Answer, AnsweredCall
 from flowy_operator.adapters.crd.spec import InvalidSpec, spec_or_reference
+from flowy_operator.core.collected import Collected
 from flowy_operator.core.conditions import Blocker, Stall, has_ended
 from flowy_operator.core.definition import Definition, Reference
 from flowy_operator.core.history import Chain, HistoryInvalid, in_milliseconds, parse_history, parse_time
@@ -33,6 +35,15 @@ class CreatedJob:
 
     uid: str
     at: datetime
+
+
+@dataclass(slots=True)
+class Reading:
+    """A result that is being fetched, by `task`: what came of it, or why that takes so long."""
+
+    outcome: Collected | None = None
+    note: str | None = None
+    task: asyncio.Task[None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +111,7 @@ class Workflow:
     gone: dict[str, None] = field(default_factory=dict)  # Jobs that were seen and are no more, in order
     refused: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    readings: dict[str, Reading] = field(default_factory=dict)  # of results, by the Job's name
 
     @property
     def key(self) -> Key:
@@ -187,6 +199,10 @@ class Workflow:
         for known in (self.created, self.gone, self.refused, self.notes):
             for job in [job for job in known if job not in open_jobs]:
                 del known[job]
+        for job in [job for job in self.readings if job not in open_jobs]:
+            reading = self.readings.pop(job)
+            if reading.task is not None:
+                reading.task.cancel()
 
     def close(self) -> None:
         """Drop what only an open workflow needs. Ended ones may stay for weeks, in their thousands."""

@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 from flowy.policy.retry import MAX_LAUNCHES, GiveUp, RetryAfter, RetryWhen, after_failure
 from flowy.policy.timeout import Deadline, Timer, next_deadline, schedule_to_close
+from flowy_operator.core.collected import Collected, is_to_collect
 from flowy_operator.core.history import (
     CancelReason,
     Fact,
@@ -24,7 +25,16 @@ from flowy_operator.core.history import (
     TaskScheduled,
     TaskTimedOut,
 )
-from flowy_operator.core.outcome import Deleted, Disrupted, Failed, Pending, Succeeded, judge
+from flowy_operator.core.outcome import (
+    Deleted,
+    Disrupted,
+    Failed,
+    Outcome,
+    Pending,
+    Succeeded,
+    Uncollected,
+    judge,
+)
 from flowy_operator.core.records import JobRecord, PodRecord
 from flowy_operator.core.sentences import attempt_sentence, line, reasons
 from flowy_operator.core.spec import TaskSpec, WorkflowSpec
@@ -36,7 +46,8 @@ class View:
     """The cluster as the caches have it; may be stale. Jobs and pods by the Job's name, those with our owner only.
 
     `gone`: Jobs that this process saw or created, and that are no more. `refused`: launches that the API server will
-    never take, with its reason; `notes`: those that it doesn't take now.
+    never take, with its reason; `notes`: those that it doesn't take now. `results`: those of succeeded launches that had
+    to be fetched, and are; `uncollected`: why others can't be yet.
     """
 
     jobs: Mapping[str, JobRecord] = field(default_factory=dict)
@@ -44,6 +55,8 @@ class View:
     gone: Collection[str] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    results: Mapping[str, Collected] = field(default_factory=dict)
+    uncollected: Mapping[str, str] = field(default_factory=dict)
 
 
 class Launching(Enum):
@@ -70,6 +83,8 @@ def deadline(task_spec: TaskSpec, task: Task, view: View) -> Deadline | None:
     if task.phase is not Phase.OPEN or task.launch is None:
         return schedule_to_close(task_spec.timeouts, task.first_scheduled_at)
     pod = view.pods.get(task.launch.job)
+    if isinstance(_outcome(task_spec, task.launch.job, view), Uncollected):
+        return None
     return next_deadline(
         task_spec.timeouts,
         first_scheduled_at=task.first_scheduled_at,
@@ -96,13 +111,20 @@ def _observe_task(spec: TaskSpec, task: Task, view: View, moment: _Moment) -> tu
         if task.launch.job in view.refused:
             failure = Failure(type="LaunchRefused", message=view.refused[task.launch.job])
             return now, [_invalid(task, failure)]
-        match judge(view.jobs.get(task.launch.job), pod, job_deleted=task.launch.job in view.gone):
-            case Succeeded(result, at):
+        match _outcome(spec, task.launch.job, view):
+            case Succeeded(result, at, ref):
                 node = None if pod is None else pod.node
                 completed = TaskCompleted(
-                    task=task.key, attempt=task.attempt, result=result, started_at=started_at, node=node
+                    task=task.key,
+                    attempt=task.attempt,
+                    result=result,
+                    result_ref=ref,
+                    started_at=started_at,
+                    node=node,
                 )
                 return at or now, [completed]
+            case Uncollected():
+                return now, []
             case Failed(failure, at, retryable=False):
                 return at or now, [_final(task, failure, started_at)]
             case Failed(failure, at):
@@ -117,6 +139,17 @@ def _observe_task(spec: TaskSpec, task: Task, view: View, moment: _Moment) -> tu
     if due is not None and due.at <= now:
         return due.at, _after_timer(spec, task, due.timer, _cause(task, due.timer, view), moment)
     return now, []
+
+
+def _outcome(spec: TaskSpec, job: str, view: View) -> Outcome:
+    record, is_deleted = view.jobs.get(job), job in view.gone
+    if not is_to_collect(spec, record, view.pods.get(job)):
+        return judge(record, view.pods.get(job), job_deleted=is_deleted)
+    match view.results.get(job, Uncollected()):
+        case Disrupted() if is_deleted or (record is not None and record.deleting):
+            return Deleted()  # the result went because the Job did
+        case collected:
+            return collected
 
 
 def _invalid(task: Task, failure: Failure) -> TaskFailed:

@@ -13,6 +13,7 @@ from typing import Any
 from flowy.wire.checks import MalformedMessage, value_text
 from flowy_operator.core.history import Failure
 from flowy_operator.core.records import JobRecord, PodRecord
+from flowy_operator.core.values import ValueRef
 
 MESSAGE_BYTES = 4096
 """What the kubelet keeps of a termination message: the *end* of the file, silently. A message of just this length may
@@ -38,11 +39,17 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Uncollected:
+    """The pod succeeded, its result isn't known yet. No timer can change that any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Succeeded:
-    """`result` is JSON text; `at` is when the container ended."""
+    """`result` is JSON text, unless `ref` says where it is; `at` is when the container ended."""
 
     result: str
     at: datetime | None
+    ref: ValueRef | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class Deleted:
     """Somebody deleted the Job."""
 
 
-Outcome = Pending | Succeeded | Failed | Disrupted | Deleted
+Outcome = Pending | Uncollected | Succeeded | Failed | Disrupted | Deleted
 
 
 def judge(job: JobRecord | None, pod: PodRecord | None, *, job_deleted: bool) -> Outcome:
@@ -114,7 +121,7 @@ def _result(pod: PodRecord) -> Outcome:
     try:
         value_text(text, "the result")
     except MalformedMessage as error:
-        message = f"{error}; it begins {_shown(text)}"
+        message = f"{error}; it begins {shown(text)}"
         return Failed(Failure(type="ResultInvalid", message=message, exit_code=0), pod.finished_at)
     return Succeeded(text.strip(), pod.finished_at)
 
@@ -124,7 +131,7 @@ def _failure(pod: PodRecord) -> Failure:
     if pod.pod_reason is not None:
         # Its own deadline, an eviction for a limit of its own, a node that refuses what it asks for. Whatever its
         # container wrote, it wrote while it was being stopped, or before.
-        said = f"; the container's last words: {_shown(pod.message.strip())}" if pod.message.strip() else ""
+        said = f"; the container's last words: {shown(pod.message.strip())}" if pod.message.strip() else ""
         message = f"{pod.pod_message.strip() or 'Kubernetes does not say why'}{said}"
         return Failure(type=pod.pod_reason, message=message, exit_code=pod.exit_code)
     if pod.other_failure is not None and not pod.exit_code:
@@ -184,7 +191,7 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """The beginning of a text, for a message; the rest is said to be there."""
     if len(text) <= _SHOWN_CHARS:
         return repr(text)

@@ -29,6 +29,13 @@ class OnEnd(StrEnum):
     ABANDON = "Abandon"  # their Jobs run on, and nobody waits for them
 
 
+class ResultFrom(StrEnum):
+    """Where the result of an activity is read. The values are API, hence never renamed."""
+
+    FILE = "File"  # the termination message
+    LOG = "Log"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
     """What one attempt runs: short fields, and `template` (a PodTemplateSpec) for everything else."""
@@ -39,6 +46,7 @@ class Activity:
     env: Sequence[Raw] = ()
     resources: Raw | None = None
     template: Raw = field(default_factory=dict)
+    result_from: ResultFrom = ResultFrom.FILE
 
 
 class OnParentEnd(StrEnum):

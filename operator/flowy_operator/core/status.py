@@ -245,6 +245,8 @@ def _why(key: str, state: State, standing: Standing, view: View) -> str | None:
         return None
     if task.launch.job in standing.notes:
         return f"Job: {standing.notes[task.launch.job]}"
+    if task.launch.job in view.uncollected:
+        return f"Result: {view.uncollected[task.launch.job]}"
     pod = view.pods.get(task.launch.job)
     return f"Pod: {pod.waiting}" if pod is not None and pod.waiting else before
 

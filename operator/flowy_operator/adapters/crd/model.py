@@ -17,7 +17,7 @@ from flowy_operator.adapters.crd.pod import EnvVar, PodTemplate, Resources
 from flowy_operator.adapters.crd.shape import MAX_JSON, MAX_SECONDS, Object, Seconds, Shape, absent, list_map
 from flowy_operator.adapters.crd.status import Status
 from flowy_operator.core.history import StopMode
-from flowy_operator.core.spec import OnEnd, OnParentEnd, WorkflowSpec
+from flowy_operator.core.spec import OnEnd, OnParentEnd, ResultFrom, WorkflowSpec
 
 MAX_TASKS = 256  # parameters of one factory; calls are not counted here
 MAX_SOURCE = 256 * 1024  # what a decision accepts
@@ -70,6 +70,17 @@ class Input(Shape):
     )
 
 
+class Result(Shape):
+    """Where an activity leaves its result."""
+
+    read_from: Annotated[ResultFrom, Field(strict=False)] | None = Field(
+        None,
+        description="File: the file that FLOWY_RESULT_FILE names, up to 4,095 bytes. Log: what the container main prints,"
+        " up to 1 MiB; the whole of it if that is one JSON value, else its last line that isn't empty.",
+        json_schema_extra=absent(str(ResultFrom.FILE)),
+    )
+
+
 class Activity(Shape):
     """What one attempt of a task runs: a container, in a Job of its own."""
 
@@ -100,6 +111,7 @@ class Activity(Shape):
         " spec.defaults.template and under the fields above.",
         json_schema_extra=absent("spec.defaults.template alone"),
     )
+    result: Result | None = Field(None, json_schema_extra=absent("from: File"))
 
 
 class Timeouts(Shape):

@@ -9,7 +9,7 @@ MAX_SECONDS = 10 * 366 * 86_400  # ten years: far from any wait that is meant, n
 MAX_JSON = 1024 * 1024  # an object is at most 1.5 MiB in etcd
 MAX_COUNT = 2**31 - 1
 
-RENAMED = {"json_text": "json", "keywords": "kwargs"}  # names that pydantic, mypy and Python take
+RENAMED = {"json_text": "json", "keywords": "kwargs", "read_from": "from"}  # names that pydantic, mypy and Python take
 
 PRESERVED: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
 

@@ -19,7 +19,7 @@ from flowy_operator.adapters.crd.pod import PodSpec, PodTemplate
 from flowy_operator.adapters.crd.rules import MAX_WORKFLOW_NAME, NOT_FOR_WORKFLOWS, OF_THE_DEFINITION, OWN_FIELDS
 from flowy_operator.core.definition import Reference
 from flowy_operator.core.job import MAIN
-from flowy_operator.core.spec import Activity, OnParentEnd, Raw, SubWorkflow, TaskSpec, WorkflowSpec
+from flowy_operator.core.spec import Activity, OnParentEnd, Raw, ResultFrom, SubWorkflow, TaskSpec, WorkflowSpec
 
 _Shape = TypeVar("_Shape", bound=BaseModel)
 
@@ -269,6 +269,7 @@ def _activity(raw: Mapping[str, Any]) -> Activity:
         env=raw.get("env") or (),
         resources=raw.get("resources"),
         template=raw.get("template") or {},
+        result_from=ResultFrom((raw.get("result") or {}).get("from") or ResultFrom.FILE),
     )
 
 

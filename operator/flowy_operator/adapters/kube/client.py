@@ -36,6 +36,7 @@ LINE_LIMIT_BYTES = 4 * 1024 * 1024
 """One watch event. An object ends at etcd's 1.5 MiB, and escapes can't more than double what is mostly text."""
 
 _EXPIRED_LISTS = 3
+_ANY = "*/*"
 _JSON = "application/json"
 _JSON_PATCH = "application/json-patch+json"
 
@@ -91,6 +92,22 @@ class KubeClient:
 
     async def get(self, path: str) -> Json:
         return await self._call("get", "GET", path)
+
+    async def get_end(self, path: str, *, query: Mapping[str, str], most_bytes: int) -> tuple[bytes, int]:
+        """The last bytes of an answer that is no JSON, at most so many, and the size of the whole."""
+        response = await self._send("get", "GET", path, query=query, accept=_ANY, timeout=self._timeout)
+        end, size = bytearray(), 0
+        try:
+            async for block in response.response.content.iter_any():
+                end += block
+                size += len(block)
+                if len(end) > 2 * most_bytes:  # not at each block: what goes is moved
+                    del end[:-most_bytes]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(f"answer to get {path}: {_say(error)}") from error
+        finally:
+            response.response.close()
+        return bytes(end[-most_bytes:]), size
 
     async def list(self, path: str, *, label_selector: str | None = None, chunk: int = 500) -> tuple[Objects, str]:
         """All objects of one moment, and that moment's resourceVersion to watch from.
@@ -213,6 +230,7 @@ class KubeClient:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = _JSON,
+        accept: str = _JSON,
     ) -> RESTResponse:
         """One request; the answer's status is good, its body not yet read."""
         url = f"{self.configuration.host}{path}"
@@ -221,7 +239,7 @@ class KubeClient:
         resource = resource_of(path)
         code = 0
         try:
-            headers = {"Accept": _JSON, "Content-Type": content_type, "User-Agent": self._user_agent}
+            headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": self._user_agent}
             # Long lists would come compressed, which costs both sides more than the way does.
             headers["Accept-Encoding"] = "identity"
             authorization = await self.authorization()

@@ -30,6 +30,10 @@ def pods(namespace: str | None = None, name: str | None = None) -> str:
     return _path(_CORE, "pods", namespace, name)
 
 
+def pod_log(namespace: str, name: str) -> str:
+    return f"{pods(namespace, name)}/log"
+
+
 def configmaps(namespace: str | None = None, name: str | None = None) -> str:
     return _path(_CORE, "configmaps", namespace, name)
 

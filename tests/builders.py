@@ -52,9 +52,11 @@ def retry(
     return RetrySpec(max_attempts=max_attempts, when=when, delays_s=delays_s, **fields)
 
 
-def timeouts(*, start: int | None = None, run: int | None = None, close: int | None = None) -> TimeoutSpec:
-    """`start` is schedule-to-start, `run` start-to-close, `close` schedule-to-close."""
-    return TimeoutSpec(schedule_to_start_s=start, start_to_close_s=run, schedule_to_close_s=close)
+def timeouts(
+    *, start: int | None = None, run: int | None = None, close: int | None = None, beat: int | None = None
+) -> TimeoutSpec:
+    """`start` is schedule-to-start, `run` start-to-close, `close` schedule-to-close, `beat` heartbeat."""
+    return TimeoutSpec(schedule_to_start_s=start, start_to_close_s=run, schedule_to_close_s=close, heartbeat_s=beat)
 
 
 def task_spec(

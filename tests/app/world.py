@@ -34,6 +34,7 @@ from tests.fakes.clock import run_virtual
 from tests.fakes.store import DEFINITIONS, WORKFLOWS, Json, Refusal, Store
 
 NAMESPACE = "ns"
+GATEWAY_URL = "http://gateway:8082"
 
 START = datetime(2026, 1, 1, 12, 0, 0, 417, tzinfo=UTC)
 """Not on a millisecond: the history has no finer times, the operator's clock has."""
@@ -141,6 +142,8 @@ class World:
     def __init__(
         self, activity: Activity, *, latency: Callable[[], float] = lambda: 0.001, settings: Settings = Settings()
     ) -> None:
+        self.skew = timedelta()
+        """Added to everybody's clock: how long all of them have slept."""
         self.store = Store(now=self.clock)
         self.api = Api(self.store)
         self.latency = latency
@@ -154,7 +157,7 @@ class World:
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def clock(self) -> datetime:
-        return START + timedelta(seconds=asyncio.get_running_loop().time())
+        return START + timedelta(seconds=asyncio.get_running_loop().time()) + self.skew
 
     async def until(self, is_so: Callable[[], bool], *, within_s: float = 3600.0) -> None:
         async with asyncio.timeout(within_s):
@@ -176,7 +179,9 @@ class World:
     def start(self) -> Running:
         """One more operator, with an empty memory."""
         line = Line(self.api, self.latency)
-        operator = Operator(line, self.settings, host=host(line), decider=self.decider, clock=self.clock)
+        operator = Operator(
+            line, self.settings, host=host(line), decider=self.decider, clock=self.clock, gateway_url=GATEWAY_URL
+        )
         running = Running(line, operator)
         self.operators.append(running)
         return running

@@ -53,6 +53,7 @@ refs = st.builds(reference, name=st.text("abc-", min_size=1, max_size=20), text=
 classes = st.sampled_from(FailureClass)
 reasons = st.sampled_from(CancelReason)
 timers = st.sampled_from(Timer)
+progress = st.none() | results
 
 
 def facts() -> st.SearchStrategy[Fact]:
@@ -67,7 +68,15 @@ def facts() -> st.SearchStrategy[Fact]:
             TaskCompleted, task=task, attempt=attempt, result=results, started_at=st.none() | instants, node=nodes
         ),
         st.builds(TaskCompleted, task=task, attempt=attempt, result_ref=refs),
-        st.builds(TaskDisrupted, task=task, attempt=attempt, launch=st.integers(0, 19), reason=texts, message=messages),
+        st.builds(
+            TaskDisrupted,
+            task=task,
+            attempt=attempt,
+            launch=st.integers(0, 19),
+            reason=texts,
+            message=messages,
+            progress=progress,
+        ),
         st.builds(
             TaskFailed,
             task=task,
@@ -76,8 +85,17 @@ def facts() -> st.SearchStrategy[Fact]:
             failure_class=classes,
             started_at=st.none() | instants,
             final=st.booleans(),
+            progress=progress,
         ),
-        st.builds(TaskTimedOut, task=task, attempt=attempt, timer=timers, final=st.booleans(), message=messages),
+        st.builds(
+            TaskTimedOut,
+            task=task,
+            attempt=attempt,
+            timer=timers,
+            final=st.booleans(),
+            message=messages,
+            progress=progress,
+        ),
         st.builds(TaskCancelled, task=task, attempt=attempt, reason=reasons, digest=st.none() | digests, line=lines),
         st.builds(StopRequested, mode=st.sampled_from(StopMode)),
         st.builds(Restarted, run=st.integers(1, 9), input=inputs),

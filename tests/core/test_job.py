@@ -27,7 +27,7 @@ def manifest(
     spec = task_spec(task.rpartition("-")[0], activity=activity, timeouts=limits)
     arguments = json.dumps({"args": args, "kwargs": kwargs}, ensure_ascii=False, separators=(",", ":"))
     ends = None if deadline is None else at(deadline)
-    return job_manifest(OWNER, spec, launch, arguments, defaults or {}, deadline=ends)
+    return job_manifest(OWNER, spec, launch, arguments, defaults or {}, deadline=ends, gateway_url="http://flowy:8082")
 
 
 def pod(*given: Any, **fields: Any) -> dict[str, Any]:
@@ -375,3 +375,34 @@ def test_the_jobs_own_deadline_is_only_a_net(limits: Any, expected: int | None) 
 def test_without_a_deadline_there_is_no_variable() -> None:
     assert "FLOWY_DEADLINE" not in variables()
     assert variables(deadline=1)["FLOWY_DEADLINE"] == "2026-01-02T03:04:06.000Z"
+
+
+# -- gateway ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_heartbeat_timeout_brings_the_way_to_the_gateway() -> None:
+    spec = pod(Activity(image="i"), limits=timeouts(beat=60))["spec"]
+    token = {"audience": "flowy", "expirationSeconds": 3600, "path": "token"}
+    assert {"name": "flowy-token", "projected": {"sources": [{"serviceAccountToken": token}]}} in spec["volumes"]
+    (container,) = spec["containers"]
+    mount = {"name": "flowy-token", "mountPath": "/var/run/secrets/flowy.dev", "readOnly": True}
+    assert mount in container["volumeMounts"]
+    env = {item["name"]: item["value"] for item in container["env"]}
+    assert env["FLOWY_URL"] == "http://flowy:8082"
+    assert env["FLOWY_TOKEN_FILE"] == "/var/run/secrets/flowy.dev/token"
+    assert spec["automountServiceAccountToken"] is False
+
+
+def test_who_asks_gets_it_and_nobody_else() -> None:
+    with_it, without = (repr(pod(Activity(image="i", gateway=asked))) for asked in (True, False))
+    for word in ("FLOWY_URL", "FLOWY_TOKEN_FILE", "flowy-token", "serviceAccountToken"):
+        assert word in with_it
+        assert word not in without
+
+
+def test_a_template_can_neither_take_the_token_nor_give_another() -> None:
+    other = {"name": "flowy-token", "emptyDir": {}}
+    given = template({"volumes": [other], "containers": [{"name": "main"}, {"name": "side", "image": "s"}]})
+    spec = pod(Activity(image="i", gateway=True, template=given))["spec"]
+    assert [v for v in spec["volumes"] if v["name"] == "flowy-token"] != [other]
+    assert "volumeMounts" not in spec["containers"][1]

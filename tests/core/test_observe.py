@@ -50,7 +50,7 @@ from tests.builders import (
 from tests.core.strategies import FEW
 
 ALLOWED, SUSPENDED = Launching
-TO_START, RUN, CLOSE = Timer
+TO_START, RUN, CLOSE, HEARTBEAT = Timer
 ALL = tuple(RetryWhen)
 ERROR = Failure(type="Error", message="no", exit_code=1)
 DELAYED = retry(when=ALL, delays_s=(5, 0, 7))

@@ -18,7 +18,9 @@ from flowy.policy.retry import MAX_LAUNCHES, Backoff, RetrySpec, RetryWhen, dela
 from flowy_operator.adapters.crd import model
 from flowy_operator.adapters.crd.shape import outside
 from flowy_operator.adapters.crd.spec import workflow_spec
+from flowy_operator.adapters.gateway.server import PER_S
 from flowy_operator.core import merge
+from flowy_operator.core.attempts import DETAILS_BYTES
 from flowy_operator.core.job import (
     ARGUMENTS_BYTES,
     INPUT_FILE,
@@ -74,7 +76,9 @@ class Contract:
         spec = workflow_spec(_manifest())
         launch = Launch(job="job", task=f"{task}-0", attempt=1, number=0, scheduled_at=START)
         arguments = json.dumps({"args": args, "kwargs": kwargs})
-        job = job_manifest(OWNER, spec.tasks[task], launch, arguments, spec.default_template, deadline=None)
+        job = job_manifest(
+            OWNER, spec.tasks[task], launch, arguments, spec.default_template, deadline=None, gateway_url=""
+        )
         main: Mapping[str, Any] = job["spec"]["template"]["spec"]["containers"][0]
         return main
 
@@ -191,6 +195,21 @@ def test_the_numbers() -> None:
     assert text.count(f"{MAX_LAUNCHES} times") == 2
     assert INPUT_VOLUME in text
     assert MAIN in text
+
+
+def test_the_section_on_heartbeats_is_that_of_the_code() -> None:
+    text = section(PAGE, "Heartbeats")
+    assert f"at most {DETAILS_BYTES:,} bytes" in text
+    assert f"more often than {PER_S:.0f} a second" in text
+    launch = Launch(job="job", task="render-0", attempt=1, number=0, scheduled_at=START)
+    tasks = yaml.safe_load(next(b.text for b in blocks(PAGE, "yaml") if "heartbeatSeconds" in b.text))["tasks"]
+    spec = workflow_spec({"metadata": {"name": "x"}, "spec": {"code": {"source": "def f(): ..."}, "tasks": tasks}})
+    arguments = '{"args":[],"kwargs":{}}'
+    job = job_manifest(OWNER, spec.tasks["render"], launch, arguments, {}, deadline=None, gateway_url="http://x")
+    (main,) = job["spec"]["template"]["spec"]["containers"]
+    usual = {e["name"] for e in Contract._main("shout", (), {})["env"]}
+    listed = {name for name in table(PAGE, "Heartbeats") if name.startswith("FLOWY_")}
+    assert {e["name"] for e in main["env"]} - usual == listed
 
 
 def test_the_types_of_failures_are_those_of_the_code() -> None:

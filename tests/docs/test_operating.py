@@ -59,8 +59,9 @@ _REFLECTED = re.compile(r"Reflector\(\s*client,\s*paths\.(\w+),")
 
 
 def granted() -> set[tuple[str, str]]:
-    role: Any = yaml.safe_load(next(blocks(PAGE, "yaml")).text)
-    return {(verb, resource) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    roles: list[Any] = [yaml.safe_load(block.text) for block in blocks(PAGE, "yaml")]
+    rules = [rule for role in roles for rule in role.get("rules", ())]
+    return {(verb, resource) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
 
 
 def used() -> set[tuple[str, str]]:

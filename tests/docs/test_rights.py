@@ -17,6 +17,7 @@ from tests.e2e.operator import OperatorProcess
 
 pytestmark = pytest.mark.cluster
 
+CALL = 'wget -q -O - --header "Authorization: Bearer $(cat $FLOWY_TOKEN_FILE)" --post-data "" $FLOWY_URL'
 SOURCE = """
 def w(t):
     def run():
@@ -33,6 +34,17 @@ def admin() -> Iterator[Kube]:
     kube.run("create", "namespace", kube.namespace)
     yield kube
     kube.run("delete", "namespace", kube.namespace, "--wait=false")
+    name = f"flowy-operator-tokens-{kube.namespace}"
+    kube.run("delete", "clusterrolebinding,clusterrole", name, "--ignore-not-found")
+
+
+def _bind_the_cluster_role(admin: Kube) -> None:
+    """The page's second role, under a name of this test's own: it has no namespace."""
+    _, second, *_ = (yaml.safe_load(block.text) for block in blocks("operating.md", "yaml"))
+    name = second["metadata"]["name"] = f"{second['metadata']['name']}-{admin.namespace}"
+    admin.apply(second)
+    account = f"--serviceaccount={admin.namespace}:operator"
+    admin.run("create", "clusterrolebinding", name, f"--clusterrole={name}", account)
 
 
 def _kubeconfig_of_the_role(admin: Kube, folder: Path) -> Path:
@@ -44,6 +56,7 @@ def _kubeconfig_of_the_role(admin: Kube, folder: Path) -> Path:
     admin.run(
         "create", "rolebinding", "operator", "--role=flowy-operator", f"--serviceaccount={admin.namespace}:operator"
     )
+    _bind_the_cluster_role(admin)
     config = yaml.safe_load(admin.kubeconfig.read_text())
     token = admin.run("create", "token", "operator").stdout.strip()
     for user in config["users"]:
@@ -59,8 +72,11 @@ def test_the_role_is_enough(admin: Kube, tmp_path: Path) -> None:
     try:
         task = shell("t", "echo 1 > $FLOWY_RESULT_FILE")
         admin.apply(workflow("stays", SOURCE, [task], jobs={"keepSucceededSeconds": 1}))
+        beats = shell("t", f"{CALL}/heartbeat > $FLOWY_RESULT_FILE", activity={"gateway": True})
+        admin.apply(workflow("beats", SOURCE, [beats]))
         admin.apply(workflow("goes", SOURCE, [task], ttlSecondsAfterFinished=1))
         assert result(admin.wait_end("stays")) == 1
+        assert result(admin.wait_end("beats")) == {"continue": True}
         admin.run("wait", "--for=delete", "workflow/goes", "--timeout=60s")
         admin.run("wait", "--for=delete", "jobs", "-l", "flowy.dev/workflow=stays", "--timeout=60s")
         reasons = {event["reason"] for event in admin.list("events")}

@@ -3,11 +3,19 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+
+def _free_port() -> int:
+    """Several operators run on this machine, each with a gateway."""
+    with socket.create_server(("", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class OperatorProcess:
@@ -21,6 +29,7 @@ class OperatorProcess:
             f"--kubeconfig={kubeconfig}",
             f"--namespace={namespace}",
             f"--log-level={log_level}",
+            f"--gateway-port={_free_port()}",  # the same in all its lives, since pods remember it
         ]
         self._process: subprocess.Popen[bytes] | None = None
 

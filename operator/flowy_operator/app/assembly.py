@@ -13,6 +13,7 @@ import logging
 import random
 import signal
 import socket
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -21,6 +22,9 @@ from flowy_operator.adapters.crd.definition import parse_definition
 from flowy_operator.adapters.decider.frames import Strictness
 from flowy_operator.adapters.decider.limits import MIB, Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
+from flowy_operator.adapters.gateway.connections import Caps
+from flowy_operator.adapters.gateway.server import Gateway, open_socket, own_url
+from flowy_operator.adapters.gateway.tokens import Tokens
 from flowy_operator.adapters.host import Changed, run_host
 from flowy_operator.adapters.jobs import parse_job
 from flowy_operator.adapters.kube import paths
@@ -30,7 +34,9 @@ from flowy_operator.adapters.pods import parse_pod
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.adapters.reflector import Reflector
 from flowy_operator.adapters.workqueue import WorkQueue
+from flowy_operator.app.attempts import Attempts
 from flowy_operator.app.definitions import Specs
+from flowy_operator.app.listening import Listening
 from flowy_operator.app.reconciler import Decider, Reconciler
 from flowy_operator.app.results import Results
 from flowy_operator.app.settings import Settings
@@ -39,7 +45,7 @@ from flowy_operator.app.values import Values
 from flowy_operator.app.view import view_of
 from flowy_operator.core.definition import Definition
 from flowy_operator.core.errors import RetryLater
-from flowy_operator.core.job import MANAGED_BY
+from flowy_operator.core.job import MANAGED_BY, TOKEN_AUDIENCE
 from flowy_operator.core.key import Key
 from flowy_operator.core.observe import View
 from flowy_operator.core.records import JobRecord, PodRecord
@@ -61,11 +67,18 @@ class Operator:
     """All parts of one operator process. Make it in a running loop, `run` it once.
 
     What reaches outside is given, beside the client: `host` watches Workflows, `decider` runs their code. `clock` gives
-    aware UTC.
+    aware UTC. `attempts` answers what pods ask at `gateway_url`.
     """
 
     def __init__(
-        self, client: KubeClient, settings: Settings, *, host: Host, decider: Decider, clock: Callable[[], datetime]
+        self,
+        client: KubeClient,
+        settings: Settings,
+        *,
+        host: Host,
+        decider: Decider,
+        clock: Callable[[], datetime],
+        gateway_url: str,
     ) -> None:
         self._client = client
         self._settings = settings
@@ -103,6 +116,14 @@ class Operator:
             namespaces=self._namespaces,
         )
         self._results = Results(client, self._values, self._queue.add)
+        self._listening = Listening(clock)
+        self.attempts = Attempts(
+            client=client,
+            workflows=self._workflows,
+            pods=self._pods.records,
+            jobs=self._jobs.records,
+            clock=clock,
+        )
         self._reconciler = Reconciler(
             client=client,
             workflows=self._workflows,
@@ -113,6 +134,7 @@ class Operator:
             decider=decider,
             recorder=self._recorder,
             clock=clock,
+            gateway_url=gateway_url,
         )
 
     def stop(self) -> None:
@@ -130,10 +152,12 @@ class Operator:
                 group.create_task(self._recorder.run()),
                 group.create_task(self._results.run()),
                 group.create_task(self._resync()),
+                group.create_task(self._listening.run()),
             ]
             host = group.create_task(self._host(self._workflow_changed, self._stop))
             await self._caches_full()
             if not self._stop.is_set():
+                self._listening.begin()
                 _log.info("operator is ready", extra={"namespaces": list(self._namespaces or ()) or "all"})
                 await self._queue.run(self._work, self._settings.workers, grace_s=GRACE_S)
             await host
@@ -207,7 +231,7 @@ class Operator:
             self._queue.add(key)
 
     def _view(self, workflow: Workflow) -> View:
-        return view_of(workflow, self._jobs, self._pods)
+        return view_of(workflow, self._jobs, self._pods, self._listening.since())
 
     async def _caches_full(self) -> None:
         """Wait for both caches, or for the stop."""
@@ -224,12 +248,16 @@ class Operator:
 
 
 async def run_operator(settings: Settings) -> None:
-    """Connect and run one operator until SIGTERM or SIGINT. Raises NoClusterError, or DecisionStalled if no decider starts."""
+    """Connect and run one operator until SIGTERM or SIGINT.
+
+    Raises NoClusterError, GatewayError if its port is taken, or DecisionStalled if no decider starts.
+    """
     decider = DeciderPool(
         Limits(cpu_s=settings.decision_cpu_ms / 1000, memory_bytes=settings.decision_memory_mib * MIB),
         Strictness.INSECURE if settings.insecure_decider else Strictness.REQUIRED,
     )
     async with await KubeClient.connect(settings.kubeconfig, settings.context) as client:
+        listening = open_socket(settings.gateway_port)
 
         async def host(changed: Changed, stop: asyncio.Event) -> None:
             namespaces = settings.namespaces or None
@@ -237,7 +265,16 @@ async def run_operator(settings: Settings) -> None:
                 client, changed, namespaces=namespaces, ready=asyncio.Event(), stop=stop, signals=catch_signals
             )
 
-        operator = Operator(client, settings, host=host, decider=decider, clock=lambda: datetime.now(UTC))
+        operator = Operator(
+            client,
+            settings,
+            host=host,
+            decider=decider,
+            clock=_utc_now,
+            gateway_url=settings.gateway_url or own_url(client.configuration.host, listening.getsockname()[1]),
+        )
+        tokens = Tokens(client, audience=TOKEN_AUDIENCE, clock=_utc_now)
+        gateway = Gateway(tokens, operator.attempts, clock=time.monotonic, caps=Caps.of_this_process())
 
         def catch_signals() -> None:
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -246,6 +283,11 @@ async def run_operator(settings: Settings) -> None:
         catch_signals()
         await decider.start()
         try:
-            await operator.run()
+            async with gateway.serving(listening):
+                await operator.run()
         finally:
             await decider.close()
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

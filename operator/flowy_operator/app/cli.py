@@ -50,6 +50,7 @@ def run(**flags: Any) -> None:
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     # Late, so that --help and a wrong flag answer at once: these imports take half a second.
+    from flowy_operator.adapters.gateway.server import GatewayError  # noqa: PLC0415
     from flowy_operator.adapters.kube.client import NoClusterError  # noqa: PLC0415
     from flowy_operator.app import logs  # noqa: PLC0415
     from flowy_operator.app.assembly import run_operator  # noqa: PLC0415
@@ -58,6 +59,6 @@ def run(**flags: Any) -> None:
     logs.set_up(settings.log_level, settings.log_format)
     try:
         asyncio.run(run_operator(settings))
-    except (NoClusterError, DecisionStalled) as error:
+    except (NoClusterError, GatewayError, DecisionStalled) as error:
         print(f"flowy-operator: {error}", file=sys.stderr)  # noqa: T201  a message for a person, before any log
         sys.exit(1)

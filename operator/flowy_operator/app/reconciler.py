@@ -64,7 +64,7 @@ class Decider(Protocol):
 
 
 class Reconciler:
-    """Bring one Workflow to what its history, its Jobs and the clock say. `clock` gives aware UTC."""
+    """Bring one Workflow to what its history, its Jobs and the clock say. `clock` gives aware UTC, `gateway_url` is what pods are told."""
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class Reconciler:
         decider: Decider,
         recorder: Recorder,
         clock: Callable[[], datetime],
+        gateway_url: str,
     ) -> None:
         self._client = client
         self._workflows = workflows
@@ -88,6 +89,7 @@ class Reconciler:
         self._decider = decider
         self._recorder = recorder
         self._clock = clock
+        self._gateway_url = gateway_url
         self._launcher = Launcher(client)
 
     async def reconcile(self, key: Key) -> datetime | None:
@@ -321,7 +323,13 @@ class Reconciler:
             until = _earliest(None if ends is None else ends.at, workflow_deadline(spec, version.started_at(state)))
             try:
                 manifest = job_manifest(
-                    workflow.owner, spec.tasks[task.name], task.launch, arguments, spec.default_template, deadline=until
+                    workflow.owner,
+                    spec.tasks[task.name],
+                    task.launch,
+                    arguments,
+                    spec.default_template,
+                    deadline=until,
+                    gateway_url=self._gateway_url,
                 )
             except InvalidActivity as error:
                 refused[task.launch.job] = str(error)

@@ -53,6 +53,18 @@ class Settings(BaseSettings):
         description="Run only Workflows that name a WorkflowDefinition. Who may create Workflows, but no definitions, then "
         "chooses neither code nor images. Workflows with code of their own stall.",
     )
+    gateway_port: int = Field(
+        default=8082,
+        ge=0,
+        le=65_535,
+        description="Port on which containers of activities reach the operator: heartbeats, large results. 0: any free one.",
+    )
+    gateway_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/$]+(/[^\s$]*)?$",
+        description="Where pods find that port, such as http://flowy.flowy-system:8082. Without it: the address from which"
+        " this host calls the API server.",
+    )
     insecure_decider: bool = Field(
         default=False,
         description="Run workflow code also where the kernel can't filter its system calls. Such code can do whatever the "

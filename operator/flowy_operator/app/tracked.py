@@ -12,6 +12,7 @@ from typing import Any
 
 from flowy.wire.messages import Answer, AnsweredCall
 from flowy_operator.adapters.crd.spec import InvalidSpec, spec_or_reference
+from flowy_operator.core.attempts import Beat
 from flowy_operator.core.collected import Collected
 from flowy_operator.core.conditions import Blocker, Stall, has_ended
 from flowy_operator.core.definition import Definition, Reference
@@ -112,6 +113,7 @@ class Workflow:
     refused: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     readings: dict[str, Reading] = field(default_factory=dict)  # of results, by the Job's name
+    beats: dict[str, Beat] = field(default_factory=dict)  # the last heartbeat of each, in memory alone
 
     @property
     def key(self) -> Key:
@@ -196,7 +198,7 @@ class Workflow:
         open_keys = {task.key for task in state.unfinished()}
         open_jobs = {task.launch.job for task in state.open() if task.launch is not None}
         self.calls = {key: call for key, call in self.calls.items() if key in open_keys or key not in state.tasks}
-        for known in (self.created, self.gone, self.refused, self.notes):
+        for known in (self.created, self.gone, self.refused, self.notes, self.beats):
             for job in [job for job in known if job not in open_jobs]:
                 del known[job]
         for job in [job for job in self.readings if job not in open_jobs]:

@@ -5,6 +5,7 @@ controller is the uid of such a Job. The rest is ignored.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Protocol
 
 from flowy_operator.app.tracked import Workflow
@@ -20,12 +21,20 @@ class Pods(Protocol):
     def of_workflow(self, namespace: str, workflow: str) -> Iterable[PodRecord]: ...
 
 
-def view_of(workflow: Workflow, all_jobs: Jobs, all_pods: Pods) -> View:
-    """What the caches have of this Workflow."""
+def view_of(workflow: Workflow, all_jobs: Jobs, all_pods: Pods, listening_since: datetime) -> View:
+    """What the caches have of this Workflow, and what was heard of it since `listening_since`."""
     owner = workflow.owner
     jobs = {job.name: job for job in all_jobs.of_workflow(owner.namespace, owner.name) if job.owner_uid == owner.uid}
     pods = pods_of(workflow, jobs, all_pods.of_workflow(owner.namespace, owner.name))
-    return View(jobs=jobs, pods=pods, gone=dict(workflow.gone), refused=workflow.refused, notes=workflow.notes)
+    return View(
+        jobs=jobs,
+        pods=pods,
+        gone=dict(workflow.gone),
+        refused=workflow.refused,
+        notes=workflow.notes,
+        beats=dict(workflow.beats),
+        listening_since=listening_since,
+    )
 
 
 def pods_of(workflow: Workflow, jobs: Mapping[str, JobRecord], found: Iterable[PodRecord]) -> dict[str, PodRecord]:

@@ -66,7 +66,7 @@ def _record(task: Task, values: Mapping[str, str]) -> Record:
     final = task.final
     if final is None:
         return Record(key=task.key, state=RecordState.RUNNING, digest=task.digest, line=task.line)
-    state, value, error = _outcome(final, task.attempts_made, values)
+    state, value, error = _outcome(task, final, values)
     return Record(
         key=task.key,
         state=state,
@@ -79,9 +79,8 @@ def _record(task: Task, values: Mapping[str, str]) -> Record:
     )
 
 
-def _outcome(
-    final: Final, attempts: int, values: Mapping[str, str]
-) -> tuple[RecordState, str | None, ErrorObject | None]:
+def _outcome(task: Task, final: Final, values: Mapping[str, str]) -> tuple[RecordState, str | None, ErrorObject | None]:
+    attempts = task.attempts_made
     match final:
         case TaskCompleted(result=result, result_ref=ref):
             return RecordState.COMPLETED, result if ref is None else values[ref.name], None
@@ -96,17 +95,18 @@ def _outcome(
             }
             return RecordState.FAILED, None, _present(found) | {"task": final.task}
         case TaskTimedOut(timer=timer, message=cause):
-            return RecordState.TIMED_OUT, None, timeout_error(final.task, attempts, timer, cause)
+            return RecordState.TIMED_OUT, None, timeout_error(final.task, attempts, timer, cause, task.progress)
         case TaskCancelled(reason=reason):
             message = f"{final.task} was cancelled: {reason}"
             cancelled = {"type": "TaskCancelled", "message": message, "reason": str(reason)}
             return RecordState.CANCELLED, None, cancelled | {"task": final.task, "attempt": attempts}
 
 
-def timeout_error(task: str, attempt: int, timer: Timer, cause: str | None) -> ErrorObject:
-    """The error object of a task that timed out; `cause` is what is known of why, in words."""
+def timeout_error(task: str, attempt: int, timer: Timer, cause: str | None, progress: str | None) -> ErrorObject:
+    """The error object of a task that timed out: `cause` says why, `progress` is what its last heartbeat told."""
     message = f"{task} timed out ({timer})" + (f": {cause}" if cause else "")
-    return {"type": "TaskTimedOut", "message": message, "task": task, "attempt": attempt, "timer": str(timer)}
+    error = {"type": "TaskTimedOut", "message": message, "task": task, "attempt": attempt, "timer": str(timer)}
+    return error | _present({"details": None if progress is None else json.loads(progress)})
 
 
 def _present(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 predecessor's, a type and its fields. The order in the list is the only clock that workflow code can see. All that
 reads or writes an event's JSON is here; what a list of them means is in `state.py`.
 
-Values are JSON *text*, because the API server re-encodes the numbers of structured fields (`1.0` becomes `1`). Fields
+`progress` is the details of the attempt's last heartbeat: what the next one begins with. Values are JSON *text*, because the API server re-encodes the numbers of structured fields (`1.0` becomes `1`). Fields
 equal to their default are left out: one finished activity costs 250-300 bytes.
 """
 
@@ -103,6 +103,7 @@ class TaskDisrupted:
     reason: str
     attempt: int = 1
     message: str | None = None
+    progress: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +116,7 @@ class TaskFailed:
     failure_class: FailureClass = FailureClass.ERROR
     started_at: datetime | None = None
     final: bool = False
+    progress: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,7 @@ class TaskTimedOut:
     attempt: int = 1
     final: bool = False
     message: str | None = None
+    progress: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

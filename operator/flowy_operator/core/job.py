@@ -34,6 +34,13 @@ INPUT_FILE = f"{INPUT_DIR}/input.json"
 RESULT_FILE = "/dev/termination-log"
 INPUT_VOLUME = "flowy-input"
 
+TOKEN_AUDIENCE = "flowy"  # noqa: S105  the API server takes no token of this audience
+TOKEN_DIR = "/var/run/secrets/flowy.dev"  # noqa: S105  not below INPUT_DIR, whose mount is read-only
+TOKEN_FILE = f"{TOKEN_DIR}/token"
+TOKEN_VOLUME = "flowy-token"  # noqa: S105
+TOKEN_S = 3600
+"""How long a token is good; the kubelet puts a new one into the file after 80 % of it."""
+
 ARGUMENTS_BYTES = 250 * 1024
 """Kubernetes allows 256 KiB for all annotations of an object together; the rest is for the others."""
 
@@ -78,9 +85,19 @@ def owner_reference(owner: Owner) -> dict[str, Any]:
 
 
 def job_manifest(
-    owner: Owner, task: TaskSpec, launch: Launch, arguments: str, default_template: Raw, *, deadline: datetime | None
+    owner: Owner,
+    task: TaskSpec,
+    launch: Launch,
+    arguments: str,
+    default_template: Raw,
+    *,
+    deadline: datetime | None,
+    gateway_url: str,
 ) -> dict[str, Any]:
-    """The Job of one launch. `arguments` is JSON text of args and kwargs, `deadline` the end of all attempts if known.
+    """The Job of one launch.
+
+    `arguments` is JSON text of args and kwargs, `deadline` the end of all attempts if known, `gateway_url` where the
+    gateway is.
 
     `InvalidActivity` if the arguments are too long for their annotation, a template names an argument that isn't there
     as a variable, or the pod template has no image.
@@ -100,16 +117,20 @@ def job_manifest(
     assert task.activity is not None, "a workflow's manifest is made in child.py"
     variables = dict(_variables(json.loads(arguments)))
     template = _pod_template(task.activity, default_template)
+    gateway = _gateway(gateway_url) if task.calls_gateway else _NO_GATEWAY
     insisted = {
         "metadata": {"labels": labels, "annotations": {TASK_ANNOTATION: launch.task, INPUT_ANNOTATION: arguments}},
         "spec": {
             "restartPolicy": "Never",
-            "volumes": [_input_volume()],
+            "volumes": [_input_volume(), *gateway.volumes],
             "containers": [
                 {
                     "name": MAIN,
-                    "env": _env(owner, launch, variables, deadline),
-                    "volumeMounts": [{"name": INPUT_VOLUME, "mountPath": INPUT_DIR, "readOnly": True}],
+                    "env": _env(owner, launch, {**gateway.variables, **variables}, deadline),
+                    "volumeMounts": [
+                        {"name": INPUT_VOLUME, "mountPath": INPUT_DIR, "readOnly": True},
+                        *gateway.mounts,
+                    ],
                     "terminationMessagePath": RESULT_FILE,
                     # Nothing written by a failed container: the kubelet takes its last log lines.
                     "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -250,6 +271,27 @@ def _input_volume() -> dict[str, Any]:
         "name": INPUT_VOLUME,
         "downwardAPI": {"items": [{"path": INPUT_FILE.rpartition("/")[2], "fieldRef": {"fieldPath": path}}]},
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Gateway:
+    """What a container needs to call the gateway, and nothing else: the token opens nothing but that."""
+
+    volumes: Sequence[Raw]
+    mounts: Sequence[Raw]
+    variables: Mapping[str, str]
+
+
+_NO_GATEWAY = _Gateway((), (), {})
+
+
+def _gateway(url: str) -> _Gateway:
+    token = {"audience": TOKEN_AUDIENCE, "expirationSeconds": TOKEN_S, "path": TOKEN_FILE.rpartition("/")[2]}
+    return _Gateway(
+        volumes=[{"name": TOKEN_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}]}}],
+        mounts=[{"name": TOKEN_VOLUME, "mountPath": TOKEN_DIR, "readOnly": True}],
+        variables={"FLOWY_URL": url, "FLOWY_TOKEN_FILE": TOKEN_FILE},
+    )
 
 
 def _net(task: TaskSpec) -> dict[str, int]:

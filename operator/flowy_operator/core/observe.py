@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 from flowy.policy.retry import MAX_LAUNCHES, GiveUp, RetryAfter, RetryWhen, after_failure
 from flowy.policy.timeout import Deadline, Timer, next_deadline, schedule_to_close
+from flowy_operator.core.attempts import Beat
 from flowy_operator.core.collected import Collected, is_to_collect
 from flowy_operator.core.history import (
     CancelReason,
@@ -47,7 +48,8 @@ class View:
 
     `gone`: Jobs that this process saw or created, and that are no more. `refused`: launches that the API server will
     never take, with its reason; `notes`: those that it doesn't take now. `results`: those of succeeded launches that had
-    to be fetched, and are; `uncollected`: why others can't be yet.
+    to be fetched, and are; `uncollected`: why others can't be yet. `beats`: the last heartbeat of each Job that this process
+    heard of, listening since `listening_since`.
     """
 
     jobs: Mapping[str, JobRecord] = field(default_factory=dict)
@@ -57,6 +59,19 @@ class View:
     notes: Mapping[str, str] = field(default_factory=dict)
     results: Mapping[str, Collected] = field(default_factory=dict)
     uncollected: Mapping[str, str] = field(default_factory=dict)
+    beats: Mapping[str, Beat] = field(default_factory=dict)
+    listening_since: datetime | None = None
+
+    def heard_at(self, job: str) -> datetime | None:
+        """When this Job's last heartbeat came, or since when one could have come; None if nobody listens."""
+        beat = self.beats.get(job)
+        times = [at for at in (self.listening_since, None if beat is None else beat.at) if at is not None]
+        return max(times, default=None)
+
+    def progress_of(self, job: str) -> str | None:
+        """The details of this Job's last heartbeat, as JSON text."""
+        beat = self.beats.get(job)
+        return None if beat is None else beat.details
 
 
 class Launching(Enum):
@@ -73,7 +88,7 @@ def observe(spec: WorkflowSpec, state: State, view: View, now: datetime, launchi
     for task in state.unfinished():
         at, facts = _observe_task(spec.tasks[task.name], task, view, moment)
         if facts:
-            found.append((at, task.key, facts))
+            found.append((at, task.key, [_with_progress(fact, task, view) for fact in facts]))
     found.sort(key=lambda item: item[:2])
     return [fact for _, _, facts in found for fact in facts]
 
@@ -85,11 +100,15 @@ def deadline(task_spec: TaskSpec, task: Task, view: View) -> Deadline | None:
     pod = view.pods.get(task.launch.job)
     if isinstance(_outcome(task_spec, task.launch.job, view), Uncollected):
         return None
+    timeouts = task_spec.timeouts
+    if pod is not None and pod.finished_at is not None:
+        timeouts = replace(timeouts, heartbeat_s=None)  # it has ended, though the pod has not: silence is no news
     return next_deadline(
-        task_spec.timeouts,
+        timeouts,
         first_scheduled_at=task.first_scheduled_at,
         scheduled_at=task.launch.scheduled_at,
         started_at=None if pod is None else pod.started_at,
+        heard_at=view.heard_at(task.launch.job),
     )
 
 
@@ -152,6 +171,13 @@ def _outcome(spec: TaskSpec, job: str, view: View) -> Outcome:
             return collected
 
 
+def _with_progress(fact: Fact, task: Task, view: View) -> Fact:
+    """The fact with what the launch that it ends has reported."""
+    if task.launch is None or not isinstance(fact, TaskDisrupted | TaskFailed | TaskTimedOut):
+        return fact
+    return replace(fact, progress=view.progress_of(task.launch.job))
+
+
 def _invalid(task: Task, failure: Failure) -> TaskFailed:
     return TaskFailed(
         task=task.key, attempt=task.attempt, error=failure, failure_class=FailureClass.INVALID, final=True
@@ -190,7 +216,7 @@ def _after_timer(spec: TaskSpec, task: Task, timer: Timer, cause: str | None, mo
             retry = None  # this timer spans all attempts
         case Timer.SCHEDULE_TO_START:
             retry = _retry(spec, task, RetryWhen.SCHEDULE_TO_START, moment)
-        case Timer.START_TO_CLOSE:
+        case Timer.START_TO_CLOSE | Timer.HEARTBEAT:
             retry = _retry(spec, task, RetryWhen.TIMEOUT, moment)
     timed_out = TaskTimedOut(task=task.key, attempt=task.attempt, timer=timer, final=retry is None, message=cause)
     return [timed_out] if retry is None else [timed_out, retry]

@@ -38,13 +38,17 @@ class ResultFrom(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """What one attempt runs: short fields, and `template` (a PodTemplateSpec) for everything else."""
+    """What one attempt runs: short fields, and `template` (a PodTemplateSpec) for everything else.
+
+    `gateway` asks for the way to the operator's gateway; a heartbeat timeout gives it too (`TaskSpec.calls_gateway`).
+    """
 
     image: str | None = None
     command: Sequence[str] | None = None
     args: Sequence[str] | None = None
     env: Sequence[Raw] = ()
     resources: Raw | None = None
+    gateway: bool = False
     template: Raw = field(default_factory=dict)
     result_from: ResultFrom = ResultFrom.FILE
 
@@ -78,6 +82,11 @@ class TaskSpec:
     workflow: SubWorkflow | None = None
     timeouts: TimeoutSpec = TimeoutSpec()
     retry: RetrySpec = RetrySpec()
+
+    @property
+    def calls_gateway(self) -> bool:
+        """Whether the container is told where the gateway is, and gets a token for it."""
+        return self.activity is not None and (self.activity.gateway or self.timeouts.heartbeat_s is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,7 +82,8 @@ class Task:
     """One call that was recorded. `rank` is its place in the finish order, `due_at` is for `WAITING`.
 
     `last_failure` is how the attempt before the current one ended, until the task is final; `disrupted_by` are the reasons
-    for which launches of the current attempt were lost.
+    for which launches of the current attempt were lost. `progress` is the JSON text that an attempt or launch before this
+    one left with its last heartbeat.
     """
 
     key: str
@@ -98,6 +99,7 @@ class Task:
     rank: int | None = None
     last_failure: TaskFailed | TaskTimedOut | None = None
     disrupted_by: Sequence[str] = ()
+    progress: str | None = None
 
     @property
     def name(self) -> str:
@@ -207,6 +209,13 @@ class _Fold:
             self._request_stop(fact, event)
             return
         task = self.tasks.get(fact.task)
+        if (
+            task is not None
+            and isinstance(fact, TaskDisrupted | TaskFailed | TaskTimedOut)
+            and fact.progress is not None
+        ):
+            # Kept over later attempts that report nothing: what was done once is done.
+            task = replace(task, progress=fact.progress)
         match fact:
             case TaskScheduled() | RetryScheduled():
                 self.tasks[fact.task] = self._scheduled(task, fact, event)

@@ -20,7 +20,7 @@ MAX_LAUNCHES = 20  # of one attempt: an activity that drags its node down must n
 class RetryWhen(StrEnum):
     """What an attempt may have ended by, as `retry.when` names it. The values are part of the API."""
 
-    TIMEOUT = "Timeout"  # StartToClose: it ran, and too long
+    TIMEOUT = "Timeout"  # StartToClose, Heartbeat: it ran, too long or too quietly
     SCHEDULE_TO_START = "ScheduleToStart"  # a value of its own: waiting again in the same queue seldom helps
     ERROR = "Error"
 

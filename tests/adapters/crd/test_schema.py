@@ -132,8 +132,11 @@ def test_no_floats() -> None:
     assert not [path for path, node in NODES.items() if node.get("type") == "number"]
 
 
-def test_booleans_are_enums_but_for_suspend() -> None:
-    assert [path for path, node in NODES.items() if node.get("type") == "boolean"] == ["spec.suspend"]
+def test_booleans_are_enums_but_for_two_that_ask_for_no_more() -> None:
+    assert [path for path, node in NODES.items() if node.get("type") == "boolean"] == [
+        "spec.tasks[].activity.gateway",
+        "spec.suspend",
+    ]
 
 
 def test_maps_are_kwargs_and_shapes_of_pods() -> None:

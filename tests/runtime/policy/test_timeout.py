@@ -7,10 +7,14 @@ from hypothesis import strategies as st
 from flowy.policy.timeout import Deadline, TimeoutSpec, Timer, next_deadline, schedule_to_close
 from tests.builders import at, timeouts
 
-TO_START, RUN, CLOSE = Timer
+TO_START, RUN, CLOSE, HEARTBEAT = Timer
 
 # spec, first scheduled, scheduled, started -> timer and its instant
 CASES: dict[str, tuple[TimeoutSpec, float, float, float | None, tuple[Timer, float] | None]] = {
+    "before the start nobody beats": (timeouts(beat=7), 0, 0, None, None),
+    "silence counts from the start": (timeouts(run=12, beat=7), 0, 0, 5, (HEARTBEAT, 12)),
+    "silence past the end of the run is the run's end": (timeouts(run=7, beat=9), 0, 0, 5, (RUN, 12)),
+    "at one instant the run's end comes before silence": (timeouts(run=7, beat=7), 0, 0, 5, (RUN, 12)),
     "without timeouts nothing fires": (timeouts(), 0, 0, None, None),
     "without timeouts nothing fires while it runs": (timeouts(), 0, 0, 1, None),
     "before the start the start is awaited": (timeouts(start=11, run=12), 0, 0, None, (TO_START, 11)),
@@ -37,6 +41,27 @@ def test_next_deadline(
         started_at=None if started is None else at(started),
     )
     assert found == (None if expected is None else Deadline(expected[0], at(expected[1])))
+
+
+HEARD: dict[str, tuple[float | None, float]] = {
+    "never": (None, 12),
+    "before the start, for instance since the operator runs": (2, 12),
+    "at the start": (5, 12),
+    "once": (8.5, 15.5),
+    "by an operator that has only just begun to listen": (1000, 1007),
+}
+
+
+@pytest.mark.parametrize(("heard", "due"), HEARD.values(), ids=HEARD)
+def test_silence_counts_from_what_was_heard_last(heard: float | None, due: float) -> None:
+    found = next_deadline(
+        timeouts(beat=7),
+        first_scheduled_at=at(0),
+        scheduled_at=at(0),
+        started_at=at(5),
+        heard_at=None if heard is None else at(heard),
+    )
+    assert found == Deadline(HEARTBEAT, at(due))
 
 
 def test_schedule_to_close_is_known_without_an_attempt() -> None:

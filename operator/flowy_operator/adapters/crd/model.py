@@ -105,6 +105,12 @@ class Activity(Shape):
         None, description="Environment variables, as in a Pod, beside those of the template."
     )
     resources: Resources | None = Field(None, json_schema_extra=absent("those of the template"))
+    gateway: bool | None = Field(
+        None,
+        description="Whether the container can call the operator (FLOWY_URL, with the token in FLOWY_TOKEN_FILE) to upload a"
+        " result of up to 1 MiB and to send heartbeats. Where a heartbeat timeout is set it can in any case.",
+        json_schema_extra=absent("only where heartbeatSeconds is set"),
+    )
     template: PodTemplate | None = Field(
         None,
         description="A PodTemplateSpec for all the rest (volumes, node selection, security, sidecars). It is laid over"
@@ -132,6 +138,12 @@ class Timeouts(Shape):
     schedule_to_close_seconds: Seconds | None = Field(
         None,
         description="From the first scheduling of the task to its outcome, all attempts and delays together.",
+        json_schema_extra=absent("that of spec.defaults.timeouts, else no limit"),
+    )
+    heartbeat_seconds: Seconds | None = Field(
+        None,
+        description="Longest time between two heartbeats of a running container, and from its start to the first one. The"
+        " container sends them to the operator: POST $FLOWY_URL/heartbeat.",
         json_schema_extra=absent("that of spec.defaults.timeouts, else no limit"),
     )
 
@@ -178,7 +190,7 @@ class Retry(Shape):
         | None
     ) = Field(
         None,
-        description="After what an attempt is repeated: Timeout (startToCloseSeconds passed), ScheduleToStart"
+        description="After what an attempt is repeated: Timeout (startToCloseSeconds or heartbeatSeconds passed), ScheduleToStart"
         " (scheduleToStartSeconds passed), Error (the program failed). Empty: after nothing.",
         json_schema_extra=absent(f"that of spec.defaults.retry, else [{', '.join(RETRY_DEFAULTS.when)}]"),
     )

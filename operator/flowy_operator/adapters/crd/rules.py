@@ -109,6 +109,7 @@ def _close_covers_default(field: str) -> Rule:
 
 NOT_FOR_WORKFLOWS: Mapping[str, str] = {
     "scheduleToStartSeconds": "it starts when it is created",
+    "heartbeatSeconds": "it has no container that could send them",
 }
 """Timers that have no meaning for a task that is a workflow, and why."""
 

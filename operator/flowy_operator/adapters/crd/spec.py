@@ -268,6 +268,7 @@ def _activity(raw: Mapping[str, Any]) -> Activity:
         args=raw.get("args"),
         env=raw.get("env") or (),
         resources=raw.get("resources"),
+        gateway=raw.get("gateway") or False,
         template=raw.get("template") or {},
         result_from=ResultFrom((raw.get("result") or {}).get("from") or ResultFrom.FILE),
     )

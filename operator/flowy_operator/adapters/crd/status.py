@@ -66,7 +66,7 @@ class Error(Shape):
     task: Annotated[str, Field(max_length=64)] | None = Field(None, description="Key of the task that failed first.")
     attempt: Count | None = Field(None, description="Attempts made of it.")
     timer: Annotated[str, Field(max_length=64)] | None = Field(
-        None, description="The timer that fired: ScheduleToStart, StartToClose, ScheduleToClose."
+        None, description="The timer that fired: ScheduleToStart, StartToClose, ScheduleToClose, Heartbeat."
     )
     reason: Annotated[str, Field(max_length=64)] | None = Field(
         None, description="Why the task was cancelled: StopRequested, Deleted, WorkflowEnded, Abandoned."
@@ -75,7 +75,7 @@ class Error(Shape):
         None, description="Exit code of the container."
     )
     details: Annotated[str, Field(max_length=MAX_JSON)] | None = Field(
-        None, description="What the activity reported beside it, as JSON text."
+        None, description="What the activity reported beside it, or with its last heartbeat, as JSON text."
     )
     line: Count | None = Field(None, description="Line of the workflow's source where it arose.")
     traceback: Annotated[str, Field(max_length=131_072)] | None = Field(

@@ -42,6 +42,10 @@ def events(namespace: str | None = None, name: str | None = None) -> str:
     return _path(_CORE, "events", namespace, name)
 
 
+def tokenreviews() -> str:
+    return "/apis/authentication.k8s.io/v1/tokenreviews"
+
+
 def resource_of(path: str) -> str:
     """Name the resource, and subresource, of a path: `jobs`, `workflows/status`. For figures, not for decisions."""
     parts = path.strip("/").split("/")

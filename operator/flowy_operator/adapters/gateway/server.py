@@ -1,0 +1,230 @@
+"""What containers of activities may ask for over HTTP, and how it is refused.
+
+    POST /heartbeat        optional JSON details       -> {"continue": true | false}
+    GET  /progress                                     -> the details that an attempt before this one left, or null
+    PUT  /result           JSON, up to 1 MiB           -> {"bytes": n}
+
+Who asks is told by its token, before its body is read; what counts is the `Desk`'s to say. Every error is JSON with one
+sentence: {"error": "…"}. A pod may ask as often and as slowly as it likes, it slows down nobody but itself.
+"""
+
+import asyncio
+import logging
+import socket
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from flowy.wire.checks import MalformedMessage, value_text
+from flowy_operator.adapters.gateway.connections import Caps, Connection, Connections, answer, refusal
+from flowy_operator.adapters.gateway.tokens import TokenRefused, Tokens, TokenUnchecked
+from flowy_operator.core.attempts import DETAILS_BYTES, Abandoned, Caller, Counts, Over, Standing, Unknown
+
+PER_S = 20.0
+BURST = 40
+"""Requests a second of one pod, and how many it may save up. Beyond that its answers are held back, so that a loop
+without a pause takes no more of the operator than this."""
+
+MOST_HELD_BACK_S = 5.0
+
+AFTER_A_WRONG_TOKEN_S = 1.0
+"""Such an answer is held back: with the cap on connections, one address gets no more than some hundred a second."""
+
+PODS = 20_000
+"""Whose pace is remembered."""
+
+BACKLOG = 1_024
+
+_AGAIN = {"Retry-After": "1"}
+
+_log = logging.getLogger(__name__)
+
+
+class GatewayError(Exception):
+    """The gateway can't begin; `str()` says what to do."""
+
+
+class Desk(Protocol):
+    """Answers pods whose token was good."""
+
+    async def heartbeat(self, caller: Caller, details: str | None) -> Standing:
+        """Take a heartbeat, with its details as JSON text."""
+
+    async def progress(self, caller: Caller) -> str | Over | Abandoned | Unknown:
+        """Give the details that an attempt before the caller's left, as JSON text; `null` if there are none."""
+
+
+def open_socket(port: int) -> socket.socket:
+    """Listen on all addresses of this host; port 0 takes any that is free. Raises GatewayError."""
+    try:
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+        return socket.create_server(("", port), backlog=BACKLOG)
+    except OSError as error:
+        hint = "another program, perhaps another operator, has it: choose one with --gateway-port, 0 takes any"
+        raise GatewayError(f"the gateway can't listen on port {port}: {error.strerror}; {hint}") from error
+
+
+def own_url(api_server: str, port: int) -> str:
+    """Where pods find this host: at the address from which it calls the API server, as a rule."""
+    parts = urlsplit(api_server)
+    host = parts.hostname or ""
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, parts.port or 443, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(address)  # sends nothing: it only chooses the way
+            own = str(probe.getsockname()[0])
+    except OSError:
+        own = "127.0.0.1"
+    if ip_address(own.partition("%")[0]).is_loopback:
+        _log.warning("pods can't reach the gateway: say with --gateway-url where they find this host")
+    return f"http://[{own}]:{port}" if ":" in own else f"http://{own}:{port}"
+
+
+class Gateway:
+    """The server; `clock` gives seconds that only rise."""
+
+    def __init__(self, tokens: Tokens, desk: Desk, *, clock: Callable[[], float], caps: Caps) -> None:
+        self._tokens = tokens
+        self._desk = desk
+        self._paces = _Paces(clock)
+        self._connections = Connections(self._handle, caps)
+        self._routes: Mapping[tuple[str, str], Callable[[web.BaseRequest, Caller], Awaitable[web.Response]]] = {
+            ("POST", "/heartbeat"): self._heartbeat,
+            ("GET", "/progress"): self._progress,
+        }
+
+    @asynccontextmanager
+    async def serving(self, listening: socket.socket) -> AsyncIterator[None]:
+        """Serve on this socket until left."""
+        server = await asyncio.get_running_loop().create_server(self._connections, sock=listening, backlog=BACKLOG)
+        try:
+            yield
+        finally:
+            server.close()
+            await self._connections.close()
+
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        connection.begin()
+        try:
+            return await self._answer(request, connection.address)
+        except _Refused as refused:
+            return refusal(refused.status, str(refused), refused.headers)
+        finally:
+            connection.end()
+
+    async def _answer(self, request: web.BaseRequest, address: str) -> web.Response:
+        route = self._routes.get((request.method, request.path))
+        if route is None:
+            methods = [method for method, path in self._routes if path == request.path]
+            if methods:
+                allowed = {"Allow": ", ".join(methods)}
+                raise _Refused(405, f"{request.path} takes {' or '.join(methods)}, not {request.method}", allowed)
+            paths = ", ".join(dict.fromkeys(f"{method} {path}" for method, path in self._routes))
+            raise _Refused(404, f"there is no {request.path} here: there are {paths}")
+        if "Content-Encoding" in request.headers:
+            raise _Refused(415, "the body is compressed: send it as it is")
+        caller = await self._caller(request, address)
+        wait_s = self._paces.wait_s(caller.uid)
+        if wait_s > MOST_HELD_BACK_S:
+            raise _Refused(429, f"this pod asks more than {PER_S:.0f} times a second: pause between calls", _AGAIN)
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        return await route(request, caller)
+
+    async def _caller(self, request: web.BaseRequest, address: str) -> Caller:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        try:
+            return await self._tokens.caller_of(token.strip() if scheme.lower() == "bearer" else "", address)
+        except TokenRefused as refused:
+            await asyncio.sleep(AFTER_A_WRONG_TOKEN_S)
+            raise _Refused(401, str(refused), {"WWW-Authenticate": 'Bearer realm="flowy"'}) from None
+        except TokenUnchecked as unchecked:
+            await asyncio.sleep(AFTER_A_WRONG_TOKEN_S)
+            raise _Refused(503, str(unchecked), _AGAIN) from None
+
+    async def _heartbeat(self, request: web.BaseRequest, caller: Caller) -> web.Response:
+        details = await _json(request, "the details of the heartbeat", DETAILS_BYTES)
+        match await self._desk.heartbeat(caller, details):
+            case Counts() | Abandoned():
+                return answer({"continue": True})
+            case Over(why):
+                return answer({"continue": False, "reason": why})
+            case Unknown(why):
+                raise _Refused(503, f"{why}: try again", _AGAIN)
+
+    async def _progress(self, request: web.BaseRequest, caller: Caller) -> web.Response:  # noqa: ARG002 - a route
+        match await self._desk.progress(caller):
+            case Over(why) | Abandoned(why):
+                raise _Refused(409, why)
+            case Unknown(why):
+                raise _Refused(503, f"{why}: try again", _AGAIN)
+            case text:
+                return web.Response(body=text.encode() + b"\n", content_type="application/json")
+
+
+class _Refused(Exception):
+    """The answer is this status with this sentence."""
+
+    def __init__(self, status: int, why: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(why)
+        self.status = status
+        self.headers = None if headers is None else dict(headers)
+
+
+async def _json(request: web.BaseRequest, what: str, limit: int) -> str | None:
+    """The body as JSON text, by the rules of results in files; None if there is nothing in it."""
+    length = request.content_length
+    if length is not None and length > limit:
+        raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_long(what, f"{length:,} bytes", limit))
+    blocks: list[bytes] = []
+    size = 0
+    async for block in request.content.iter_any():
+        blocks.append(block)
+        size += len(block)
+        if size > limit:
+            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_long(what, f"more than {limit:,} bytes", limit))
+    try:
+        text = b"".join(blocks).decode()
+    except UnicodeDecodeError as error:
+        raise _Refused(400, f"{what} is no UTF-8 at byte {error.start}") from error
+    if not text.strip():
+        return None
+    try:
+        value_text(text, what)
+    except MalformedMessage as error:
+        raise _Refused(400, str(error)) from error
+    return text.strip()
+
+
+def _too_long(what: str, size: str, limit: int) -> str:
+    return f"{what} has {size}: at most {limit:,} bytes are taken"
+
+
+class _Paces:
+    """How fast each pod asks: it may save up BURST requests, and gains PER_S of them a second."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._free_at: OrderedDict[str, float] = OrderedDict()
+
+    def wait_s(self, pod: str) -> float:
+        """How long to hold back one more request of this pod, 0 for most. One beyond MOST_HELD_BACK_S counts for nothing."""
+        now = self._clock()
+        free_at = max(self._free_at.get(pod, 0.0), now - BURST / PER_S)
+        wait_s = max(free_at - now, 0.0)
+        if wait_s <= MOST_HELD_BACK_S:
+            free_at += 1 / PER_S
+        self._free_at[pod] = free_at
+        self._free_at.move_to_end(pod)
+        if len(self._free_at) > PODS:
+            self._free_at.popitem(last=False)
+        return wait_s

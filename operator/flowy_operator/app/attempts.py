@@ -1,0 +1,118 @@
+"""What pods say through the gateway, brought to the attempt that they are: pod -> Job -> Workflow -> current launch.
+
+The caches answer, and nothing is written. Where they lack something, it either hasn't arrived yet or is gone for good. Of
+a Workflow the API server is asked which; of pods and Jobs the caller is told to try again, since those it must be itself.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flowy_operator.adapters.kube import paths
+from flowy_operator.adapters.kube.client import KubeClient
+from flowy_operator.adapters.kube.errors import ApiError, NotFound
+from flowy_operator.app.tracked import Workflow, Workflows
+from flowy_operator.core.attempts import Abandoned, Beat, Caller, Counts, Over, Standing, Unknown, standing
+from flowy_operator.core.history import in_milliseconds
+from flowy_operator.core.key import Key
+from flowy_operator.core.records import JobRecord, PodRecord
+
+ASKED_AGAIN = timedelta(seconds=2)
+"""For so long one pod gets the answer that the API server gave, so that its questions don't become as many calls."""
+
+ASKED_PODS = 1_000
+
+Pods = Mapping[tuple[str, str], PodRecord]
+Jobs = Mapping[tuple[str, str], JobRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stale:
+    """What is cached of the Workflow doesn't fit the pod; `why` is a sentence."""
+
+    why: str
+
+
+class Attempts:
+    """The gateway's desk. `pods` and `jobs` are live views by (namespace, name), `clock` gives aware UTC."""
+
+    def __init__(
+        self, *, client: KubeClient, workflows: Workflows, pods: Pods, jobs: Jobs, clock: Callable[[], datetime]
+    ) -> None:
+        self._client = client
+        self._workflows = workflows
+        self._pods = pods
+        self._jobs = jobs
+        self._clock = clock
+        self._asked: OrderedDict[str, tuple[datetime, Standing]] = OrderedDict()
+
+    async def heartbeat(self, caller: Caller, details: str | None) -> Standing:
+        """Take a heartbeat, with its details as JSON text; without any, those before it stay."""
+        workflow, found = await self._find(caller)
+        if workflow is not None and isinstance(found, Counts):
+            before = workflow.beats.get(found.job)
+            kept = details if details is not None or before is None else before.details
+            # As fine as a pass's clock, or what is due now would not be due yet.
+            workflow.beats[found.job] = Beat(in_milliseconds(self._clock()), kept)
+        return found
+
+    async def progress(self, caller: Caller) -> str | Over | Abandoned | Unknown:
+        """The details that an attempt or launch before the caller's left, as JSON text; `null` if there are none."""
+        _, found = await self._find(caller)
+        return found if not isinstance(found, Counts) else found.task.progress or "null"
+
+    async def _find(self, caller: Caller) -> tuple[Workflow | None, Standing]:
+        pod = self._pods.get((caller.namespace, caller.pod))
+        if pod is None or pod.uid != caller.uid or pod.job is None:
+            return None, Unknown(f"the operator doesn't know the pod {caller.pod} yet")
+        workflow, found = self._judge(pod, pod.job)
+        if not isinstance(found, _Stale):
+            return workflow, found
+        now = self._clock()
+        asked = self._asked.get(pod.uid)
+        if asked is not None and now - asked[0] < ASKED_AGAIN:
+            return None, asked[1]
+        workflow, fresh = await self._ask(pod, pod.job)
+        self._asked[pod.uid] = (now, fresh if not isinstance(fresh, Counts) else Unknown(found.why))
+        self._asked.move_to_end(pod.uid)
+        if len(self._asked) > ASKED_PODS:
+            self._asked.popitem(last=False)
+        return workflow, fresh
+
+    def _judge(self, pod: PodRecord, job: str) -> tuple[Workflow | None, Standing | _Stale]:
+        """By the caches alone."""
+        workflow = self._workflows.get(Key(pod.namespace, pod.workflow))
+        if workflow is None:
+            return None, _Stale(f"the operator doesn't know the workflow {pod.workflow}")
+        record = self._jobs.get((pod.namespace, job))
+        if record is not None and record.uid == pod.job_uid and record.owner_uid != workflow.owner.uid:
+            return None, _Stale(f"the workflow {pod.workflow} is not the one that this pod belongs to")
+        version = workflow.version
+        if version.deleting:
+            return workflow, Over(f"the workflow {pod.workflow} is being deleted")
+        if version.state is None:
+            return workflow, Unknown(f"the history of the workflow {pod.workflow} can't be read")
+        found = standing(version.state, job)
+        if version.ended and not isinstance(found, Abandoned):
+            return workflow, Over(f"the workflow {pod.workflow} has ended")
+        if isinstance(found, Unknown):
+            return workflow, _Stale(found.why)
+        # To end an attempt its Job's name is enough; to speak for one the Job must be ours, and the pod be of it.
+        created = workflow.created.get(job)
+        uid = record.uid if record is not None else None if created is None else created.uid
+        if isinstance(found, Counts) and uid != pod.job_uid:
+            return workflow, Unknown(f"the operator doesn't know the Job of the pod {pod.name} yet")
+        return workflow, found
+
+    async def _ask(self, pod: PodRecord, job: str) -> tuple[Workflow | None, Standing]:
+        """Read the Workflow itself, and judge again."""
+        try:
+            body = await self._client.get(paths.workflows(pod.namespace, pod.workflow))
+        except NotFound:
+            return None, Over(f"the workflow {pod.workflow} was deleted")
+        except ApiError:
+            return None, Unknown("the API server doesn't answer")
+        self._workflows.accept(Key(pod.namespace, pod.workflow), body, self._clock())
+        workflow, found = self._judge(pod, job)
+        return workflow, Over(found.why) if isinstance(found, _Stale) else found

@@ -1,0 +1,53 @@
+"""The API server as far as tokens go: it accepts those that it was told of."""
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flowy_operator.adapters.kube.client import Json, KubeClient
+from flowy_operator.adapters.kube.errors import ApiError
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def jwt(name: str, *, expires_at: datetime = NOW + timedelta(hours=1), **claims: Any) -> str:
+    """A token of this shape; its signature is nothing, the reviewer knows it by heart."""
+    payload = {"aud": ["flowy"], "exp": int(expires_at.timestamp()), "sub": name} | claims
+    body = base64.urlsafe_b64encode(json.dumps(payload).encode()).decode().rstrip("=")
+    return f"e30.{body}.{'s' * 40}"
+
+
+def user(pod: str, namespace: str = "ns") -> Json:
+    return {
+        "username": f"system:serviceaccount:{namespace}:default",
+        "extra": {
+            "authentication.kubernetes.io/pod-name": [pod],
+            "authentication.kubernetes.io/pod-uid": [f"{pod}-uid"],
+        },
+    }
+
+
+class Reviewer(KubeClient):
+    """`reviews` are the tokens that were asked about, in their order."""
+
+    def __init__(self, accepted: Mapping[str, Json]) -> None:
+        self.reviews: list[str] = []
+        self.error: ApiError | None = None
+        self.audiences: list[str] | None = ["flowy"]
+        self._accepted = accepted
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> Json:
+        assert path == "/apis/authentication.k8s.io/v1/tokenreviews"
+        assert body["spec"]["audiences"] == ["flowy"]
+        token = body["spec"]["token"]
+        self.reviews.append(token)
+        if self.error is not None:
+            raise self.error
+        if token not in self._accepted:
+            return {"status": {"error": "not today"}}
+        status: Json = {"authenticated": True, "user": self._accepted[token]}
+        if self.audiences is not None:
+            status["audiences"] = self.audiences
+        return {"status": status}

@@ -188,6 +188,28 @@ async def test_disruptions_spend_no_attempt_and_end_at_the_cap() -> None:
 
 
 @simulated
+async def test_a_node_that_refuses_pods_for_minutes_uses_nothing_up() -> None:
+    """Rejected within a second each, an attempt would be at its last launch long before the node's devices are there."""
+    rejected = Act(lasts_s=0.2, exit_code=1, disruption="UnexpectedAdmissionError")
+    began: list[float] = []
+
+    def act(call: Call) -> Act:
+        began.append(asyncio.get_running_loop().time())
+        return value(call.launch) if began[-1] - began[0] > 300 else rejected
+
+    async with world(act) as w:
+        w.submit(ONE, task(timeouts={"scheduleToStartSeconds": 10}))
+        await w.until(lambda: len(began) == 8)
+        await w.until(lambda: "launched again at" in str(w.status().get("waitingOn")), within_s=30)
+        await w.restart()  # the pause is kept
+        await w.ended()
+        assert w.result() < MAX_LAUNCHES - 1
+        gaps = [after - before for before, after in pairwise(began)]
+        assert all(gap < 3 for gap in gaps[:3])
+        assert [round(gap) for gap in gaps[3:7]] == [5, 10, 20, 40]
+
+
+@simulated
 async def test_attempts_and_launches_are_counted_apart() -> None:
     """Each attempt is disrupted often, and still all attempts are made."""
 

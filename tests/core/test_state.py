@@ -316,3 +316,12 @@ def test_what_went_wrong_before_is_known(
 ) -> None:
     task = state_of(*facts).tasks["task-0"]
     assert (task.last_failure, list(task.disrupted_by), task.attempts_made) == (failure, reasons, made)
+
+
+def test_later_launches_of_a_disrupted_attempt_are_held_and_their_timers_with_them() -> None:
+    state = state_of(scheduled(), *(disrupted(launch=n) for n in range(3)))
+    assert (launch_of(state).scheduled_at, launch_of(state).held_until) == (START, None)
+    state = state_of(7, disrupted(launch=3), after=state)
+    assert (launch_of(state).scheduled_at, launch_of(state).held_until) == (at(12), at(12))
+    state = state_of(20, failed(final=False), scheduled(attempt=2), after=state)
+    assert (launch_of(state).scheduled_at, launch_of(state).held_until) == (at(20), None)

@@ -22,6 +22,7 @@ from tests.builders import (
     empty_state,
     events_of,
     failed,
+    job_record,
     launch_of,
     pod_record,
     scheduled,
@@ -35,6 +36,7 @@ from tests.core.strategies import FEW, histories
 from tests.fakes.patches import json_patch
 
 NOW = "2026-01-02T03:04:05.000Z"
+LOST = state_of(scheduled("a-0"), *(disrupted("a-0", launch=n) for n in range(4)))
 RETRIED = state_of(scheduled("a-0"), failed("a-0", final=False), scheduled("a-0", attempt=2))
 SOME = state_of(scheduled("a-0"), scheduled("a-1"), scheduled("a-2"), completed("a-1"), failed("a-2"))
 
@@ -255,6 +257,18 @@ WAITS: dict[str, tuple[State, View, dict[str, Any], dict[str, Any]]] = {
         view(),
         {},
         {"reason": "attempt 1 was disrupted: Evicted (2)"},
+    ),
+    "its fifth launch waits": (
+        LOST,
+        view(),
+        {},
+        {"reason": "attempt 1 was disrupted: Evicted (4); launched again at 2026-01-02T03:04:10.000Z"},
+    ),
+    "its fifth launch has begun": (
+        LOST,
+        view(job_record(launch_of(LOST, "a-0").job)),
+        {},
+        {"reason": "attempt 1 was disrupted: Evicted (4)"},
     ),
     "its second attempt runs, disruptions of the first are over": (
         state_of(scheduled("a-0"), disrupted("a-0"), failed("a-0", final=False), scheduled("a-0", attempt=2)),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flowy.policy.retry import MAX_LAUNCHES, Backoff, RetrySpec, RetryWhen, delay_before
+from flowy.policy.retry import MAX_LAUNCHES, Backoff, RetrySpec, RetryWhen, delay_before, pause_before_launch
 from flowy_operator.adapters.crd import model
 from flowy_operator.adapters.crd.shape import outside
 from flowy_operator.adapters.crd.spec import workflow_spec
@@ -169,6 +169,7 @@ def test_the_manifests_are_accepted() -> None:
             waits = [10, 20, 40, 80, 160, 300, 300]
             assert "the waits are 10, 20, 40, 80, 160, 300 and 300 s" in page(PAGE)
             found = [delay_before(retry, n, "seed") for n in range(2, 9)]
+            assert [pause_before_launch(n) for n in range(1, 10)] == [0, 0, 0, 5, 10, 20, 40, 60, 60]
             assert all(0.8 * even <= wait <= even for wait, even in zip(found, waits, strict=True))
 
 

@@ -125,7 +125,7 @@ class Reconciler:
             # The next pass deletes what nobody wants, begins the new run, tells the code of a stop, asks for the rest of
             # the calls.
             return now
-        postponed = await self._launch(workflow, version, spec, state, view)
+        postponed = await self._launch(workflow, version, spec, state, view, now)
         tidy_at = await self._tidy(spec, state, view, now)
         # What is due and couldn't be recorded waits for room, under the cap or in the history, and not for time.
         timers = [at for at in _timers(workflow, version, spec, state, view, now) if at is not None and at > now]
@@ -194,7 +194,7 @@ class Reconciler:
         overruled = end_without_code(spec, state, version.started_at(state), now)
         if overruled is not None:
             return overruled
-        ready = [*_to_launch(state, view, workflow), *due_retries(state, now)]
+        ready = [*_to_launch(state, view, workflow, now), *due_retries(state, now)]
         wanted = [task.key for task in ready if workflow.arguments_of(task) is None]
         retry_at = workflow.retry_decision_at
         if (
@@ -311,11 +311,11 @@ class Reconciler:
     # -- launch -------------------------------------------------------------------------------------------------------
 
     async def _launch(
-        self, workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View
+        self, workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View, now: datetime
     ) -> RetryLater | None:
         """Create what is missing. Gives why another pass is needed for it: to record a refusal, or to try again."""
         manifests, refused = [], {}
-        for task in _to_launch(state, view, workflow):
+        for task in _to_launch(state, view, workflow, now):
             arguments = workflow.arguments_of(task)
             if arguments is None or task.launch is None:
                 continue  # the decider stalls; without it nobody knows them
@@ -383,12 +383,13 @@ def _basis(spec: WorkflowSpec, state: State) -> Basis:
     return spec.definition_digest or spec.source_digest, state.run, state.outcomes
 
 
-def _to_launch(state: State, view: View, workflow: Workflow) -> list[Task]:
-    """Open tasks whose current launch has no Job yet, as far as we know."""
+def _to_launch(state: State, view: View, workflow: Workflow, now: datetime) -> list[Task]:
+    """Open tasks whose current launch is due and has no Job yet, as far as we know."""
     return [
         task
         for task in state.open()
         if task.launch is not None
+        and (task.launch.held_until is None or task.launch.held_until <= now)
         and task.launch.job not in view.jobs
         and task.launch.job not in workflow.created
         and task.launch.job not in workflow.gone
@@ -414,6 +415,7 @@ def _timers(
     for task in state.unfinished():
         due = deadline(spec.tasks[task.name], task, view)
         yield None if due is None else due.at
+        yield None if task.launch is None else task.launch.held_until
         # What is due already waits for room, not for time.
         if task.phase is Phase.WAITING and task.due_at is not None and task.due_at > now:
             yield task.due_at

@@ -17,9 +17,10 @@ A call that a stop finds held back has no other record than its TaskCancelled, a
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, auto
 
+from flowy.policy.retry import pause_before_launch
 from flowy_operator.core.history import (
     CancelReason,
     Chain,
@@ -66,13 +67,14 @@ class LaunchEnd(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """One Job that the history implies."""
+    """One Job that the history implies. It is made no earlier than `held_until`; its timers count from `scheduled_at`."""
 
     job: str
     task: str
     attempt: int
     number: int
     scheduled_at: datetime
+    held_until: datetime | None = None
     ended_at: datetime | None = None
     end: LaunchEnd | None = None
 
@@ -323,7 +325,16 @@ class _Fold:
             attempt=attempt,
             launch=number,
         )
-        launch = Launch(job=name, task=key, attempt=attempt, number=number, scheduled_at=at)
+        pause_s = pause_before_launch(number)
+        held_until = at + timedelta(seconds=pause_s) if pause_s else None
+        launch = Launch(
+            job=name,
+            task=key,
+            attempt=attempt,
+            number=number,
+            scheduled_at=held_until or at,
+            held_until=held_until,
+        )
         self.launches[name] = launch
         return launch
 

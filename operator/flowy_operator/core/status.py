@@ -238,7 +238,7 @@ def _waiting_on(
 def _why(key: str, state: State, standing: Standing, view: View) -> str | None:
     """Why an awaited task doesn't run, if anything is to be told."""
     task = state.tasks[key]
-    before = _what_went_before(task)
+    before = _what_went_before(task, view)
     if task.phase is Phase.WAITING and task.due_at is not None:
         return f"attempt {task.attempt} at {format_time(task.due_at)}" + (f"; {before}" if before else "")
     if task.launch is None:
@@ -251,8 +251,10 @@ def _why(key: str, state: State, standing: Standing, view: View) -> str | None:
     return f"Pod: {pod.waiting}" if pod is not None and pod.waiting else before
 
 
-def _what_went_before(task: Task) -> str | None:
+def _what_went_before(task: Task, view: View) -> str | None:
     """Why this isn't the first launch of the task, if it isn't."""
     if task.disrupted_by:
-        return f"attempt {task.attempt} was disrupted: {reasons(task.disrupted_by)}"
+        held_until = None if task.launch is None or task.launch.job in view.jobs else task.launch.held_until
+        again = f"; launched again at {format_time(held_until)}" if held_until is not None else ""
+        return f"attempt {task.attempt} was disrupted: {reasons(task.disrupted_by)}{again}"
     return None if task.last_failure is None else attempt_sentence(task.last_failure)

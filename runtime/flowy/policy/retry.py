@@ -17,6 +17,11 @@ LONGEST_WAIT_S = (
 MAX_LAUNCHES = 20  # of one attempt: an activity that drags its node down must not go on for ever
 
 
+_LAUNCHES_AT_ONCE = 4
+_FIRST_PAUSE_S = 5
+_LONGEST_PAUSE_S = 60
+
+
 class RetryWhen(StrEnum):
     """What an attempt may have ended by, as `retry.when` names it. The values are part of the API."""
 
@@ -102,6 +107,18 @@ def delay_before(spec: RetrySpec, attempt: int, seed: str) -> float:
     wait_ms: int = 1000 * min(back.initial_s * back.multiplier ** (attempt - 2), back.max_s)
     drawn = int.from_bytes(hashlib.sha256(f"{seed}/{attempt}".encode()).digest()[: _DRAWN_BITS // 8])
     return (wait_ms - (wait_ms * back.jitter_percent * drawn // _HUNDRED >> _DRAWN_BITS)) / 1000
+
+
+def pause_before_launch(number: int) -> int:
+    """Seconds between the disruption of a launch and the attempt's launch number `number` (from 0).
+
+    None for the first ones, since a lost node or an eviction is over once it has happened. Later ones are apart, so that all
+    `MAX_LAUNCHES` take a quarter of an hour: a node that comes up without its devices, or that is short of memory, refuses
+    pods for minutes, within seconds each, and must not use up a run of days.
+    """
+    if number < _LAUNCHES_AT_ONCE:
+        return 0
+    return int(min(_FIRST_PAUSE_S * 2 ** (number - _LAUNCHES_AT_ONCE), _LONGEST_PAUSE_S))
 
 
 def after_failure(

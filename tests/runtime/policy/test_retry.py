@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowy.policy.retry import Backoff, GiveUp, RetryAfter, RetrySpec, RetryWhen, after_failure, delay_before
+from flowy.policy.retry import (
+    MAX_LAUNCHES,
+    Backoff,
+    GiveUp,
+    RetryAfter,
+    RetrySpec,
+    RetryWhen,
+    after_failure,
+    delay_before,
+    pause_before_launch,
+)
 from tests.builders import retry
 
 DEFAULT = RetrySpec()
@@ -126,6 +136,13 @@ def test_jitter_only_shortens(
     assert even_s * (100 - percent) / 100 <= found_s <= even_s
     assert found_s == delay_before(RetrySpec(backoff=backoff), attempt, seed)
     assert round(found_s * 1000) / 1000 == found_s, "as fine as the history's times"
+
+
+def test_the_first_launches_follow_at_once_and_all_together_outlast_a_reboot() -> None:
+    pauses = [pause_before_launch(number) for number in range(MAX_LAUNCHES)]
+    assert pauses[:9] == [0, 0, 0, 0, 5, 10, 20, 40, 60]
+    assert set(pauses[9:]) == {60}
+    assert 10 * 60 <= sum(pauses) <= 20 * 60
 
 
 def test_jitter_uses_all_of_its_range() -> None:

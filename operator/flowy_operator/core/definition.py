@@ -68,9 +68,7 @@ def resolve(
         return Stall(Blocker.DEFINITION_NOT_FOUND, f"{missing}: create it, and the run goes on by itself")
     if recorded not in {None, definition.digest}:
         changed = f"the WorkflowDefinition {name!r} was made again with other content ({definition.digest})"
-        remedy = (
-            f"put the old content back, or start a new Workflow; other content needs another name, such as {name}-v2"
-        )
+        remedy = "put the old content back, or start a new Workflow; give other content another name"
         return Stall(Blocker.DEFINITION_CHANGED, f"{changed} than this run began with ({recorded}): {remedy}")
     if isinstance(definition.spec, str):
         return Stall(Blocker.INVALID_SPEC, f"the WorkflowDefinition {name!r} can't be run: {definition.spec}")

@@ -172,8 +172,13 @@ async def _scenario(dice: random.Random) -> None:
         w.api.faults.add(LoseAnswer(), verb="patch", times=dice.randint(1, 4), chance=0.2)
         w.api.faults.add(Refuse(500), resource="pods/log", times=dice.randint(1, 4), chance=0.3)
         w.api.faults.add(LoseAnswer(), verb="create", times=dice.randint(1, 4), chance=0.2)
-        w.submit(source, *spec, parallelism=PARALLELISM)
         trouble = asyncio.create_task(_trouble(w, dice))
+        comes_and_goes = None
+        if dice.random() < 0.4:
+            w.refer(parallelism=PARALLELISM)
+            comes_and_goes = asyncio.create_task(_definition(w, random.Random(dice.random()), source, spec))
+        else:
+            w.submit(source, *spec, parallelism=PARALLELISM)
         grows = asyncio.create_task(_only_grows(w))
         try:
             await w.ended()
@@ -181,11 +186,13 @@ async def _scenario(dice: random.Random) -> None:
         finally:
             trouble.cancel()
             grows.cancel()
+            if comes_and_goes is not None:
+                comes_and_goes.cancel()
         await asyncio.gather(grows, return_exceptions=True)
         if grows.done() and not grows.cancelled():
             grows.result()
         assert w.result() == expected
-        _check(w)
+        _check(w, retry)
         assert all(running.operator._queue.taken < MOST_PASSES for running in w.operators)
 
 
@@ -252,6 +259,23 @@ async def _trouble(w: World, dice: random.Random) -> None:
         await asyncio.sleep(dice.uniform(0, 4))
 
 
+async def _definition(w: World, dice: random.Random, source: str, spec: list[dict[str, Any]]) -> None:
+    """The definition may come late; then it goes, is there with other content, and is back, a few times."""
+    await asyncio.sleep(dice.choice([0, dice.uniform(0, 20)]))
+    w.define(source, *spec)
+    for _ in range(dice.randint(0, 3)):
+        await asyncio.sleep(dice.uniform(0, 8))
+        if "definitionDigest" not in w.status():
+            continue  # it would begin with the other content, as it may
+        w.undefine()
+        await asyncio.sleep(dice.choice([0, dice.uniform(0, 40)]))
+        if dice.random() < 0.3:
+            w.define("def w(other):\n    return lambda: other()\n", "other")
+            await asyncio.sleep(dice.uniform(0, 10))
+            w.undefine()
+        w.define(source, *spec)
+
+
 async def _only_grows(w: World) -> None:
     """The history is append-only: every version begins with the one before."""
     before: list[Any] = []
@@ -262,7 +286,7 @@ async def _only_grows(w: World) -> None:
         await asyncio.sleep(0.05)
 
 
-def _check(w: World) -> None:
+def _check(w: World, retry: dict[str, Any]) -> None:
     body = w.body()
     owner = body["metadata"]["uid"]
     # Each launch's Job was made once, and nothing is there that nobody owns.
@@ -284,7 +308,7 @@ def _check(w: World) -> None:
     state = State(workflow="w", uid=owner, started_at=START)
     scheduled: Counter[tuple[int, str, int]] = Counter()
     due: dict[tuple[str, int], datetime] = {}
-    has_backoff = "backoff" in body["spec"]["tasks"][0]["retry"]
+    has_backoff = "backoff" in retry
     waits_s = RetrySpec(backoff=BACKOFF) if has_backoff else None
     for event in w.history():
         state = apply(state, [event])

@@ -11,7 +11,7 @@ import yaml
 
 from tests.cluster import cluster
 from tests.docs.pages import DOCS, blocks
-from tests.e2e.kube import Kube, result
+from tests.e2e.kube import Kube, condition, result
 from tests.e2e.manifests import shell, workflow
 from tests.e2e.operator import OperatorProcess
 
@@ -75,6 +75,13 @@ def test_the_role_is_enough(admin: Kube, tmp_path: Path) -> None:
         beats = shell("t", f"{CALL}/heartbeat > $FLOWY_RESULT_FILE", activity={"gateway": True})
         admin.apply(workflow("beats", SOURCE, [beats]))
         admin.apply(workflow("goes", SOURCE, [task], ttlSecondsAfterFinished=1))
+        named = workflow("named", SOURCE, [task])
+        code = {"code": named["spec"].pop("code"), "tasks": named["spec"].pop("tasks")}
+        named["spec"]["definitionRef"] = {"name": "defined"}
+        admin.apply(named)
+        admin.wait_until("workflow", "named", lambda body: condition(body, "Stalled")[1] == "DefinitionNotFound")
+        admin.apply({**named, "kind": "WorkflowDefinition", "metadata": {"name": "defined"}, "spec": code})
+        assert result(admin.wait_end("named")) == 1
         assert result(admin.wait_end("stays")) == 1
         assert result(admin.wait_end("beats")) == {"continue": True}
         admin.run("wait", "--for=delete", "workflow/goes", "--timeout=60s")
@@ -83,5 +90,6 @@ def test_the_role_is_enough(admin: Kube, tmp_path: Path) -> None:
         assert "Completed" in reasons
     finally:
         assert operator.stop() == 0
-    assert operator.lines(level="WARNING") == []
+    warned = {line["message"] for line in operator.lines(level="WARNING")}
+    assert warned == {"workflow can't be acted upon"}  # of the missing definition
     assert operator.lines(level="ERROR") == []

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ def _free_port() -> int:
 class OperatorProcess:
     """`flowy-operator run`, for one namespace. `log` holds the lines of all its lives."""
 
-    def __init__(self, kubeconfig: Path, namespace: str, log: Path, *, log_level: str = "debug") -> None:
+    def __init__(
+        self, kubeconfig: Path, namespace: str, log: Path, *, log_level: str = "debug", options: Sequence[str] = ()
+    ) -> None:
         self.log = log
         self._command = [
             str(Path(sys.executable).with_name("flowy-operator")),
@@ -30,6 +33,7 @@ class OperatorProcess:
             f"--namespace={namespace}",
             f"--log-level={log_level}",
             f"--gateway-port={_free_port()}",  # the same in all its lives, since pods remember it
+            *options,
         ]
         self._process: subprocess.Popen[bytes] | None = None
 

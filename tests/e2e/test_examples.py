@@ -33,6 +33,13 @@ def test_squares_run_beside_each_other(kube: Kube, operator: OperatorProcess) ->
     assert third["task"] == "add-0"
 
 
+def test_definition(kube: Kube, operator: OperatorProcess) -> None:
+    kube.run("apply", "-f", str(EXAMPLES / "definition"))
+    assert result(kube.wait_end("invoice-4711")) == {"country": "de", "taxes": [19, 47, 9], "tax": 75}
+    assert result(kube.wait_end("invoice-4712"))["tax"] == 20
+    kube.run("delete", "-f", str(EXAMPLES / "definition"))
+
+
 @pytest.mark.timeout(300)
 def test_video(kube: Kube, operator: OperatorProcess, tmp_path: Path) -> None:
     video = EXAMPLES / "video"

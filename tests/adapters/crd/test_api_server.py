@@ -403,7 +403,7 @@ def full(kube: Kube) -> str:
 def fixed(field: str) -> str:
     return (
         f"spec.{field}: Forbidden: spec.{field} can't be changed, what has run depends on it: create a new Workflow"
-        " (suspend, parallelism and ttlSecondsAfterFinished may be changed)"
+        " (suspend, stop, parallelism and ttlSecondsAfterFinished may be changed)"
     )
 
 

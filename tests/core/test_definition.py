@@ -18,6 +18,7 @@ DEFINITION = Definition(namespace="ns", name="video-v1", resource_version=7, dig
 LAYERS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "nothing of its own": ({}, {}),
     "its input": ({"input": "{}"}, {"input": "{}"}),
+    "its factory": ({"entrypoint": "other"}, {"entrypoint": "other"}),
     "its bounds": (
         {"parallelism": 2, "workflow_timeout_s": 7, "ttl_s": 8},
         {"parallelism": 2, "workflow_timeout_s": 7, "ttl_s": 8},
@@ -83,6 +84,13 @@ def test_alone_it_knows_its_own_fields_and_the_names_of_its_tasks() -> None:
 )
 def test_it_is_terminated_by_its_own_word(stop: StopMode | None, *, expected: bool) -> None:
     assert Reference(name="a", own={} if stop is None else {"stop": stop}).is_terminated is expected
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [({}, False), ({"suspend": False}, False), ({"suspend": True}, True)], ids=str
+)
+def test_it_is_suspended_by_its_own_word(own: dict[str, Any], *, expected: bool) -> None:
+    assert Reference(name="a", own=own).suspend is expected
 
 
 def test_closed_it_keeps_how_long_things_stay() -> None:

@@ -27,6 +27,11 @@ class Reference:
         """Whether the run is to be ended without asking its code."""
         return self.own.get("stop") is StopMode.TERMINATE
 
+    @property
+    def suspend(self) -> bool:
+        """As of a spec: no definition says it."""
+        return bool(self.own.get("suspend"))
+
     def alone(self, state: State | None = None) -> WorkflowSpec:
         """What can be said of the Workflow without its definition: enough to end it without its code, and to clean up.
 

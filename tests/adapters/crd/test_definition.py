@@ -129,6 +129,10 @@ OWN: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "suspended": ({"suspend": True}, {"suspend": True}),
     "let go": ({"suspend": False}, {"suspend": False}),
     "stopped": ({"stop": "Terminate"}, {"stop": StopMode.TERMINATE}),
+    "another factory": (
+        {"definitionRef": {"name": "video-v1", "entrypoint": "process"}},
+        {"entrypoint": "process"},
+    ),
     "nulls": ({"code": None, "tasks": None, "timeouts": {"decisionSeconds": None}}, {}),
 }
 
@@ -159,6 +163,10 @@ REFUSED: Mapping[str, tuple[dict[str, Any], str]] = {
     "a time to clean up": ({"timeouts": {"cancelSeconds": 5}}, f"spec.timeouts.cancelSeconds: {BESIDE}"),
     "no name": ({"definitionRef": {}}, "spec.definitionRef.name: is missing"),
     "a name that is none": ({"definitionRef": {"name": "A"}}, "spec.definitionRef.name: is 'A': must match"),
+    "an entrypoint that is a path": (
+        {"definitionRef": {"name": "a", "entrypoint": "a.b"}},
+        "spec.definitionRef.entrypoint: is 'a.b': must match",
+    ),
     "a bad input": ({"input": {"json": "[]"}}, "spec.input.json: must be a JSON object"),
 }
 

@@ -92,6 +92,10 @@ REFUSED: Mapping[str, tuple[Manifest, str]] = {
         workflow(definitionRef={"name": "Video_4"}),
         "spec.definitionRef.name in body should match '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$'",
     ),
+    "an entrypoint that is a path": (
+        workflow(definitionRef={"name": "video", "entrypoint": "a.b"}),
+        "spec.definitionRef.entrypoint in body should match '^[A-Za-z_][A-Za-z0-9_]*$'",
+    ),
     "a definition of another namespace": (
         workflow(definitionRef={"name": "video", "namespace": "other"}),
         'unknown field "spec.definitionRef.namespace"',
@@ -150,6 +154,7 @@ TAKEN: Mapping[str, Manifest] = {
     "a reference alone": workflow(),
     "with all that a Workflow says itself": workflow(**OWN),
     "with timeouts that say nothing": workflow(timeouts={}),
+    "another factory": workflow(definitionRef={"name": "video-v4", "entrypoint": "process"}),
     "a name with dots": workflow(definitionRef={"name": "video-v4.2"}),
     "a definition of code alone": definition(),
     "a definition with everything": definition(

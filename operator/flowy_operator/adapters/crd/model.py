@@ -332,6 +332,11 @@ class DefinitionRef(Shape):
         pattern=OBJECT_NAME,
         description="Name of the WorkflowDefinition. It need not be there yet: the run waits for it.",
     )
+    entrypoint: Annotated[str, Field(max_length=128, pattern=IDENTIFIER)] | None = Field(
+        None,
+        description="Name of another factory in the definition's source to run.",
+        json_schema_extra=absent("the factory that the definition's own code.entrypoint says"),
+    )
 
 
 class Content(Shape):

@@ -47,7 +47,8 @@ def spec_or_reference(body: Mapping[str, Any]) -> WorkflowSpec | Reference:
     spec, raw = _workflow(body)
     assert spec.definition_ref is not None
     _check_beside_a_definition(raw)
-    return Reference(name=spec.definition_ref.name, own=_given({**_settings(spec), **_own(spec)}))
+    own = {"entrypoint": spec.definition_ref.entrypoint, **_settings(spec), **_own(spec)}
+    return Reference(name=spec.definition_ref.name, own=_given(own))
 
 
 def workflow_spec(body: Mapping[str, Any]) -> WorkflowSpec:

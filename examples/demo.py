@@ -90,9 +90,9 @@ def follow(kubectl: Kubectl) -> Body:
         body: Body = json.loads(kubectl("get", "workflows.flowy.dev", WORKFLOW, "-o", "json"))
         status = body.get("status", {})
         history = status.get("history", [])
-        for event in history[shown:]:
+        for event in [event for event in history if event["id"] > shown]:
             print(f"{since(status, event['time']):8.1f} s {line(event)}", flush=True)
-        shown = len(history)
+        shown = history[-1]["id"] if history else shown
         if condition(body)["status"] != "Unknown":
             return body
         time.sleep(0.3)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowy_operator.app import reconciler
+from flowy_operator.app.settings import Settings
 from flowy_operator.core.errors import StallReason
 from flowy_operator.core.key import Key
 from flowy_operator.core.naming import job_name
@@ -463,40 +463,37 @@ async def test_every_decision_sees_the_same_start() -> None:
 
 @simulated
 async def test_a_full_history_stalls_quietly() -> None:
-    with pytest.MonkeyPatch.context() as small:
-        small.setattr(reconciler, "HISTORY_BYTES", 1500)
-        async with world(lambda call: value("x" * 300) if call.args[0] < 3 else NEVER_ENDS) as w:
-            w.submit(WIDE, {"name": "step", "timeouts": {"startToCloseSeconds": 20}})
-            await w.settle(60)
-            assert w.stalled() == "HistoryFull"
-            passes, version = w.operators[0].operator._queue.taken, w.store.version
-            await w.settle(600)
-            assert w.operators[0].operator._queue.taken - passes < 50
-            assert w.store.version == version
+    settings = Settings(history_run_bytes=1500)
+    async with world(lambda call: value("x" * 300) if call.args[0] < 3 else NEVER_ENDS, settings=settings) as w:
+        w.submit(WIDE, {"name": "step", "timeouts": {"startToCloseSeconds": 20}})
+        await w.settle(60)
+        assert w.stalled() == "HistoryFull"
+        passes, version = w.operators[0].operator._queue.taken, w.store.version
+        await w.settle(600)
+        assert w.operators[0].operator._queue.taken - passes < 50
+        assert w.store.version == version
 
 
 @simulated
 async def test_a_full_history_with_a_refused_launch_stalls_quietly() -> None:
-    with pytest.MonkeyPatch.context() as small:
-        small.setattr(reconciler, "HISTORY_BYTES", 1200)
-        async with world(step) as w:
-            w.api.faults.add(Refuse(422, "Invalid"), verb="create", resource="jobs", times=1000)
-            w.submit(WIDE_CAREFUL, "step")
-            await w.settle(60)
-            assert w.stalled() == "HistoryFull"
-            passes = w.operators[0].operator._queue.taken
-            await w.settle(600)
-            assert w.operators[0].operator._queue.taken - passes < 50
+    settings = Settings(history_run_bytes=1200)
+    async with world(step, settings=settings) as w:
+        w.api.faults.add(Refuse(422, "Invalid"), verb="create", resource="jobs", times=1000)
+        w.submit(WIDE_CAREFUL, "step")
+        await w.settle(60)
+        assert w.stalled() == "HistoryFull"
+        passes = w.operators[0].operator._queue.taken
+        await w.settle(600)
+        assert w.operators[0].operator._queue.taken - passes < 50
 
 
 @simulated
 async def test_the_workflow_timeout_ends_even_a_full_history() -> None:
-    with pytest.MonkeyPatch.context() as small:
-        small.setattr(reconciler, "HISTORY_BYTES", 1500)
-        async with world(lambda call: value("x" * 300) if call.args[0] < 3 else NEVER_ENDS) as w:
-            w.submit(WIDE, {"name": "step", "timeouts": {"startToCloseSeconds": 20}}, timeouts={"workflowSeconds": 90})
-            await w.ended(within_s=100)
-            assert w.reason() == "TimedOut"
+    settings = Settings(history_run_bytes=1500)
+    async with world(lambda call: value("x" * 300) if call.args[0] < 3 else NEVER_ENDS, settings=settings) as w:
+        w.submit(WIDE, {"name": "step", "timeouts": {"startToCloseSeconds": 20}}, timeouts={"workflowSeconds": 90})
+        await w.ended(within_s=100)
+        assert w.reason() == "TimedOut"
 
 
 # -- two at once, and order -------------------------------------------------------------------------------------------

@@ -388,7 +388,9 @@ async def test_a_history_that_is_none_of_this_definition_is_not_gone_on_with() -
         await w.until(lambda: w.jobs() == ["a-0", "b-0"])
         status = w.status("x")
         fields = {name: status[name] for name in ("history", "historyDigest")}
+        await w.kill()
         w.edit(lambda body: body["status"].update(fields))
+        w.start()
         await w.until(lambda: w.stalled() is not None)
         assert w.stalled() == "HistoryInvalid"
         assert "the history has the task 'b-0'" in w.condition(kind="Stalled")["message"]

@@ -27,6 +27,7 @@ from flowy_operator.app.settings import Settings
 from flowy_operator.core.errors import DecisionStalled, StallReason
 from flowy_operator.core.history import Event, parse_history
 from flowy_operator.core.key import Key
+from flowy_operator.core.pages import join
 from tests.app.kubelet import Activity, Kubelet, value
 from tests.fakes.api import Api
 from tests.fakes.client import LocalClient
@@ -153,6 +154,10 @@ class World:
         self.operators: list[Running] = []
         self._news = asyncio.Event()
         self.store.news.append(self._news.set)
+        self._chronicles: dict[str, list[Json]] = {}
+        self.torn: list[str] = []
+        """Where a history wasn't append-only, or lost events that were in no page."""
+        self.store.news.append(self._chronicle)
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -260,7 +265,30 @@ class World:
         return json.loads(self.status(name)["result"])
 
     def history(self, name: str = "w") -> list[Event]:
-        return parse_history(self.status(name).get("history", []))
+        """All events that ever stood in the status, of all runs."""
+        return parse_history(self._chronicles[self.body(name)["metadata"]["uid"]])
+
+    def readable(self, name: str = "w") -> list[Event]:
+        """What is there now, for whoever reads: in pages and status, of the last run before this one too."""
+        return join(self.pages(name), self.status(name))
+
+    def pages(self, name: str = "w") -> list[Json]:
+        """The HistoryPages of a Workflow, in their order."""
+        uid = self.body(name)["metadata"]["uid"]
+        pages = [page for page in self.objects("historypages") if page["spec"]["workflowUID"] == uid]
+        return sorted(pages, key=lambda page: page["spec"]["first"])
+
+    def _chronicle(self) -> None:
+        change = self.store.log[-1]
+        if change.kind is not WORKFLOWS or change.new is None:
+            return
+        status = change.new.get("status") or {}
+        first, history = status.get("historyStart", 1), status.get("history", [])
+        known = self._chronicles.setdefault(change.new["metadata"]["uid"], [])
+        there = known[first - 1 :]
+        if first > len(known) + 1 or history[: len(there)] != there:
+            self.torn.append(f"version {change.version} begins with event {first}")
+        known += history[len(there) :]
 
     def told(self, name: str = "w") -> list[str]:
         """The history in words: `TaskScheduled a-0`, attempts after the first as `#2`."""

@@ -28,16 +28,19 @@ LATER: dict[str, tuple[list[Fact], str]] = {
         [disrupted()],
         "this launch of attempt 1 of task-0 was disrupted, and another has taken its place",
     ),
-    "the workflow was restarted": (
-        [completed(), Restarted(run=2, input='{"args":[],"kwargs":{}}')],
-        "task-0 belongs to an earlier run: the workflow was restarted",
-    ),
 }
 
 
 def test_who_was_left_behind_is_not_told_to_stop() -> None:
     state = state_of(cancelled(reason=CancelReason.ABANDONED), after=FIRST)
     assert isinstance(standing(state, JOB), Abandoned)
+
+
+def test_what_is_left_of_an_older_run_is_not_told_to_stop_and_not_listened_to() -> None:
+    state = state_of(completed(), Restarted(run=2, input='{"args":[],"kwargs":{}}'), after=FIRST)
+    assert standing(state, JOB, 1) == Abandoned("it belongs to run 1, and the workflow was restarted")
+    assert isinstance(standing(state, JOB), Unknown), "what its Job says isn't known yet"
+    assert isinstance(standing(state, "another", 2), Unknown)
 
 
 def test_the_current_launch_counts() -> None:

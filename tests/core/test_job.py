@@ -56,6 +56,7 @@ def test_the_whole_of_it() -> None:
         "app.kubernetes.io/managed-by": "flowy",
         "flowy.dev/workflow": "talk-42",
         "flowy.dev/workflow-uid": OWNER.uid,
+        "flowy.dev/run": "1",
         "flowy.dev/task": "encode-1",
         "flowy.dev/attempt": "2",
     }

@@ -65,7 +65,7 @@ def test_an_abandoned_job_stays_for_as_long_after_its_own_end(fields: dict[str, 
     state = state_of(scheduled(), 10, ABANDONED)
     (name,) = state.launches
     job = job_record(name, **fields)
-    assert abandoned_runs_on(state, view(job)) == (due is None)
+    assert abandoned_runs_on(SPEC, state, view(job)) == (due is None)
     assert tidy(SPEC, state, view(job), at(20)) == Tidying([], None if due is None else at(due))
     if due is not None:
         assert tidy(SPEC, state, view(job), at(due)) == Tidying([job], None)
@@ -74,7 +74,7 @@ def test_an_abandoned_job_stays_for_as_long_after_its_own_end(fields: dict[str, 
 def test_only_an_abandoned_job_runs_on() -> None:
     state = state_of(scheduled("a-0"), scheduled("b-0"), cancelled("b-0"))
     jobs = [job_record(name) for name in state.launches]
-    assert not abandoned_runs_on(state, view(*jobs, job_record("somebody-elses")))
+    assert not abandoned_runs_on(SPEC, state, view(*jobs, job_record("somebody-elses")))
 
 
 def test_jobs_of_others_and_jobs_that_go_already_are_left_alone() -> None:

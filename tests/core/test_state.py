@@ -185,12 +185,14 @@ def test_a_wait_has_no_launch() -> None:
     assert launch_of(state).scheduled_at == at(7)
 
 
-def test_a_restart_begins_anew_and_keeps_the_launches() -> None:
+def test_a_restart_begins_anew_and_keeps_nothing_but_the_ids() -> None:
     state = state_of(scheduled(), 1, completed(), 2, RESTART)
     assert (state.run, state.input, state.started_at) == (2, RESTART.input, at(2))
-    assert (dict(state.tasks), state.finished, len(state.launches)) == ({}, 0, 1)
+    assert (dict(state.tasks), state.finished, dict(state.launches)) == ({}, 0, {})
+    assert (state.first, state.events) == (3, 3)
     again = state_of(scheduled(), after=state)
-    assert len(again.launches) == 2, "the same call in another run is another Job"
+    assert launch_of(again).job != launch_of(state_of(scheduled())).job, "the same call in another run is another Job"
+    assert launch_of(again).run == 2
 
 
 def test_who_applies_nothing_keeps_the_state() -> None:

@@ -86,7 +86,8 @@ def test_the_numbers_and_labels() -> None:
         f"`{defaults.on_end}`, the default",
         f"`spec.jobs.keepSucceededSeconds`, {defaults.keep_succeeded_s} unless set",
         f"`spec.jobs.keepFailedSeconds`, {defaults.keep_failed_s} unless set",
-        f"after {reconciler.FIRST_STALL_S:g} s, 2 s, 4 s … up to\n{reconciler.LONGEST_STALL_S / 60:g} minutes",
+        f"after {reconciler.FIRST_STALL_S:g} s, 2 s, 4 s … up to {reconciler.LONGEST_STALL_S / 60:g} minutes",
+        f"looked for every {reconciler.PAGES_AGAIN.total_seconds():g} s",
         *(f"`{label}`" for label in (WORKFLOW_LABEL, UID_LABEL, TASK_LABEL, ATTEMPT_LABEL)),
     ):
         assert said in text, said

@@ -13,12 +13,14 @@ from flowy_operator import adapters, app
 from flowy_operator.adapters.crd import model, rules
 from flowy_operator.adapters.crd.shape import MAX_JSON, MAX_SECONDS
 from flowy_operator.adapters.decider.limits import Limits
-from flowy_operator.app import assembly, reconciler
+from flowy_operator.app import assembly
 from flowy_operator.app.cli import run
 from flowy_operator.app.settings import PREFIX, Settings
+from flowy_operator.core import pages
 from flowy_operator.core.history import Chain, Event, Fact, TaskCompleted, TaskScheduled
 from flowy_operator.core.job import ARGUMENTS_BYTES, VARIABLE_BYTES, VARIABLES_BYTES
 from flowy_operator.core.outcome import MESSAGE_BYTES
+from flowy_operator.core.pages import PageLimits
 from flowy_operator.core.spec import DEFAULT_PARALLELISM
 from flowy_operator.core.values import INLINE_BYTES, MAX_VALUE_BYTES
 from tests.builders import DIGEST, START
@@ -112,7 +114,8 @@ def test_the_limits_are_those_of_the_code() -> None:
         f"| result by the log | {MAX_VALUE_BYTES:,} bytes",
         f"| result that stands in the history | {INLINE_BYTES:,} bytes",
         f"| depth of a value | {values.MAX_LEVELS} levels",
-        f"| history of a workflow, all runs | {reconciler.HISTORY_BYTES:,} bytes",
+        f"| history of one run | `history-run-bytes`, {PageLimits().run_bytes:,} bytes",
+        f"| history of the run before a `restart` | {pages.KEPT_RUN_BYTES:,} bytes",
         f"source, input, results | {limits.request_bytes:,} bytes",
         f"new calls, or the result | {limits.answer_bytes:,} bytes",
         f"| printed text of a decision | {MAX_LOG_BYTES:,} bytes",
@@ -131,11 +134,15 @@ def test_the_limits_are_those_of_the_code() -> None:
 def test_what_a_task_takes_of_the_history() -> None:
     small = _size(result='"media/film.mp4"')
     assert 250 <= small <= 300
-    most = reconciler.HISTORY_BYTES
-    assert 3000 <= most / small <= 4500
-    assert 230 <= most / _size(result="1" * (MESSAGE_BYTES - 1)) <= 250
-    assert "about 3,500 tasks" in page(PAGE)
-    assert "about 240" in page(PAGE)
+    most = PageLimits().run_bytes
+    assert 28_000 <= most / small <= 34_000
+    assert 1850 <= most / _size(result="1" * (MESSAGE_BYTES - 1)) <= 1950
+    assert "about 30,000 tasks" in page(PAGE)
+    assert "about 1,900" in page(PAGE)
+
+
+def test_where_no_page_can_be_made_the_status_is_the_limit() -> None:
+    assert f"whole in the status, up to {pages.TAIL_BYTES:,} bytes" in page(PAGE)
 
 
 def _size(result: str) -> int:

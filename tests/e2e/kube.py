@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flowy_operator.core.history import event_json
+from flowy_operator.core.pages import join
 from tests.cluster.kubectl import kubectl_path
 
 Manifest = Mapping[str, Any]
@@ -81,6 +83,12 @@ def condition(body: Manifest, kind: str) -> tuple[str, str, str]:
 def events(body: Manifest, kind: str) -> list[dict[str, Any]]:
     """The events of one type in the history."""
     return [event for event in (body.get("status") or {}).get("history", ()) if event["type"] == kind]
+
+
+def whole_history(kube: Kube, body: Manifest) -> list[dict[str, Any]]:
+    """All events of a Workflow that there are, those in pages too."""
+    pages = kube.list("historypages", f"flowy.dev/workflow-uid={body['metadata']['uid']}")
+    return [event_json(event) for event in join(pages, body.get("status") or {})]
 
 
 def result(body: Manifest) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.kube import Kube, condition, events, result
+from tests.e2e.kube import Kube, condition, events, result, whole_history
 from tests.e2e.manifests import mount_folder, shell, workflow
 from tests.e2e.operator import OperatorProcess
 
@@ -127,15 +127,16 @@ def test_program(name: str, ended: dict[str, dict[str, Any]]) -> None:
     body = ended[name]
     assert result(body) == PROGRAMS[name][3]
     status = body["status"]
-    assert [event["id"] for event in status.get("history", [])] == list(range(1, len(status.get("history", [])) + 1))
+    first, history = status["historyStart"], status.get("history", [])
+    assert [event["id"] for event in history] == list(range(first, first + len(history)))
     assert condition(body, "Reconciling")[0] == "False"
     assert condition(body, "Stalled")[0] == "False"
 
 
-def test_restart_is_a_new_run_of_the_same_object(ended: dict[str, dict[str, Any]]) -> None:
+def test_restart_is_a_new_run_of_the_same_object(kube: Kube, ended: dict[str, dict[str, Any]]) -> None:
     body = ended["restarted"]
     assert body["status"]["run"] == 3
-    assert [event["input"] for event in events(body, "Restarted")] == [
+    assert [event["input"] for event in whole_history(kube, body) if event["type"] == "Restarted"] == [
         '{"args":[2,1],"kwargs":{}}',
         '{"args":[4,0],"kwargs":{}}',
     ]

@@ -12,7 +12,7 @@ from flowy_operator.adapters.kube.fields import (
     name,
     text,
 )
-from flowy_operator.core.job import WORKFLOW_LABEL
+from flowy_operator.core.job import RUN_LABEL, WORKFLOW_LABEL
 from flowy_operator.core.records import JobRecord
 
 _log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ def _parse(job: Raw) -> JobRecord:
     }
     failed = true.get("Failed")
     ended = failed or true.get("Complete")
+    run = metadata["labels"].get(RUN_LABEL)
     return JobRecord(
         namespace=name(metadata["namespace"]),
         name=name(metadata["name"]),
@@ -53,5 +54,6 @@ def _parse(job: Raw) -> JobRecord:
         failed_message=text((failed or NOTHING).get("message")),
         complete="Complete" in true,
         ended_at=None if ended is None else instant(ended.get("lastTransitionTime")),
+        run=None if run is None else int(run),
         deleting=metadata.get("deletionTimestamp") is not None,
     )

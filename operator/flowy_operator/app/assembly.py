@@ -37,6 +37,7 @@ from flowy_operator.adapters.workqueue import WorkQueue
 from flowy_operator.app.attempts import Attempts
 from flowy_operator.app.definitions import Specs
 from flowy_operator.app.listening import Listening
+from flowy_operator.app.pages import Pages
 from flowy_operator.app.reconciler import Decider, Reconciler
 from flowy_operator.app.results import Results
 from flowy_operator.app.settings import Settings
@@ -48,6 +49,7 @@ from flowy_operator.core.errors import RetryLater
 from flowy_operator.core.job import MANAGED_BY, TOKEN_AUDIENCE
 from flowy_operator.core.key import Key
 from flowy_operator.core.observe import View
+from flowy_operator.core.pages import PageLimits
 from flowy_operator.core.records import JobRecord, PodRecord
 
 RESYNC_S = 600.0
@@ -133,6 +135,10 @@ class Operator:
             results=self._results,
             decider=decider,
             recorder=self._recorder,
+            pages=Pages(
+                client,
+                PageLimits(tail_bytes=settings.history_tail_bytes, run_bytes=settings.history_run_bytes),
+            ),
             clock=clock,
             gateway_url=gateway_url,
         )

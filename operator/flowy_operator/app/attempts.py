@@ -93,7 +93,7 @@ class Attempts:
             return workflow, Over(f"the workflow {pod.workflow} is being deleted")
         if version.state is None:
             return workflow, Unknown(f"the history of the workflow {pod.workflow} can't be read")
-        found = standing(version.state, job)
+        found = standing(version.state, job, None if record is None else record.run)
         if version.ended and not isinstance(found, Abandoned):
             return workflow, Over(f"the workflow {pod.workflow} has ended")
         if isinstance(found, Unknown):

@@ -24,18 +24,20 @@ from flowy_operator.app.announce import announce
 from flowy_operator.app.definitions import Specs
 from flowy_operator.app.launcher import Launcher
 from flowy_operator.app.missing import UNSEEN, fill_gaps
+from flowy_operator.app.pages import Pages
 from flowy_operator.app.results import Results
-from flowy_operator.app.tracked import Basis, CreatedJob, Version, Workflow, Workflows
+from flowy_operator.app.tracked import Basis, CreatedJob, Version, Workflow, Workflows, damaged
 from flowy_operator.app.values import ValueLost, Values
 from flowy_operator.core.admission import due_retries
 from flowy_operator.core.conditions import Blocker, Stall
 from flowy_operator.core.decision import conclude, decision_request, value_refs
 from flowy_operator.core.ending import end_without_code, workflow_deadline
 from flowy_operator.core.errors import Conflict, DecisionStalled, RetryLater
-from flowy_operator.core.history import StopRequested, TaskScheduled, in_milliseconds, parse_time
+from flowy_operator.core.history import HistoryInvalid, StopRequested, TaskScheduled, in_milliseconds, parse_time
 from flowy_operator.core.job import InvalidActivity, job_manifest
 from flowy_operator.core.key import Key
 from flowy_operator.core.observe import View, deadline, observe
+from flowy_operator.core.pages import TAIL_BYTES, Tail, first_portion
 from flowy_operator.core.retention import abandoned_runs_on, tidy, workflow_expires_at
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import Phase, State, Task, apply, place
@@ -45,8 +47,8 @@ from flowy_operator.core.verdict import Verdict
 
 _log = logging.getLogger(__name__)
 
-HISTORY_BYTES = 1024 * 1024
-"""Longest history: an object ends at etcd's 1.5 MiB, and spec, input and result have to fit beside it."""
+PAGES_AGAIN = timedelta(seconds=15)
+"""After so long pages that were missing are looked for again: nobody tells when one is put back."""
 
 VERSIONS = {
     "python": ".".join(platform.python_version_tuple()[:2]),  # the decider runs on the operator's own interpreter
@@ -77,10 +79,12 @@ class Reconciler:
         results: Results,
         decider: Decider,
         recorder: Recorder,
+        pages: Pages,
         clock: Callable[[], datetime],
         gateway_url: str,
     ) -> None:
         self._client = client
+        self._pages = pages
         self._workflows = workflows
         self._view = view
         self._values = values
@@ -111,22 +115,29 @@ class Reconciler:
         view = self._view(workflow)
         if version.ended:  # an end stands, whatever is done to the history afterwards
             return await self._after_the_end(workflow, version, view, now)
+        version = await self._seal(workflow, await self._read(workflow, version))
         spec, state = await self._specs.of(workflow, version), version.state
         if isinstance(spec, Stall):
             await self._hold(workflow, version, spec, view, now)
-            return None
+            return None if version.unread is None else now + PAGES_AGAIN
         assert state is not None  # it is known of every valid version
         state = workflow.begun(version, state, now)
         view = await fill_gaps(self._client, workflow, spec, state, view, now)
         view = self._results.collect(workflow, spec, state, view)
         run, stop = state.run, state.stop
         verdict, version, state = await self._advance(workflow, version, spec, state, view, now)
-        if verdict.end is not None or (state.run, state.stop) != (run, stop) or _is_used_up(workflow, state):
+        if (
+            verdict.end is not None
+            or verdict.cut
+            or (state.run, state.stop) != (run, stop)
+            or _is_used_up(workflow, state)
+        ):
             # The next pass deletes what nobody wants, begins the new run, tells the code of a stop, asks for the rest of
             # the calls.
             return now
         postponed = await self._launch(workflow, version, spec, state, view, now)
         tidy_at = await self._tidy(spec, state, view, now)
+        await self._drop_older_runs(workflow, version, state)
         # What is due and couldn't be recorded waits for room, under the cap or in the history, and not for time.
         timers = [at for at in _timers(workflow, version, spec, state, view, now) if at is not None and at > now]
         wake_at = _earliest(tidy_at, *timers)
@@ -135,6 +146,32 @@ class Reconciler:
         # Raised only now: it may be the Jobs that were to be deleted which fill the quota.
         raise RetryLater(str(postponed), postponed.after_s, wake_at=wake_at)
 
+    # -- read and seal ------------------------------------------------------------------------------------------------
+
+    async def _read(self, workflow: Workflow, version: Version) -> Version:
+        """The version with the pages before its tail, if they aren't known."""
+        if version.unread is None:
+            return version
+        unread = version.unread
+        try:
+            before = await self._pages.read(workflow.owner, unread.empty, unread.run, unread.first)
+        except HistoryInvalid as error:
+            return workflow.refuse(version, damaged(version, error))
+        return workflow.read(version, before)
+
+    async def _seal(self, workflow: Workflow, version: Version) -> Version:
+        """The version with what is on record and too old for the status in pages; the pass's own patch cuts it away."""
+        if version.state is None or version.invalid is not None:
+            return version
+        tail = await self._pages.seal(workflow.owner, version.tail, version.state)
+        return version if tail is version.tail else workflow.sealed(version, tail)
+
+    async def _drop_older_runs(self, workflow: Workflow, version: Version, state: State) -> None:
+        """Delete what older runs have left, once nothing of them stands in the status any more."""
+        if workflow.dropped_before < state.run and version.tail.first >= state.first:
+            await self._pages.drop_older(workflow.owner, state.run)
+            workflow.dropped_before = state.run
+
     # -- observe, decide, record --------------------------------------------------------------------------------------
 
     async def _advance(
@@ -142,21 +179,23 @@ class Reconciler:
     ) -> tuple[Verdict, Version, State]:
         """Append what has become true and what follows from it, in one patch. Gives the version that it led to."""
         facts = observe(spec, before, view, now, launching(spec, before))
-        seen = apply(before, place(before, facts, now))
-        verdict = await self._decide(workflow, version, spec, seen, view, now)
-        facts += verdict.facts
+        portion = first_portion(facts, place(before, facts, now))
+        if portion < len(facts):
+            facts, verdict = facts[:portion], Verdict(cut=True)
+        else:
+            seen = apply(before, place(before, facts, now))
+            verdict = await self._decide(workflow, version, spec, seen, view, now)
+            facts += verdict.facts
         events = place(before, facts, now)
-        state = apply(before, events)
+        state, tail = apply(before, events), version.tail.followed_by(events)
+        full = self._pages.full(state, tail)
         # An end is written all the same: there is room for it between this limit and etcd's.
-        if state.chain.size > HISTORY_BYTES and verdict.end is None:
-            message = (
-                f"the history would be {state.chain.size:,} bytes long, at most {HISTORY_BYTES:,} fit into the object"
-            )
-            verdict = Verdict(stall=Stall(Blocker.HISTORY_FULL, message))
+        if full is not None and verdict.end is None:
+            verdict = Verdict(stall=Stall(Blocker.HISTORY_FULL, full))
             # A stop is written too: once its grace period is over, the end comes.
             facts = [fact for fact in facts if isinstance(fact, StopRequested)]
             events = place(before, facts, now)
-            state = apply(before, events)
+            state, tail = apply(before, events), version.tail.followed_by(events)
         standing = Standing(
             generation=version.generation,
             started_at=version.started_at(before),
@@ -171,11 +210,12 @@ class Reconciler:
             definition_digest=spec.definition_digest,
             notes=workflow.notes,
             tasks=spec.tasks,
+            history_start=tail.first,
         )
         fields = status_fields(version.status or {}, state, standing, view, now)
-        patch = status_patch(version.status, fields, events, str(version.resource_version))
+        patch = status_patch(version.status, fields, events, str(version.resource_version), version.tail)
         if patch:
-            written = await self._record(workflow, version, patch, state)
+            written = await self._record(workflow, version, patch, state, tail)
             announce(self._recorder, workflow, version, written, facts, spec.tasks)
             version = written
         workflow.forget_finished(state)
@@ -226,8 +266,8 @@ class Reconciler:
             found += new
             as_if = [TaskScheduled(task=call.key, digest=call.digest, line=call.line) for call in new]
             shown = apply(shown, place(shown, as_if, now))
-            # A loop that calls without end is left to the limit of the history.
-            if not answer.more or shown.chain.size > HISTORY_BYTES:
+            # A loop that calls without end is left to the limit of what one write takes.
+            if not answer.more or shown.chain.size - state.chain.size > TAIL_BYTES:
                 return found
             await self._ask(workflow, spec, shown, [], now)
             workflow.answered_upon = None if workflow.stall is None else workflow.answered_upon
@@ -264,7 +304,9 @@ class Reconciler:
         workflow.stall = Stall(stall.reason, f"{stall.message}; tried again after {pause_s:,.0f} s")
         _log.warning("decision stalled", extra=workflow.log_fields | {"reason": stall.reason})
 
-    async def _record(self, workflow: Workflow, version: Version, patch: Patch, state: State | None) -> Version:
+    async def _record(
+        self, workflow: Workflow, version: Version, patch: Patch, state: State | None, tail: Tail
+    ) -> Version:
         owner = workflow.owner
         try:
             body = await self._client.json_patch(paths.workflow_status(owner.namespace, owner.name), patch)
@@ -280,7 +322,7 @@ class Reconciler:
             stall = Stall(Blocker.STATUS_REFUSED, f"the API server refuses the status: {error.message}")
             workflow.refuse(version, stall)
             raise RetryLater(str(error), after_s=0.0 if version.invalid is None else None) from error
-        return workflow.wrote(version, body, state)
+        return workflow.wrote(version, body, state, tail)
 
     async def _read_again(self, workflow: Workflow) -> None:
         owner = workflow.owner
@@ -298,14 +340,14 @@ class Reconciler:
         standing = Standing(generation=version.generation, started_at=now, stall=stall)
         fields = status_fields(previous, state, standing, view, now)
         held = {name: fields[name] for name in ("observedGeneration", "conditions")}
-        if workflow.known_digest:
+        if workflow.folded is not None and workflow.folded.state.events:
             # It may have gone with the rest, and without it the next operator would take this for a new workflow.
-            held["historyDigest"] = workflow.known_digest
+            held["historyDigest"] = workflow.folded.state.chain.digest
         kept = {name: value for name, value in previous.items() if name not in held}
         patch = status_patch(version.status, kept | held, [], str(version.resource_version))
         if patch:
             _log.warning("workflow can't be acted upon", extra=workflow.log_fields | {"reason": str(stall)})
-            written = await self._record(workflow, version, patch, version.state)
+            written = await self._record(workflow, version, patch, version.state, version.tail)
             announce(self._recorder, workflow, version, written, [], {})
 
     # -- launch -------------------------------------------------------------------------------------------------------
@@ -350,7 +392,7 @@ class Reconciler:
 
     # -- tidy ---------------------------------------------------------------------------------------------------------
 
-    async def _tidy(self, spec: WorkflowSpec, state: State, view: View, now: datetime) -> datetime | None:
+    async def _tidy(self, spec: WorkflowSpec, state: State | None, view: View, now: datetime) -> datetime | None:
         tidying = tidy(spec, state, view, now)
         for job in tidying.jobs:
             try:
@@ -360,17 +402,17 @@ class Reconciler:
         return tidying.next_at
 
     async def _after_the_end(self, workflow: Workflow, version: Version, view: View, now: datetime) -> datetime | None:
-        """Only what is left over: Jobs whose time has come, and the Workflow itself."""
+        """Only what is left over: Jobs whose time has come, and the Workflow itself. Not worth reading pages for."""
         workflow.close()
-        spec, state = await self._specs.to_tidy(workflow, version), version.state
+        spec = await self._specs.to_tidy(workflow, version)
         if spec is None:
             return None
-        wake_at = None if state is None else await self._tidy(spec, state, view, now)
+        wake_at = await self._tidy(spec, version.state, view, now)
         completed_at = (version.status or {}).get("completionTime")
         expires_at = workflow_expires_at(spec, parse_time(completed_at)) if completed_at else None
         if expires_at is None or expires_at > now:
             return _earliest(wake_at, expires_at)
-        if state is not None and abandoned_runs_on(state, view):
+        if abandoned_runs_on(spec, version.state, view):
             return wake_at  # the end of the Job will tell
         owner = workflow.owner
         with suppress(WriteConflict):  # another object has the name by now

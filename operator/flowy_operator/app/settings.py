@@ -65,6 +65,20 @@ class Settings(BaseSettings):
         description="Where pods find that port, such as http://flowy.flowy-system:8082. Without it: the address from which"
         " this host calls the API server.",
     )
+    history_tail_bytes: int = Field(
+        default=32 * 1024,
+        ge=256,
+        le=512 * 1024,
+        description="Events in the status of a Workflow; older ones are sealed into HistoryPages. A status write costs the "
+        "API server 10 ms at 32 KiB and 280 ms at 1.1 MiB; less than 32 KiB makes more pages than it saves.",
+    )
+    history_run_bytes: int = Field(
+        default=8 * 1024 * 1024,
+        ge=1024,
+        le=64 * 1024 * 1024,
+        description="Events of one run of a Workflow, pages and status together. Each decision replays them and etcd stores "
+        "them; a run that reaches it stalls, and goes on when it is raised.",
+    )
     insecure_decider: bool = Field(
         default=False,
         description="Run workflow code also where the kernel can't filter its system calls. Such code can do whatever the "

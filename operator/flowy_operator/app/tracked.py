@@ -5,7 +5,7 @@ whether it came by the watch or as the answer to our own write: an older cache i
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -16,9 +16,10 @@ from flowy_operator.core.attempts import Beat
 from flowy_operator.core.collected import Collected
 from flowy_operator.core.conditions import Blocker, Stall, has_ended
 from flowy_operator.core.definition import Definition, Reference
-from flowy_operator.core.history import Chain, HistoryInvalid, in_milliseconds, parse_history, parse_time
+from flowy_operator.core.history import Chain, Event, HistoryInvalid, Restarted, event_line, in_milliseconds, parse_time
 from flowy_operator.core.job import API_VERSION, KIND, Owner
 from flowy_operator.core.key import Key
+from flowy_operator.core.pages import PageInvalid, Tail, base_of, parse_tail
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State, Task, apply
 
@@ -47,14 +48,34 @@ class Reading:
     task: asyncio.Task[None] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A history that was read to its end, and the part of it that stands in the status."""
+
+    state: State
+    tail: Tail
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A history whose beginning lies in pages that nobody has read yet. `empty` is the state before its first event."""
+
+    empty: State
+    run: int
+    first: int
+    events: Sequence[Event]
+    digest: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """One version of the object: what a pass acts upon, from its beginning to its end.
 
     A newer one replaces the whole, never a part: a patch whose `test` names one version and whose events follow another
-    would corrupt the history. `status` is without the history, which is folded into `state`. With `invalid` set, it says
-    why this version can't be acted upon, and spec or state may be missing. A spec that only refers to a definition is
-    resolved by each pass (`definitions.py`): definitions come and go on their own.
+    would corrupt the history. `status` is without the history, which is folded into `state`; `tail` is what of it stands in
+    the status. With `unread` set, the state is missing until the pages before the tail have been read. With `invalid` set,
+    it says why this version can't be acted upon, and spec or state may be missing. A spec that only refers to a definition
+    is resolved by each pass (`definitions.py`): definitions come and go on their own.
     """
 
     resource_version: int = 0
@@ -63,6 +84,8 @@ class Version:
     status: Body | None = None
     spec: WorkflowSpec | Reference | None = None
     state: State | None = None
+    tail: Tail = Tail()
+    unread: Unread | None = None
     invalid: Stall | None = None
 
     @property
@@ -91,8 +114,7 @@ class Workflow:
 
     owner: Owner
     version: Version = Version()
-    known_events: int = 0  # longest history seen; it never gets shorter
-    known_digest: str = ""  # of the newest history that was good
+    folded: Folded | None = None  # the longest history seen: it never gets shorter, and what follows is folded upon it
 
     definition: Key | None = None  # what it refers to, which never changes
     resolved: Resolved | None = None
@@ -105,6 +127,8 @@ class Workflow:
     stall: Stall | None = None
     stalled_times: int = 0
     retry_decision_at: datetime | None = None
+
+    dropped_before: int = 1  # runs before this one have left nothing in the cluster
 
     # Launches. Arguments aren't part of the history; the decider repeats them when asked.
     calls: dict[str, AnsweredCall] = field(default_factory=dict)
@@ -152,24 +176,36 @@ class Workflow:
             version = replace(version, spec=spec)  # it holds for an end, whatever was done to the history
             if isinstance(spec, Reference):
                 self.definition = Key(self.owner.namespace, spec.name)
-            state = self._fold(status or {}, now)
-            if isinstance(spec, WorkflowSpec):
-                check_tasks(spec, state)
-            version = replace(version, state=state)
+            version = self._with_history(version, self._fold(status or {}, now))
         except InvalidSpec as error:
-            version = replace(version, invalid=_stall(Blocker.INVALID_SPEC, str(error), body))
+            raw = body.get("spec")
+            stops = isinstance(raw, Mapping) and raw.get("stop") is not None
+            version = replace(version, invalid=_stall(Blocker.INVALID_SPEC, str(error), stops=stops))
         except (HistoryInvalid, ValueError, TypeError) as error:
-            version = replace(version, invalid=_stall(Blocker.HISTORY_INVALID, history_message(error), body))
+            version = replace(version, invalid=damaged(version, error))
         self.resolved = None  # to be looked at anew, with this history
         self._install(version)
 
-    def wrote(self, version: Version, body: Body, state: State | None) -> Version:
+    def read(self, version: Version, before: State) -> Version:
+        """Take what the pages before a version's tail come to."""
+        assert version.unread is not None
+        try:
+            whole = self._with_history(version, _completed(version.unread, before))
+        except HistoryInvalid as error:
+            whole = replace(version, invalid=damaged(version, error))
+        if self.version is version:
+            self.resolved = None
+            self._install(whole)
+        return whole
+
+    def wrote(self, version: Version, body: Body, state: State | None, tail: Tail) -> Version:
         """Take the answer to our own write upon `version`, whose state is known without reading it again."""
         written = replace(
             version,
             resource_version=int(body["metadata"]["resourceVersion"]),
             status=_without_history(body.get("status") or {}),
             state=state,
+            tail=tail,
         )
         if written.resource_version > self.version.resource_version:
             self._install(written)
@@ -183,10 +219,18 @@ class Workflow:
         self.begun_at = self.begun_at or now
         return replace(state, started_at=self.begun_at)
 
-    def refuse(self, version: Version, stall: Stall) -> None:
+    def refuse(self, version: Version, stall: Stall) -> Version:
         """Don't act upon this version any more."""
+        return self._instead(version, replace(version, invalid=stall))
+
+    def sealed(self, version: Version, tail: Tail) -> Version:
+        """Take that the events before this tail are in pages: the next write cuts them away."""
+        return self._instead(version, replace(version, tail=tail))
+
+    def _instead(self, version: Version, changed: Version) -> Version:
         if self.version is version:
-            self.version = replace(version, invalid=stall)
+            self.version = changed
+        return changed
 
     def arguments_of(self, task: Task) -> str | None:
         """The arguments of a recorded task, if they are known: those of its digest, and no other decision's."""
@@ -218,13 +262,14 @@ class Workflow:
             # Left are the times that Jobs and the object are kept for, and which launch a Job is of.
             spec=version.spec and version.spec.closed(),
             state=version.state and replace(version.state, tasks={}, input=None),
+            tail=Tail(),
         )
+        self.folded = None
 
     def _install(self, version: Version) -> None:
         self.version = version
         if version.state is not None:
-            self.known_events = max(self.known_events, version.state.events)
-            self.known_digest = version.state.chain.digest
+            self.folded = Folded(version.state, version.tail)
 
     def _spec(self, body: Body, generation: int) -> WorkflowSpec | Reference:
         """The spec changes seldom and its source may be long: read once a generation, unless `close` has emptied it."""
@@ -232,31 +277,78 @@ class Workflow:
             return self.version.spec
         return spec_or_reference(body)
 
-    def _fold(self, status: Body, now: datetime) -> State:
-        history = status.get("history", [])
-        if not isinstance(history, list):
-            raise HistoryInvalid("status.history is no list")
+    def _with_history(self, version: Version, history: Folded | Unread) -> Version:
+        """The version with its history. Raises HistoryInvalid."""
+        if isinstance(history, Unread):
+            return replace(version, unread=history)
+        if isinstance(version.spec, WorkflowSpec):
+            check_tasks(version.spec, history.state)
+        if self.folded is not None and history.state.events < self.folded.state.events:
+            raise HistoryInvalid(
+                f"status.history has {history.state.events} events and had {self.folded.state.events} before"
+            )
+        return replace(version, state=history.state, tail=history.tail, unread=None, invalid=None)
+
+    def _fold(self, status: Body, now: datetime) -> Folded | Unread:
+        """The history of a status, folded upon what is known of it. Raises HistoryInvalid."""
+        first, events = parse_tail(status)
+        digest = status.get("historyDigest", "")
+        known = self.folded
+        is_continued = known is not None and known.tail.first <= first <= known.tail.end <= first + len(events)
+        # Before the first event is on record, when the run began is not either.
+        if known is not None and known.state.events and is_continued:
+            return _continued(known, first, events, digest)
         # As fine as it will be read again: code that looks at the clock must always see the same.
         started_at = parse_time(status["startTime"]) if "startTime" in status else in_milliseconds(now)
-        events = parse_history(history)
-        state = apply(State(workflow=self.owner.name, uid=self.owner.uid, started_at=started_at), events)
-        if state.chain.digest != status.get("historyDigest", ""):
-            raise HistoryInvalid("status.history was changed by somebody: it doesn't fit status.historyDigest")
-        if state.events < self.known_events:
-            raise HistoryInvalid(f"status.history has {state.events} events and had {self.known_events} before")
-        return state
+        empty = State(workflow=self.owner.name, uid=self.owner.uid, started_at=started_at)
+        # Between a restart and its cut the tail begins in the old run.
+        restarted = next((event.fact.run for event in events if isinstance(event.fact, Restarted)), None)
+        run = status.get("run", 1) if restarted is None else restarted - 1
+        unread = Unread(empty, run, first, events, digest)
+        before = base_of(empty, first, events[0] if events else None)
+        return unread if before is None else _completed(unread, before)
 
 
-def _stall(blocker: Blocker, why: str, body: Body) -> Stall:
+def damaged(version: Version, error: Exception) -> Stall:
+    """Why a version can't be acted upon whose history isn't ours."""
+    asked = (
+        version.spec.stop if isinstance(version.spec, WorkflowSpec) else version.spec and version.spec.own.get("stop")
+    )
+    return _stall(Blocker.HISTORY_INVALID, history_message(error), stops=asked is not None)
+
+
+def _continued(known: Folded, first: int, events: Sequence[Event], digest: str) -> Folded:
+    """What is known, and the events that are new. Raises HistoryInvalid if what is known has changed."""
+    old = known.tail.end - first
+    if tuple(map(event_line, events[:old])) != known.tail.lines[first - known.tail.first :]:
+        raise HistoryInvalid("status.history was changed by somebody: events that were read before are others now")
+    state = apply(known.state, events[old:])
+    _check_digest(state, digest)
+    tail = known.tail.followed_by(events[old:])
+    return Folded(state, tail.cut(first, state.first))
+
+
+def _completed(unread: Unread, before: State) -> Folded:
+    """The events of the status upon the state before them. Raises HistoryInvalid."""
+    state = apply(before, unread.events)
+    _check_digest(state, unread.digest)
+    return Folded(state, Tail(unread.first, (), before.chain).followed_by(unread.events))
+
+
+def _check_digest(state: State, digest: str) -> None:
+    if state.chain.digest != digest:
+        raise HistoryInvalid("status.history was changed by somebody: it doesn't fit status.historyDigest")
+
+
+def _stall(blocker: Blocker, why: str, *, stops: bool) -> Stall:
     """A stall by what the object itself says; nobody knows then which Jobs a stop would have to end."""
-    spec = body.get("spec")
-    asked = isinstance(spec, Mapping) and spec.get("stop") is not None
-    return Stall(blocker, f"{why}; spec.stop can't be followed: delete the Workflow to end it" if asked else why)
+    return Stall(blocker, f"{why}; spec.stop can't be followed: delete the Workflow to end it" if stops else why)
 
 
 def history_message(error: Exception) -> str:
     """Why a history can't be gone on with, and what to do."""
-    return f"{error}; put status.history back as it was to go on"
+    what = "the page back with its spec, labels and owner" if isinstance(error, PageInvalid) else "status.history back"
+    return f"{error}; put {what} as it was to go on"
 
 
 def check_tasks(spec: WorkflowSpec, state: State) -> None:

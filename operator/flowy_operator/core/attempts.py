@@ -63,16 +63,17 @@ class Abandoned:
 Standing = Counts | Over | Abandoned | Unknown
 
 
-def standing(state: State, job: str) -> Standing:
-    """How the launch with this Job's name stands in the history."""
+def standing(state: State, job: str, run: int | None = None) -> Standing:
+    """How the launch with this Job's name stands in the history. `run` is what the Job's label says, if it is known."""
     launch = state.launches.get(job)
+    if launch is None and run is not None and run < state.run:
+        # Its launch isn't remembered. What nobody wants is being deleted, so whoever still asks was left behind.
+        return Abandoned(f"it belongs to run {run}, and the workflow was restarted")
     if launch is None:
         return Unknown(f"the history has no launch with the Job {job!r}")
     if launch.end is LaunchEnd.ABANDONED:
         return Abandoned(f"the workflow has left {launch.task} behind and doesn't wait for it")
-    task = state.tasks.get(launch.task)
-    if task is None:
-        return Over(f"{launch.task} belongs to an earlier run: the workflow was restarted")
+    task = state.tasks[launch.task]
     if task.phase is Phase.OPEN and task.launch is not None and task.launch.job == job:
         return Counts(task, job)
     if task.final is not None:

@@ -1,8 +1,8 @@
 """The events of a Workflow's history: their classes, their JSON, their order.
 
-`status.history` is append-only. Each event has an id (1, 2, 3 … without gaps), a time that is never before its
+The list is append-only. Each event has an id (1, 2, 3 … without gaps, over all runs), a time that is never before its
 predecessor's, a type and its fields. The order in the list is the only clock that workflow code can see. All that
-reads or writes an event's JSON is here; what a list of them means is in `state.py`.
+reads or writes an event's JSON is here; what a list of them means is in `state.py`, where they lie in `pages.py`.
 
 `progress` is the details of the attempt's last heartbeat: what the next one begins with. Values are JSON *text*, because the API server re-encodes the numbers of structured fields (`1.0` becomes `1`). Fields
 equal to their default are left out: one finished activity costs 250-300 bytes.
@@ -242,20 +242,34 @@ def parse_event(raw: object) -> Event:
     return Event(number, time, _decode(cls, rest, where))
 
 
-def parse_history(raw: Sequence[object]) -> list[Event]:
-    """All events in their order. `HistoryInvalid` if ids have a gap or time runs backwards."""
+def parse_history(raw: Sequence[object], first: int = 1) -> list[Event]:
+    """All events in their order, from id `first` on. `HistoryInvalid` if ids have a gap or time runs backwards."""
     events = [parse_event(item) for item in raw]
-    for number, event in enumerate(events, 1):
+    for number, event in enumerate(events, first):
         if event.id != number:
             raise HistoryInvalid(f"event {event.id} stands where {number} must be: events were removed or reordered")
-        if number > 1 and event.time < events[number - 2].time:
+        if number > first and event.time < events[number - first - 1].time:
             raise HistoryInvalid(f"event {event.id} is older than the one before it")
     return events
 
 
+def event_line(event: Event) -> str:
+    """The event as one line of JSON, ASCII only: what digests are made over, and what a page holds."""
+    return json.dumps(event_json(event), sort_keys=True, separators=(",", ":"))
+
+
+def parse_line(line: str) -> Event:
+    """The event of its line. `HistoryInvalid` if it isn't one."""
+    try:
+        raw = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise HistoryInvalid(f"a line of the history is no JSON: {error}") from error
+    return parse_event(raw)
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What a history amounts to so far: a digest over all its events (16 hex digits), and their size in bytes.
+    """What the history of a run amounts to so far: a digest over its events (16 hex digits), and their size in bytes.
 
     The digest stands in the status beside the history, so that an edit by hand is noticed: a changed result would
     otherwise be believed. It is no protection against somebody who may write the status and wants to deceive.
@@ -266,11 +280,14 @@ class Chain:
 
     def extended(self, events: Iterable[Event]) -> "Chain":
         """The chain after further events."""
+        return self.over(map(event_line, events))
+
+    def over(self, lines: Iterable[str]) -> "Chain":
+        """The chain after further events, given as their lines."""
         digest, size = self.digest, self.size
-        for event in events:
-            text = json.dumps(event_json(event), sort_keys=True, separators=(",", ":"))
-            digest = hashlib.sha256(f"{digest}\n{text}".encode()).hexdigest()[:16]
-            size += len(text)
+        for line in lines:
+            digest = hashlib.sha256(f"{digest}\n{line}".encode()).hexdigest()[:16]
+            size += len(line)
         return Chain(digest, size)
 
 

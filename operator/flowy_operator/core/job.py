@@ -111,6 +111,7 @@ def job_manifest(
     labels = MANAGED_BY | {
         WORKFLOW_LABEL: owner.name,
         UID_LABEL: owner.uid,
+        RUN_LABEL: str(launch.run),
         TASK_LABEL: launch.task.strip("_-"),
         ATTEMPT_LABEL: str(launch.attempt),
     }

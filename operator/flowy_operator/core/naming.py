@@ -1,4 +1,4 @@
-"""Names of Jobs and child Workflows: deterministic, so that launching twice is harmless, and write-only.
+"""Names of Jobs, child Workflows and pages: deterministic, so that launching twice is harmless, and write-only.
 
 Nothing is ever read out of a name; who a Job belongs to is told by its owner's uid, and which launch it is by comparing
 its name with the one that the history implies. Jobs and children have names of one form: the history alone, without the
@@ -19,9 +19,18 @@ _NO_LABEL = re.compile("[^a-z0-9]+")
 
 def job_name(*, workflow: str, uid: str, run: int, task: str, attempt: int, launch: int) -> str:
     """The name of the Job or child for launch `launch` (from 0) of attempt `attempt` (from 1) of a task in run `run` (from 1)."""
-    identity = "\n".join((uid, str(run), task, str(attempt), str(launch)))
-    digest = base64.b32encode(hashlib.sha256(identity.encode()).digest()).decode()[:_HASH_CHARS].lower()
+    digest = _digest(uid, run, task, attempt, launch)
     return "-".join((_readable(workflow, _WORKFLOW_CHARS), _readable(task, _TASK_CHARS), digest))
+
+
+def page_name(*, workflow: str, uid: str, run: int, first: int) -> str:
+    """The name of the HistoryPage of run `run` that begins with event `first`."""
+    return f"{workflow}-{run}-{first}-{_digest(uid, run, first)}"
+
+
+def _digest(*identity: str | int) -> str:
+    text = "\n".join(map(str, identity))
+    return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode()[:_HASH_CHARS].lower()
 
 
 def _readable(text: str, limit: int) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime
 class JobRecord:
     """A Job with our label. `failed_reason` is that of its condition `Failed`, `complete` its condition `Complete`.
 
-    `ended_at` is when the one or the other became true.
+    `ended_at` is when the one or the other became true; `run` is the label's claim, like `workflow`.
     """
 
     namespace: str
@@ -25,6 +25,7 @@ class JobRecord:
     failed_message: str | None = None
     complete: bool = False
     ended_at: datetime | None = None
+    run: int | None = None
     deleting: bool = False
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flowy_operator.core.observe import View
-from flowy_operator.core.records import JobRecord
-from flowy_operator.core.spec import WorkflowSpec
+from flowy_operator.core.records import JobRecord, PodRecord
+from flowy_operator.core.spec import OnEnd, WorkflowSpec
 from flowy_operator.core.state import LaunchEnd, State
 
 
@@ -23,17 +23,24 @@ class Tidying:
     next_at: datetime | None
 
 
-def tidy(spec: WorkflowSpec, state: State, view: View, now: datetime) -> Tidying:
-    """Which of our Jobs have stayed long enough."""
+def tidy(spec: WorkflowSpec, state: State | None, view: View, now: datetime) -> Tidying:
+    """Which of our Jobs have stayed long enough. Without a state: of a workflow that has ended, all of them."""
     due = list(_due(spec, state, view))
     later = [at for _, at in due if at > now]
     return Tidying([job for job, at in due if at <= now], min(later, default=None))
 
 
-def _due(spec: WorkflowSpec, state: State, view: View) -> Iterator[tuple[JobRecord, datetime]]:
+def _due(spec: WorkflowSpec, state: State | None, view: View) -> Iterator[tuple[JobRecord, datetime]]:
     for job in view.jobs.values():
+        if job.deleting:
+            continue
+        if state is None or _is_left_over(state, job):
+            until = _left_over_until(spec, job, view.pods.get(job.name))
+            if until is not None:
+                yield job, until
+            continue
         launch = state.launches.get(job.name)
-        if launch is None or launch.ended_at is None or job.deleting:
+        if launch is None or launch.ended_at is None:
             continue
         match launch.end:
             case LaunchEnd.SUCCEEDED:
@@ -49,14 +56,40 @@ def _due(spec: WorkflowSpec, state: State, view: View) -> Iterator[tuple[JobReco
                 yield job, launch.ended_at
 
 
-def abandoned_runs_on(state: State, view: View) -> bool:
-    """Whether a Job that the end left behind still runs. The Workflow stays for it, since it would take the Job along."""
-    launches = (state.launches.get(job.name) for job in view.jobs.values() if not _has_ended(job))
-    return any(launch is not None and launch.end is LaunchEnd.ABANDONED for launch in launches)
+def abandoned_runs_on(spec: WorkflowSpec, state: State | None, view: View) -> bool:
+    """Whether a Job that an end left behind still runs. The Workflow stays for it, since it would take the Job along."""
+    for job in view.jobs.values():
+        if _has_ended(job):
+            continue
+        if state is None or _is_left_over(state, job):
+            if spec.on_end is OnEnd.ABANDON:
+                return True
+            continue
+        launch = state.launches.get(job.name)
+        if launch is not None and launch.end is LaunchEnd.ABANDONED:
+            return True
+    return False
 
 
 def _has_ended(job: JobRecord) -> bool:
     return job.complete or job.failed_reason is not None
+
+
+def _is_left_over(state: State, job: JobRecord) -> bool:
+    """Whether the Job is of an older run, whose launches nobody remembers."""
+    return job.run is not None and job.run < state.run
+
+
+def _left_over_until(spec: WorkflowSpec, job: JobRecord, pod: PodRecord | None) -> datetime | None:
+    """How long a Job stays that is left over, None if as long as it runs. What still runs nobody wants, as a rule."""
+    succeeded, ended_at = job.complete, job.ended_at
+    if not _has_ended(job) and pod is not None and pod.phase in {"Succeeded", "Failed"}:
+        # The Job's own condition comes a second later, and the run's last task is what it was restarted after.
+        succeeded, ended_at = pod.phase == "Succeeded", pod.finished_at
+    elif not _has_ended(job):
+        return None if spec.on_end is OnEnd.ABANDON else job.created_at
+    keep_s = spec.keep_succeeded_s if succeeded else spec.keep_failed_s
+    return (ended_at or job.created_at) + timedelta(seconds=keep_s)
 
 
 def workflow_expires_at(spec: WorkflowSpec, completed_at: datetime) -> datetime | None:

@@ -73,6 +73,7 @@ class Launch:
     task: str
     attempt: int
     number: int
+    run: int = 1
     scheduled_at: datetime
     held_until: datetime | None = None
     ended_at: datetime | None = None
@@ -125,12 +126,16 @@ class Stop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The fold. `tasks` are those of the current run, in the order of their recording; `launches` of all runs."""
+    """The fold of the current run: `tasks` in the order of their recording, `first` is the id of its first event.
+
+    A restart leaves nothing behind here but the ids, which go on: a workflow may restart for years.
+    """
 
     workflow: str
     uid: str
     started_at: datetime
     run: int = 1
+    first: int = 1
     input: str | None = None  # of a restart; None means the spec's
     stop: Stop | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
@@ -180,6 +185,7 @@ def apply(state: State, events: Iterable[Event]) -> State:
         state,
         started_at=fold.started_at,
         run=fold.run,
+        first=fold.first,
         input=fold.input,
         stop=fold.stop,
         tasks=fold.tasks,
@@ -187,7 +193,7 @@ def apply(state: State, events: Iterable[Event]) -> State:
         finished=fold.finished,
         events=events[-1].id,
         last_time=events[-1].time,
-        chain=state.chain.extended(events),
+        chain=fold.chain,
         outcomes=fold.outcomes,
     )
 
@@ -197,12 +203,16 @@ class _Fold:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self.started_at, self.run, self.input = state.started_at, state.run, state.input
+        self.started_at, self.run, self.first, self.input = state.started_at, state.run, state.first, state.input
         self.stop = state.stop
         self.tasks, self.launches = dict(state.tasks), dict(state.launches)
-        self.finished, self.outcomes = state.finished, state.outcomes
+        self.finished, self.outcomes, self.chain = state.finished, state.outcomes, state.chain
 
     def event(self, event: Event) -> None:
+        self._take(event)
+        self.chain = self.chain.extended([event])
+
+    def _take(self, event: Event) -> None:
         fact = event.fact
         if isinstance(fact, Restarted):
             self._restart(fact, event)
@@ -332,6 +342,7 @@ class _Fold:
             task=key,
             attempt=attempt,
             number=number,
+            run=self.run,
             scheduled_at=held_until or at,
             held_until=held_until,
         )
@@ -349,8 +360,9 @@ class _Fold:
             raise _contradiction(event, "a stop was requested, after which no new run begins")
         if any(task.phase is not Phase.FINAL for task in self.tasks.values()):
             raise _contradiction(event, "tasks of the old run are still open")
-        self.run, self.input, self.started_at = fact.run, fact.input, event.time
-        self.tasks, self.finished = {}, 0
+        self.run, self.first, self.input, self.started_at = fact.run, event.id, fact.input, event.time
+        self.tasks, self.launches, self.finished = {}, {}, 0
+        self.outcomes = self.chain = Chain()
 
 
 def _end_of(fact: TaskCompleted | TaskFailed | TaskTimedOut | TaskCancelled) -> LaunchEnd:

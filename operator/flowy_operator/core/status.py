@@ -14,6 +14,7 @@ from flowy.wire.messages import AnsweredWait, ErrorObject
 from flowy_operator.core.conditions import Reason, Stall, Status, conditions
 from flowy_operator.core.history import Event, TaskCompleted, event_json, format_time
 from flowy_operator.core.observe import View
+from flowy_operator.core.pages import Tail, tail_json
 from flowy_operator.core.sentences import attempt_sentence, attempts, line, reasons
 from flowy_operator.core.spec import TaskSpec
 from flowy_operator.core.state import Phase, State, Task, task_name
@@ -51,6 +52,7 @@ class Standing:
     definition_digest: str | None = None
     notes: Mapping[str, str] = field(default_factory=dict)  # Job name -> why it could not be created yet
     tasks: Mapping[str, TaskSpec] = field(default_factory=dict)
+    history_start: int = 1  # id of the first event that stands in the status
 
 
 def status_fields(
@@ -65,7 +67,7 @@ def status_fields(
         "startTime": format_time(standing.started_at),
         "progress": _progress(state),
         "run": state.run,
-        "historyStart": 1,
+        "historyStart": standing.history_start,
     }
     if state.chain.digest:
         fields["historyDigest"] = state.chain.digest
@@ -87,12 +89,17 @@ def status_fields(
 
 
 def status_patch(
-    previous: Mapping[str, Any] | None, fields: Mapping[str, Any], events: Sequence[Event], resource_version: str
+    previous: Mapping[str, Any] | None,
+    fields: Mapping[str, Any],
+    events: Sequence[Event],
+    resource_version: str,
+    tail: Tail = Tail(),
 ) -> Patch:
     """The JSON patch from the previous status (None: there is none yet) to these fields and further events.
 
     Fields that are not named in `fields` go, but for the history and what else the status may hold of another version.
-    `previous` needs no history: the first event begins the list, every other is appended.
+    `previous` needs no history: the first event begins the list, every other is appended. Where `historyStart` moves, the
+    list is written anew: what is left of it is `tail`.
     """
     changes: Patch = []
     history = [event_json(event) for event in events]
@@ -107,7 +114,11 @@ def status_patch(
             for name in ("waitingOn", "error", "ignoredErrors", "result")
             if name in previous and name not in fields
         ]
-        if events and events[0].id == 1:
+        if fields.get("historyStart", 1) != previous.get("historyStart", 1):
+            # In one piece: as operations they might be more than the 10,000 that the API server allows.
+            value = [*tail_json(tail), *history]
+            changes.append({"op": "add", "path": "/status/history", "value": value})
+        elif events and events[0].id == 1:
             changes.append({"op": "add", "path": "/status/history", "value": history})
         else:
             changes += [{"op": "add", "path": "/status/history/-", "value": item} for item in history]

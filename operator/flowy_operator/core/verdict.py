@@ -20,7 +20,10 @@ class End:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What follows from an answer. `finishing`: the code has ended, and open tasks are waited for."""
+    """What follows from an answer. `finishing`: the code has ended, and open tasks are waited for.
+
+    `cut`: more has become true than one write takes, and nobody was asked what follows before the rest is on record.
+    """
 
     facts: Sequence[Fact] = ()
     end: End | None = None
@@ -28,3 +31,4 @@ class Verdict:
     waiting_on: Sequence[AnsweredWait] = ()
     held_back: int = 0
     finishing: bool = False
+    cut: bool = False

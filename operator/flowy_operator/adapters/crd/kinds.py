@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flowy_operator.adapters.crd import model
+from flowy_operator.adapters.crd import model, page
 
 GROUP = "flowy.dev"
 VERSION = "v1alpha1"
@@ -106,4 +106,23 @@ WORKFLOW_DEFINITION = Kind(
     ),
 )
 
-KINDS: Sequence[Kind] = (WORKFLOW, WORKFLOW_DEFINITION)
+HISTORY_PAGE = Kind(
+    shape=page.HistoryPage,
+    plural="historypages",
+    short_names=("fhp",),
+    note="Pages are there for as long as their Workflow, or until a restart makes them too old.",
+    columns=(
+        {
+            "name": "Workflow",
+            "type": "string",
+            "description": "The Workflow whose events these are.",
+            "jsonPath": ".metadata.ownerReferences[0].name",
+        },
+        {"name": "Run", "type": "integer", "description": "Number of the run.", "jsonPath": ".spec.run"},
+        {"name": "First", "type": "integer", "description": "Id of the first event.", "jsonPath": ".spec.first"},
+        {"name": "Last", "type": "integer", "description": "Id of the last event.", "jsonPath": ".spec.last"},
+        AGE,
+    ),
+)
+
+KINDS: Sequence[Kind] = (WORKFLOW, WORKFLOW_DEFINITION, HISTORY_PAGE)

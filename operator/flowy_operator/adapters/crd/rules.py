@@ -172,6 +172,14 @@ TASK = rules(
     },
     *(_no_timer_of_a_workflow(field, why) for field, why in NOT_FOR_WORKFLOWS.items()),
 )
+PAGE = rules(
+    {
+        "rule": "self.spec == oldSelf.spec",
+        "message": "a page can't be changed: it is what has happened",
+        "reason": "FieldValueForbidden",
+        "fieldPath": ".spec",
+    }
+)
 INPUT = rules(
     {
         # Lists and maps of anything have no type in CEL: they are no fields of `self` there, only of the value behind it.

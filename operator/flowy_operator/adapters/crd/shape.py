@@ -9,7 +9,8 @@ MAX_SECONDS = 10 * 366 * 86_400  # ten years: far from any wait that is meant, n
 MAX_JSON = 1024 * 1024  # an object is at most 1.5 MiB in etcd
 MAX_COUNT = 2**31 - 1
 
-RENAMED = {"json_text": "json", "keywords": "kwargs", "read_from": "from"}  # names that pydantic, mypy and Python take
+RENAMED = {"json_text": "json", "keywords": "kwargs", "read_from": "from", "workflow_uid": "workflowUID"}
+"""Names that pydantic, mypy and Python take, and an abbreviation, which Kubernetes writes in capitals."""
 
 PRESERVED: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
 

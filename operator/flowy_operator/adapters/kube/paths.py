@@ -22,6 +22,10 @@ def workflow_status(namespace: str, name: str) -> str:
     return f"{workflows(namespace, name)}/status"
 
 
+def historypages(namespace: str | None = None, name: str | None = None) -> str:
+    return _path(_FLOWY, "historypages", namespace, name)
+
+
 def jobs(namespace: str | None = None, name: str | None = None) -> str:
     return _path(_BATCH, "jobs", namespace, name)
 

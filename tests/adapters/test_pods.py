@@ -128,6 +128,11 @@ def test_job_is_the_controller_and_nothing_else() -> None:
 
 UNSCHEDULABLE = condition("PodScheduled", "False", "Unschedulable", "0/3 nodes are available:\n 3 Insufficient cpu.")
 PULL = "image can't be pulled: busybox:1"
+NO_HOST = "dial tcp: lookup registry.example: no such host"
+UNPULLED = (
+    'failed to pull and unpack image "docker.io/library/busybox:1": failed to resolve reference'
+    f' "docker.io/library/busybox:1": {NO_HOST}'
+)
 HEX = "3f4a9c0d1e2b3f4a9c0d1e2b3f4a9c0d1e2b3f4a9c0d1e2b3f4a9c0d1e2b3f4a"
 
 WAITS = {
@@ -149,8 +154,47 @@ WAITS = {
         None,
     ),
     "init containers run": (pod(phase="Pending", main=waiting("PodInitializing")), None),
-    "the image isn't there": (pod(phase="Pending", main=waiting("ErrImagePull", "not found")), PULL),
-    "the image still isn't there": (pod(phase="Pending", main=waiting("ImagePullBackOff", "Back-off")), PULL),
+    "the image isn't there": (pod(phase="Pending", main=waiting("ErrImagePull", UNPULLED)), f"{PULL}: {NO_HOST}"),
+    "the image still isn't there, in the same words": (
+        pod(
+            phase="Pending", main=waiting("ImagePullBackOff", f'Back-off pulling image "b:1": ErrImagePull: {UNPULLED}')
+        ),
+        f"{PULL}: {NO_HOST}",
+    ),
+    "the image still isn't there, says a kubelet before 1.31": (
+        pod(phase="Pending", main=waiting("ImagePullBackOff", 'Back-off pulling image "busybox:1"')),
+        PULL,
+    ),
+    "the image may not be had, says another runtime": (
+        pod(
+            phase="Pending", main=waiting("ErrImagePull", "rpc error: code = Unknown desc = unauthorized: who are you?")
+        ),
+        f"{PULL}: unauthorized: who are you?",
+    ),
+    "ports change at each try": (
+        pod(phase="Pending", main=waiting("ErrImagePull", "read tcp 10.0.0.7:43210->203.0.113.9:443: i/o timeout")),
+        f"{PULL}: read tcp 203.0.113.9:443: i/o timeout",
+    ),
+    "it runs, and is being deleted": (
+        pod(main={"running": {"startedAt": START}}, metadata={"deletionTimestamp": START}),
+        "deleted, and node n hasn't said yet that it has stopped",
+    ),
+    "its node got a taint and doesn't answer": (
+        pod(
+            main={"running": {"startedAt": START}},
+            metadata={"deletionTimestamp": START},
+            conditions=[condition("DisruptionTarget", "True", "DeletionByTaintManager", "Taint manager: deleting ...")],
+        ),
+        "DeletionByTaintManager, and node n hasn't said yet that it has stopped",
+    ),
+    "it was deleted before it had a node": (
+        pod(phase="Pending", statuses=[], spec={"nodeName": None}, metadata={"deletionTimestamp": START}),
+        None,
+    ),
+    "it was deleted and has stopped": (
+        pod(phase="Failed", main=ended(143), metadata={"deletionTimestamp": START}),
+        None,
+    ),
     "the image's name is no name": (
         pod(phase="Pending", main=waiting("InvalidImageName", "couldn't parse X:")),
         "InvalidImageName: couldn't parse X",

@@ -143,7 +143,7 @@ async def test_a_start_that_never_comes_says_why() -> None:
         w.store.edit("pods", "ns", pod["metadata"]["name"], lambda found: found.update(status=status))
         await w.ended()
         image = pod["spec"]["containers"][0]["image"]
-        why = f"image can't be pulled: {image}"
+        why = f"image can't be pulled: {image}: not found"
         message = f"t-0 timed out (ScheduleToStart): {why}"
         assert w.result() == ["TaskTimedOut", "TaskTimedOut", message, "t-0", 1, None, "ScheduleToStart", None]
         await posted(w, *("TaskTimedOut", f"t-0, attempt 1 of 3, not retried: ScheduleToStart: {why}"))

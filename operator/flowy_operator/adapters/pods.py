@@ -26,7 +26,8 @@ WAITING_LIMIT = 300
 """Characters of `waiting`. It is shown to people and stored in no history; a scheduler's message lists every node."""
 
 _UNPULLED = frozenset(
-    # One text for all, because the kubelet goes to and fro between them, and each change would be a write of the status.
+    # The kubelet goes to and fro between them, and each change of the text would be a write of the status. Since 1.31 the
+    # messages of all have the same core: what the runtime said of the last try.
     ("ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed")
 )
 _STUCK = frozenset(
@@ -41,6 +42,14 @@ _STUCK = frozenset(
         "PostStartHookError",
     )
 )
+_PULL_PREFIXES = re.compile(
+    r"""^(?: Back-off\ pulling\ image\ "[^"]*":?\s* | ErrImagePull:\s* | rpc\ error:\ code\ =\ \w+\ desc\ =\s*
+        | failed\ to\ pull\ and\ unpack\ image\ "[^"]*":\s* | failed\ to\ resolve\ (?:reference|image)\ "[^"]*":\s* )+""",
+    re.VERBOSE,
+)
+"""What stands before the cause: kubelet's and containerd's words for the pull that failed, which name the image again."""
+
+_PORT = re.compile(r"\b[\d.]+:\d+->")  # our end of a connection, another one at each try
 _LONG_HEX = re.compile(r"\b[0-9a-f]{12,64}\b")  # container ids, new at each of the kubelet's tries
 
 _LOST = frozenset(
@@ -117,8 +126,14 @@ def _parse(pod: Raw) -> PodRecord:
     pod_reason = text(status.get("reason"))
     exit_code = terminated.get("exitCode")
 
-    waiting = None
-    if phase not in {"Succeeded", "Failed"} and not running and not terminated:
+    disruption = _disruption(
+        target, phase, pod_reason, pod_message or "", [terminated] if terminated else _terminated(init_statuses)
+    )
+    deleting, node = metadata.get("deletionTimestamp") is not None, text(spec.get("nodeName"))
+    waiting, is_over = None, phase in {"Succeeded", "Failed"}
+    if not is_over and deleting and node is not None:
+        waiting = f"{disruption or 'deleted'}, and node {node} hasn't said yet that it has stopped"
+    elif not is_over and not running and not terminated:
         waiting = _waiting(conditions.get("PodScheduled", NOTHING), [*init_statuses, *statuses], containers)
 
     return PodRecord(
@@ -131,7 +146,7 @@ def _parse(pod: Raw) -> PodRecord:
         job_uid=text(job.get("uid")),
         phase=phase,
         containers=len(containers) + len(init_containers) or 1,
-        node=text(spec.get("nodeName")),
+        node=node,
         started_at=instant(running.get("startedAt") or terminated.get("startedAt")),
         finished_at=instant(terminated.get("finishedAt")),
         exit_code=exit_code if isinstance(exit_code, int) else None,
@@ -140,11 +155,9 @@ def _parse(pod: Raw) -> PodRecord:
         pod_reason=pod_reason,
         pod_message=pod_message or (text(target.get("message")) if target.get("status") == "True" else None) or "",
         other_failure=_other_failure(main, init_statuses, statuses, init_containers),
-        disruption=_disruption(
-            target, phase, pod_reason, pod_message or "", [terminated] if terminated else _terminated(init_statuses)
-        ),
+        disruption=disruption,
         waiting=waiting,
-        deleting=metadata.get("deletionTimestamp") is not None,
+        deleting=deleting,
     )
 
 
@@ -165,7 +178,8 @@ def _waiting(scheduled: Raw, statuses: list[Raw], containers: list[Raw]) -> str 
             continue
         container = text(status.get("name"))
         if reason in _UNPULLED:
-            return _line(f"image can't be pulled: {_image(status, container, containers)}")
+            cause = _PORT.sub("", _PULL_PREFIXES.sub("", text(wait.get("message")) or "", count=1))
+            return _line(f"image can't be pulled: {_image(status, container, containers)}: {cause}")
         if reason == "CrashLoopBackOff":
             # Its message counts the seconds. Only init containers can come here: nothing of ours restarts.
             return _line(f"{reason}: container {container}")

@@ -38,7 +38,7 @@ class PodRecord:
     12 KiB that the kubelet reports of termination messages. `other_failure` names another container that failed.
     `disruption` is why the cluster took the pod away (`Evicted`, `NodeLost` …), None where it failed by itself.
     `pod_reason` and `pod_message` are Kubernetes' own words on the whole pod, in either case.
-    `waiting` says in one line why it doesn't run yet (unschedulable, image can't be pulled), else None.
+    `waiting` says in one line why it doesn't run yet (unschedulable, image can't be pulled) or isn't gone yet, else None.
     """
 
     namespace: str

@@ -79,11 +79,9 @@ def test_alone_it_knows_its_own_fields_and_the_names_of_its_tasks() -> None:
     assert set(reference.alone(state_of(scheduled("a-0"), scheduled("b-0"), scheduled("b-1"))).tasks) == {"a", "b"}
 
 
-@pytest.mark.parametrize(
-    ("stop", "expected"), [(None, False), (StopMode.CANCEL, False), (StopMode.TERMINATE, True)], ids=str
-)
-def test_it_is_terminated_by_its_own_word(stop: StopMode | None, *, expected: bool) -> None:
-    assert Reference(name="a", own={} if stop is None else {"stop": stop}).is_terminated is expected
+@pytest.mark.parametrize("stop", [None, *StopMode], ids=str)
+def test_it_is_stopped_by_its_own_word(stop: StopMode | None) -> None:
+    assert Reference(name="a", own={} if stop is None else {"stop": stop}).stop is stop
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ class Specs:
         match version.spec:
             case Reference() as reference:
                 spec = await self._resolved(workflow, version, reference)
-                if isinstance(spec, Stall) and spec.reason is not Blocker.HISTORY_INVALID and reference.is_terminated:
+                is_terminated = reference.stop is StopMode.TERMINATE
+                if isinstance(spec, Stall) and spec.reason is not Blocker.HISTORY_INVALID and is_terminated:
                     # Such an end runs no code, and a run must not have to be deleted because its definition was.
                     return reference.alone(version.state)
                 return spec

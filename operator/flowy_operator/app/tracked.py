@@ -311,10 +311,8 @@ class Workflow:
 
 def damaged(version: Version, error: Exception) -> Stall:
     """Why a version can't be acted upon whose history isn't ours."""
-    asked = (
-        version.spec.stop if isinstance(version.spec, WorkflowSpec) else version.spec and version.spec.own.get("stop")
-    )
-    return _stall(Blocker.HISTORY_INVALID, history_message(error), stops=asked is not None)
+    stops = version.spec is not None and version.spec.stop is not None
+    return _stall(Blocker.HISTORY_INVALID, history_message(error), stops=stops)
 
 
 def _continued(known: Folded, first: int, events: Sequence[Event], digest: str) -> Folded:

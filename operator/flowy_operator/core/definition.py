@@ -23,13 +23,13 @@ class Reference:
     own: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def is_terminated(self) -> bool:
-        """Whether the run is to be ended without asking its code."""
-        return self.own.get("stop") is StopMode.TERMINATE
+    def stop(self) -> StopMode | None:
+        """As of a spec: no definition says it."""
+        return self.own.get("stop")
 
     @property
     def suspend(self) -> bool:
-        """As of a spec: no definition says it."""
+        """As of a spec."""
         return bool(self.own.get("suspend"))
 
     def alone(self, state: State | None = None) -> WorkflowSpec:

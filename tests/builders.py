@@ -188,6 +188,7 @@ def view(
     gone: Sequence[str] = (),
     refused: Mapping[str, str] | None = None,
     notes: Mapping[str, str] | None = None,
+    obstacles: Mapping[str, str] | None = None,
 ) -> View:
     return View(
         jobs={r.name: r for r in records if isinstance(r, JobRecord)},
@@ -195,6 +196,7 @@ def view(
         gone=gone,
         refused=refused or {},
         notes=notes or {},
+        obstacles=obstacles or {},
     )
 
 

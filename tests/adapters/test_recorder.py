@@ -56,6 +56,19 @@ def test_same_said_of_the_same_version_is_one_event() -> None:
     assert len(posted(say)) == 2
 
 
+def test_names_sort_in_the_order_of_what_was_said() -> None:
+    """kubectl has nothing else to go by for Events of one second."""
+
+    def say(recorder: Recorder) -> None:
+        recorder.event(WORKFLOW, "Normal", "Running", "go")
+        for number in range(12):
+            recorder.event(WORKFLOW | {"resourceVersion": "15"}, "Warning", "TaskFailed", f"{number}")
+        recorder.event(WORKFLOW | {"resourceVersion": "16"}, "Normal", "Completed", "done")
+
+    by_name = sorted(posted(say), key=lambda event: str(event["metadata"]["name"]))
+    assert [e["message"] for e in by_name] == ["go", *map(str, range(12)), "done"]
+
+
 def test_refusal_is_told_and_the_next_is_posted(caplog: pytest.LogCaptureFixture) -> None:
     api = Api()
     api.faults.add(Refuse(403, "Forbidden"), resource="events")

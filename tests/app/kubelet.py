@@ -45,6 +45,8 @@ class Act:
     message: str = ""
     log: bytes = b""
     disruption: str | None = None
+    unmounted: str | None = None
+    """What the kubelet says of a volume, in an Event and nowhere else."""
 
 
 Activity = Callable[[Call], Act]
@@ -95,12 +97,11 @@ class Kubelet:
                 self.created.append((job["metadata"]["namespace"], job["metadata"]["name"]))
                 asyncio.get_running_loop().call_later(POD_AFTER_S, self._make_pod, job)
 
-    def _make_pod(self, job: Json) -> None:
+    def _make_pod(self, job: Json, tries: int = 0) -> None:
         metadata = job["metadata"]
         if not self._is_there("jobs", metadata["namespace"], metadata["name"], metadata["uid"]):
             return
         call = self._call(job)
-        self.calls.append(call)
         template = copy.deepcopy(job["spec"]["template"])
         self._pods += 1
         pod = {
@@ -121,8 +122,16 @@ class Kubelet:
             "spec": {**template["spec"], "nodeName": "node-1"},
             "status": {"phase": "Pending"},
         }
-        made = self.store.create(self.store.kind("pods"), metadata["namespace"], pod)
+        try:
+            made = self.store.create(self.store.kind("pods"), metadata["namespace"], pod)
+        except Refusal as refusal:
+            self._event("Job", metadata, "FailedCreate", f"Error creating: {refusal}")
+            asyncio.get_running_loop().call_later(min(2**tries, 60), self._make_pod, job, tries + 1)
+            return
+        self.calls.append(call)
         act = self.activity(call)
+        if act.unmounted is not None:
+            self._event("Pod", made["metadata"], "FailedMount", act.unmounted)
         if act.pending_s is not None:
             asyncio.get_running_loop().call_later(act.pending_s, self._start, made, act)
 
@@ -173,6 +182,18 @@ class Kubelet:
             condition = {"type": "Complete", "status": "True"}
         condition["lastTransitionTime"] = self._stamp()
         self.store.edit("jobs", namespace, owner["name"], lambda job: job.update(status={"conditions": [condition]}))
+
+    def _event(self, kind: str, about: Json, reason: str, message: str) -> None:
+        self._pods += 1
+        told = {
+            "metadata": {"name": f"{about['name']}.{self._pods:016x}"},
+            "involvedObject": {"kind": kind, "name": about["name"], "uid": about["uid"]},
+            "type": "Warning",
+            "reason": reason,
+            "message": message,
+            "lastTimestamp": self._stamp(),
+        }
+        self.store.create(self.store.kind("events"), about["namespace"], told)
 
     def _status(self, pod: Json, status: Json) -> bool:
         metadata = pod["metadata"]

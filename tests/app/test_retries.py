@@ -155,7 +155,7 @@ async def test_what_is_awaited_tells_of_the_attempt_before() -> None:
         w.submit(ONE, task(retry={"when": ["Error"], "delaysSeconds": [0, 60]}))
         await w.until(lambda: "RetryScheduled t-0 #2" in w.told())
         reason = w.status()["waitingOn"][0]["reason"]
-        assert reason.startswith("attempt 2 at ")
+        assert reason.startswith("attempt 2 of 3 at ")
         assert reason.endswith("; attempt 1 failed: Error: disk full (exit code 1)")
         await w.ended()
 

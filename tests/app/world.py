@@ -318,7 +318,8 @@ class World:
 
     def events(self) -> list[tuple[str, str]]:
         """Kubernetes Events in their order."""
-        found = sorted(self.objects("events"), key=lambda e: int(e["metadata"]["resourceVersion"]))
+        ours = [e for e in self.objects("events") if e["involvedObject"]["kind"] == "Workflow"]
+        found = sorted(ours, key=lambda e: int(e["metadata"]["resourceVersion"]))
         return [(e["reason"], e["message"]) for e in found]
 
 

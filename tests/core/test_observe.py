@@ -205,6 +205,14 @@ CASES: dict[str, tuple[TaskSpec, State, View, float, Launching, list[Fact]]] = {
         ALLOWED,
         [timed_out(timer=TO_START, message="exceeded quota: none")],
     ),
+    "a late start says why there is no pod": (
+        task_spec(timeouts=TIMED),
+        FIRST,
+        view(job_record(launch_of(FIRST).job), obstacles={launch_of(FIRST).job: "can't be created: no quota"}),
+        11,
+        ALLOWED,
+        [timed_out(timer=TO_START, message="can't be created: no quota")],
+    ),
     "a retry that never starts says what keeps it, not how the attempt before ended": (
         task_spec(timeouts=timeouts(close=100), retry=retry(when=ALL)),
         SECOND,

@@ -4,7 +4,15 @@ import pytest
 
 from flowy.policy.timeout import Timer
 from flowy_operator.core.history import Failure, TaskFailed, TaskTimedOut
-from flowy_operator.core.sentences import SHOWN_CHARS, attempt_sentence, attempts, failure_sentence, line, reasons
+from flowy_operator.core.sentences import (
+    SHOWN_CHARS,
+    attempt_sentence,
+    attempts,
+    duration,
+    failure_sentence,
+    line,
+    reasons,
+)
 from tests.builders import retry, task_spec, timed_out
 
 FAILURES: dict[str, tuple[Failure, str]] = {
@@ -69,3 +77,20 @@ def test_reasons_are_counted_the_most_frequent_first() -> None:
 def test_a_long_text_is_marked_where_it_is_cut() -> None:
     assert line("x" * SHOWN_CHARS) == "x" * SHOWN_CHARS
     assert line("x" * (SHOWN_CHARS + 1)) == "x" * (SHOWN_CHARS - 1) + "…"
+
+
+TIMES = {
+    0: "0 s",
+    59: "59 s",
+    60: "1 min",
+    200: "3 min 20 s",
+    3600: "1 h",
+    3659: "1 h",
+    7500: "2 h 5 min",
+    273_600: "3 d 4 h",
+}
+
+
+@pytest.mark.parametrize(("seconds", "words"), TIMES.items())
+def test_a_time_in_its_two_largest_units(seconds: int, words: str) -> None:
+    assert duration(seconds) == words

@@ -228,6 +228,21 @@ WAITS: dict[str, tuple[State, View, dict[str, Any], dict[str, Any]]] = {
         {},
         {"reason": "Pod: Unschedulable: no node"},
     ),
+    "its pod is refused": (
+        SOME,
+        view(obstacles={launch_of(SOME, "a-0").job: "can't be created: exceeded quota"}),
+        {},
+        {"reason": "Pod: can't be created: exceeded quota"},
+    ),
+    "its pod waits, and an Event is older than that": (
+        SOME,
+        view(
+            pod_record(launch_of(SOME, "a-0").job, "Pending", waiting="Unschedulable: no node"),
+            obstacles={launch_of(SOME, "a-0").job: "FailedMount"},
+        ),
+        {},
+        {"reason": "Pod: Unschedulable: no node"},
+    ),
     "its Job can't be created": (
         SOME,
         view(),
@@ -238,19 +253,19 @@ WAITS: dict[str, tuple[State, View, dict[str, Any], dict[str, Any]]] = {
         state_of(scheduled("a-0"), failed("a-0", final=False), waiting("a-0", attempt=2, until=7)),
         view(),
         {},
-        {"reason": "attempt 2 at 2026-01-02T03:04:12.000Z; attempt 1 failed: Error: no"},
+        {"reason": "attempt 2 of 3 at 2026-01-02T03:04:12.000Z; attempt 1 failed: Error: no"},
     ),
     "N16: its first attempt waits": (
         state_of(waiting("a-0", until=7)),
         view(),
         {},
-        {"reason": "attempt 1 at 2026-01-02T03:04:12.000Z"},
+        {"reason": "attempt 1 of 3 at 2026-01-02T03:04:12.000Z"},
     ),
     "its second attempt runs": (
         state_of(scheduled("a-0"), timed_out("a-0", final=False), scheduled("a-0", attempt=2)),
         view(),
         {},
-        {"reason": "attempt 1 timed out (StartToClose)"},
+        {"reason": "attempt 2 of 3; attempt 1 timed out (StartToClose)"},
     ),
     "its third launch runs": (
         state_of(scheduled("a-0"), disrupted("a-0"), disrupted("a-0", launch=1)),
@@ -274,7 +289,7 @@ WAITS: dict[str, tuple[State, View, dict[str, Any], dict[str, Any]]] = {
         state_of(scheduled("a-0"), disrupted("a-0"), failed("a-0", final=False), scheduled("a-0", attempt=2)),
         view(),
         {},
-        {"reason": "attempt 1 failed: Error: no"},
+        {"reason": "attempt 2 of 3; attempt 1 failed: Error: no"},
     ),
     "its second attempt can't start": (
         RETRIED,
@@ -287,7 +302,7 @@ WAITS: dict[str, tuple[State, View, dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("state", "seen", "notes", "expected"), WAITS.values(), ids=WAITS)
 def test_what_is_awaited_says_why(state: State, seen: View, notes: dict[str, str], expected: dict[str, Any]) -> None:
-    fields = fields_of(state, seen, waiting_on=waits("a-0"), notes=notes)
+    fields = fields_of(state, seen, waiting_on=waits("a-0"), notes=notes, tasks={"a": task_spec("a")})
     assert fields["waitingOn"] == [{"task": "a-0", "since": NOW, "line": 3} | expected]
 
 

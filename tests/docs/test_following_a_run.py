@@ -9,7 +9,7 @@ import yaml
 
 from flowy.policy.timeout import Timer
 from flowy_operator.adapters.crd import status as model
-from flowy_operator.app import announce, reconciler
+from flowy_operator.app import announce, obstacles, reconciler
 from flowy_operator.core import history
 from flowy_operator.core.conditions import Blocker, Reason
 from flowy_operator.core.errors import StallReason
@@ -96,9 +96,17 @@ def test_the_numbers_and_labels() -> None:
 def test_the_kubernetes_events_are_those_that_are_posted() -> None:
     source = Path(announce.__file__).read_text()
     text = section(PAGE, "Logs, Jobs, Kubernetes Events")
-    for reason in ("TaskFailed", "TaskTimedOut", "Restarted"):
-        assert f'"{reason}"' in source
+    for reason in ("TaskFailed", "TaskTimedOut", "TasksFailed", "Restarted"):
+        assert reason in source
         assert f"`{reason}`" in text
+    assert f"the first {announce.TOLD_FAILURES} of a run" in text
+    assert announce.TOLD_RESTARTS == 10
+    assert "up to the tenth, then every hundredth" in text
+
+
+def test_how_long_a_pod_may_be_late() -> None:
+    late, often = obstacles.PATIENCE.total_seconds(), obstacles.ASK_EVERY.total_seconds()
+    assert f"when a pod is {late:g} s late, and then\nevery {often:g} s;" in section(PAGE, "What it waits for")
 
 
 def test_every_way_to_end_is_there() -> None:

@@ -175,8 +175,9 @@ class Api:
             rest, version = self._pages.pop(token)
         else:
             version = self.store.version
-            selector = query.get("labelSelector", "")
-            rest = [o for o in self.store.all(target.kind, target.namespace) if matches(selector, o)]
+            labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
+            found = self.store.all(target.kind, target.namespace)
+            rest = [o for o in found if matches(labels, o) and matches_fields(fields, o)]
         limit = int(query.get("limit", "0")) or len(rest)
         page, rest = rest[:limit], rest[limit:]
         metadata: Json = {"resourceVersion": str(version)}
@@ -258,6 +259,18 @@ def matches(selector: str, found: Json) -> bool:
             if labels.get(key) != value:
                 return False
         elif (term.lstrip("!") in labels) == term.startswith("!"):
+            return False
+    return True
+
+
+def matches_fields(selector: str, found: Json) -> bool:
+    """Equality of dotted fields, joined by commas."""
+    for term in filter(None, selector.split(",")):
+        path, _, value = term.partition("=")
+        here: Any = found
+        for part in path.split("."):
+            here = here.get(part, {})
+        if here != value:
             return False
     return True
 

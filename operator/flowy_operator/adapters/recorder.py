@@ -33,6 +33,7 @@ class _Note(NamedTuple):
     reason: str
     message: str
     at: datetime
+    place: int  # among those of the same version of the object
 
 
 class Recorder:
@@ -43,6 +44,8 @@ class Recorder:
         self._instance = instance
         self._now = now
         self._notes: asyncio.Queue[_Note] = asyncio.Queue(QUEUE_LIMIT)
+        self._moment: object = None
+        self._said: dict[tuple[str, str, str], int] = {}  # of this moment: what, and as which
 
     def event(
         self,
@@ -55,8 +58,13 @@ class Recorder:
 
         With a resourceVersion in the reference, saying the same of the same version again posts nothing new.
         """
+        moment = (reference.get("uid"), reference.get("resourceVersion"))
+        if moment != self._moment:
+            self._moment = moment
+            self._said = {}
+        place = self._said.setdefault((type, reason, message), len(self._said))
         try:
-            self._notes.put_nowait(_Note(reference, type, reason, message, self._now()))
+            self._notes.put_nowait(_Note(reference, type, reason, message, self._now(), place))
         except asyncio.QueueFull:
             self.dropped += 1
             if self.dropped == 1:
@@ -107,10 +115,15 @@ class Recorder:
 
 
 def _name(note: _Note) -> str:
-    """Name it after what it says, so that a pass repeated after a crash doesn't say it twice."""
+    """Name it after what it says, so that a pass repeated after a crash doesn't say it twice.
+
+    The names sort in the order of what happened: `kubectl describe` sorts by the second, and leaves those of one second in
+    the order of their names.
+    """
     reference = note.reference
     # Without a version only the second tells a thing said again from a thing that happened again.
-    moment = reference.get("resourceVersion") or note.at.strftime("%Y%m%d%H%M%S")
+    moment = int(reference.get("resourceVersion") or note.at.strftime("%Y%m%d%H%M%S"))
     told = "\n".join((str(reference.get("uid")), str(moment), note.type, note.reason, note.message))
     digest = hashlib.sha256(told.encode()).hexdigest()[:16]
-    return f"{reference['name'][: NAME_LIMIT - len(digest) - 1]}.{digest}"
+    end = f".{moment:016x}{note.place:03x}.{digest}"
+    return f"{reference['name'][: NAME_LIMIT - len(end)]}{end}"

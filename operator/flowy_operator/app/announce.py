@@ -1,6 +1,8 @@
 """What people are told of a pass, after it is on record: Kubernetes Events and a log line.
 
-Transitions of the workflow and final failures of tasks only; whoever wants each event has the history.
+Transitions of the workflow and final failures of tasks only; whoever wants each event has the history. However long a run is,
+however often it fails and restarts, it makes few: the API server keeps each of them for an hour, and reads them all when
+somebody asks for some.
 """
 
 import logging
@@ -9,10 +11,18 @@ from typing import Any, Literal, NamedTuple
 
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.tracked import Version, Workflow
-from flowy_operator.core.history import Fact, Restarted, TaskFailed, TaskTimedOut
-from flowy_operator.core.sentences import attempts, failure_sentence
+from flowy_operator.core.history import Fact, Restarted, TaskFailed, TaskTimedOut, parse_time
+from flowy_operator.core.sentences import attempts, duration, failure_sentence
 from flowy_operator.core.spec import TaskSpec
-from flowy_operator.core.state import task_name
+from flowy_operator.core.state import State, task_name
+
+TOLD_FAILURES = 20
+"""Final failures of one run that get an Event of their own. A batch that goes on after errors may have thousands."""
+
+TOLD_RESTARTS = 10
+"""Restarts that are told one by one; after them every hundredth."""
+
+_HUNDRED = 100
 
 _log = logging.getLogger(__name__)
 
@@ -34,22 +44,58 @@ def announce(
     tasks: Mapping[str, TaskSpec],
 ) -> None:
     """Tell what has changed from one version to the next, which these facts led to. `tasks` are the spec's."""
+    failures = 0 if before.state is None else _failures(before.state)
     for fact in facts:
         match fact:
-            case TaskFailed(final=True, error=failure):
-                words = f"{_attempts(tasks, after, fact)}: {failure_sentence(failure)}"
-                recorder.event(workflow.reference, "Warning", "TaskFailed", words)
-            case TaskTimedOut(final=True, timer=timer, message=cause):
-                words = f"{_attempts(tasks, after, fact)}: {timer}" + (f": {cause}" if cause else "")
-                recorder.event(workflow.reference, "Warning", "TaskTimedOut", words)
-            case Restarted():
-                recorder.event(workflow.reference, "Normal", "Restarted", f"run {fact.run} begins")
+            case TaskFailed(final=True) | TaskTimedOut(final=True):
+                failures += 1
+                if failures <= TOLD_FAILURES:
+                    recorder.event(workflow.reference, "Warning", type(fact).__name__, _failure(tasks, after, fact))
+                if failures == TOLD_FAILURES:
+                    words = f"{failures} tasks have failed; the history tells of the next ones, Events don't"
+                    recorder.event(workflow.reference, "Warning", "TasksFailed", words)
+            case Restarted(run=run):
+                failures = 0
+                if run <= TOLD_RESTARTS or run % _HUNDRED == 0:
+                    often = "; Events tell of every hundredth from here on" if run == TOLD_RESTARTS else ""
+                    recorder.event(workflow.reference, "Normal", "Restarted", f"run {run} begins{often}")
             case _:
                 pass
     was, headline = _headline(before.status), _headline(after.status)
     if headline.reason != was.reason:
         _log.info("workflow changed state", extra=workflow.log_fields | {"reason": headline.reason})
-        recorder.event(workflow.reference, headline.type, headline.reason, headline.message)
+        recorder.event(
+            workflow.reference, headline.type, headline.reason, headline.message + _balance(after.status or {})
+        )
+
+
+def _failures(state: State) -> int:
+    return sum(isinstance(task.final, TaskFailed | TaskTimedOut) for task in state.tasks.values())
+
+
+def _failure(tasks: Mapping[str, TaskSpec], version: Version, fact: TaskFailed | TaskTimedOut) -> str:
+    tried = _attempts(tasks, version, fact)
+    match fact:
+        case TaskFailed(error=failure):
+            return f"{tried}: {failure_sentence(failure)}"
+        case TaskTimedOut(timer=timer, message=cause):
+            return f"{tried}: {timer}" + (f": {cause}" if cause else "")
+
+
+def _balance(status: Mapping[str, Any]) -> str:
+    """What came of it all, once it has ended: how many tasks, and in what time."""
+    ended = status.get("completionTime")
+    if ended is None:
+        return ""
+    took = duration(round((parse_time(ended) - parse_time(status["startTime"])).total_seconds()))
+    progress = status.get("progress", {})
+    tasks, failed = progress.get("scheduled", 0), progress.get("failed", 0)
+    of_run = f" in run {status['run']}" if status.get("run", 1) > 1 else ""
+    return (
+        f"; {tasks} task{'' if tasks == 1 else 's'}{of_run}"
+        + (f", {failed} without success" if failed else "")
+        + f"; took {took}"
+    )
 
 
 def _attempts(tasks: Mapping[str, TaskSpec], version: Version, fact: TaskFailed | TaskTimedOut) -> str:

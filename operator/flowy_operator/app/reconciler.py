@@ -24,6 +24,7 @@ from flowy_operator.app.announce import announce
 from flowy_operator.app.definitions import Specs
 from flowy_operator.app.launcher import Launcher
 from flowy_operator.app.missing import UNSEEN, fill_gaps
+from flowy_operator.app.obstacles import Obstacles, ask_at
 from flowy_operator.app.pages import Pages
 from flowy_operator.app.results import Results
 from flowy_operator.app.tracked import Basis, CreatedJob, Version, Workflow, Workflows, damaged
@@ -95,6 +96,7 @@ class Reconciler:
         self._clock = clock
         self._gateway_url = gateway_url
         self._launcher = Launcher(client)
+        self._obstacles = Obstacles(client)
 
     async def reconcile(self, key: Key) -> datetime | None:
         """One pass. Returns when the next one is due for the clock's sake; RetryLater if the cluster said "not now"."""
@@ -123,6 +125,7 @@ class Reconciler:
         assert state is not None  # it is known of every valid version
         state = workflow.begun(version, state, now)
         view = await fill_gaps(self._client, workflow, spec, state, view, now)
+        view = await self._obstacles.explain(workflow.owner.namespace, state, view, now)
         view = self._results.collect(workflow, spec, state, view)
         run, stop = state.run, state.stop
         verdict, version, state = await self._advance(workflow, version, spec, state, view, now)
@@ -449,6 +452,7 @@ def _timers(
     workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View, now: datetime
 ) -> Iterator[datetime | None]:
     yield workflow.retry_decision_at
+    yield ask_at(state, view, now)
     yield workflow_deadline(spec, version.started_at(state))
     yield cancel_deadline(spec, state)
     for name, made in workflow.created.items():

@@ -49,7 +49,8 @@ class View:
     `gone`: Jobs that this process saw or created, and that are no more. `refused`: launches that the API server will
     never take, with its reason; `notes`: those that it doesn't take now. `results`: those of succeeded launches that had
     to be fetched, and are; `uncollected`: why others can't be yet. `beats`: the last heartbeat of each Job that this process
-    heard of, listening since `listening_since`.
+    heard of, listening since `listening_since`. `obstacles`: what Kubernetes Events tell of Jobs that have no pod, or one
+    that doesn't start.
     """
 
     jobs: Mapping[str, JobRecord] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class View:
     uncollected: Mapping[str, str] = field(default_factory=dict)
     beats: Mapping[str, Beat] = field(default_factory=dict)
     listening_since: datetime | None = None
+    obstacles: Mapping[str, str] = field(default_factory=dict)
 
     def heard_at(self, job: str) -> datetime | None:
         """When this Job's last heartbeat came, or since when one could have come; None if nobody listens."""
@@ -72,6 +74,11 @@ class View:
         """The details of this Job's last heartbeat, as JSON text."""
         beat = self.beats.get(job)
         return None if beat is None else beat.details
+
+    def obstacle(self, job: str) -> str | None:
+        """What keeps the pod of this Job from running, if that is known."""
+        pod = self.pods.get(job)
+        return pod.waiting if pod is not None and pod.waiting is not None else self.obstacles.get(job)
 
 
 class Launching(Enum):
@@ -193,8 +200,7 @@ def _cause(task: Task, timer: Timer, view: View) -> str | None:
     if timer is Timer.START_TO_CLOSE:
         return None
     if task.phase is Phase.OPEN and task.launch is not None:
-        pod = view.pods.get(task.launch.job)
-        waiting = view.notes.get(task.launch.job) if pod is None else pod.waiting
+        waiting = view.notes.get(task.launch.job) or view.obstacle(task.launch.job)
         if waiting is not None:
             return waiting
     if timer is Timer.SCHEDULE_TO_CLOSE and task.last_failure is not None:

@@ -11,6 +11,9 @@ from flowy_operator.core.spec import TaskSpec
 
 SHOWN_CHARS = 300
 
+_UNITS = ((86_400, 1_000_000, "d"), (3600, 24, "h"), (60, 60, "min"), (1, 60, "s"))
+"""Seconds of each, how many make the next one, its name."""
+
 
 def failure_sentence(failure: Failure) -> str:
     """Tell type, message and exit code, the latter where the message doesn't."""
@@ -29,17 +32,27 @@ def attempt_sentence(fact: TaskFailed | TaskTimedOut) -> str:
             return f"attempt {fact.attempt} timed out ({fact.timer}){why}"
 
 
+def attempt_of(spec: TaskSpec | None, attempt: int) -> str:
+    """Name an attempt by its number. `spec` is None for a task that isn't in the spec."""
+    return f"attempt {attempt}" if spec is None else f"attempt {attempt} of {spec.retry.max_attempts}"
+
+
 def attempts(spec: TaskSpec | None, made: int) -> str:
     """Count the attempts of a task that has failed for good. `spec` is None for a task that isn't in the spec."""
     if spec is None:
-        return f"attempt {made}"
+        return attempt_of(spec, made)
     allowed = spec.retry.max_attempts
     if made == 0:
         return f"no attempt of {allowed} made"
-    if made < allowed:
-        # What allows for no other one, `retry.when` or the error itself, stands in the spec and in the error.
-        return f"attempt {made} of {allowed}, not retried"
-    return f"attempt {made} of {allowed}"
+    # What allows for no other one, `retry.when` or the error itself, stands in the spec and in the error.
+    return attempt_of(spec, made) + (", not retried" if made < allowed else "")
+
+
+def duration(seconds: int) -> str:
+    """Tell a time in its two largest units: `42 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    parts = [(seconds // size % modulus, unit) for size, modulus, unit in _UNITS]
+    first = next((n for n, (count, _) in enumerate(parts) if count), len(parts) - 1)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count or len(parts) - 1 == first)
 
 
 def reasons(found: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from flowy_operator.core.conditions import Reason, Stall, Status, conditions
 from flowy_operator.core.history import Event, TaskCompleted, event_json, format_time
 from flowy_operator.core.observe import View
 from flowy_operator.core.pages import Tail, tail_json
-from flowy_operator.core.sentences import attempt_sentence, attempts, line, reasons
+from flowy_operator.core.sentences import attempt_of, attempt_sentence, attempts, line, reasons
 from flowy_operator.core.spec import TaskSpec
 from flowy_operator.core.state import Phase, State, Task, task_name
 from flowy_operator.core.verdict import End
@@ -251,15 +251,20 @@ def _why(key: str, state: State, standing: Standing, view: View) -> str | None:
     task = state.tasks[key]
     before = _what_went_before(task, view)
     if task.phase is Phase.WAITING and task.due_at is not None:
-        return f"attempt {task.attempt} at {format_time(task.due_at)}" + (f"; {before}" if before else "")
+        words = f"{attempt_of(standing.tasks.get(task.name), task.attempt)} at {format_time(task.due_at)}"
+        return f"{words}; {before}" if before else words
     if task.launch is None:
         return None
     if task.launch.job in standing.notes:
         return f"Job: {standing.notes[task.launch.job]}"
     if task.launch.job in view.uncollected:
         return f"Result: {view.uncollected[task.launch.job]}"
-    pod = view.pods.get(task.launch.job)
-    return f"Pod: {pod.waiting}" if pod is not None and pod.waiting else before
+    obstacle = view.obstacle(task.launch.job)
+    if obstacle is not None:
+        return f"Pod: {obstacle}"
+    if task.disrupted_by or before is None:
+        return before
+    return f"{attempt_of(standing.tasks.get(task.name), task.attempt)}; {before}"
 
 
 def _what_went_before(task: Task, view: View) -> str | None:

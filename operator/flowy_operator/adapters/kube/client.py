@@ -123,6 +123,11 @@ class KubeClient:
                     raise
         raise AssertionError
 
+    async def list_some(self, path: str, *, field_selector: str, limit: int) -> Objects:
+        """At most so many of the objects whose fields are such: for what is worth a look and not the whole of a list."""
+        page = await self._call("list", "GET", path, query={"limit": str(limit), "fieldSelector": field_selector})
+        return list(page.get("items") or ())
+
     async def create(self, path: str, body: Mapping[str, Any]) -> Json:
         return await self._call("create", "POST", path, body=body)
 

@@ -220,7 +220,8 @@ async def test_terminate_runs_no_code_and_deletes_the_jobs() -> None:
         assert status["error"]["type"] == "WorkflowTerminated"
         assert status["error"]["message"] == "spec.stop is Terminate; unfinished: work-0, work-1"
         await w.until(lambda: not w.jobs())
-        await w.until(lambda: ("Terminated", w.condition()["message"]) in w.events())
+        await w.until(lambda: [w.reason()] == [reason for reason, _ in w.events()][-1:])
+        assert w.events()[-1][1].startswith(f"{w.condition()['message']}; 2 tasks, 2 without success; took ")
 
 
 @simulated

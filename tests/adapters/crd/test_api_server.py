@@ -294,6 +294,12 @@ REFUSED: Mapping[str, tuple[Manifest, str]] = {
         workflow(ttlSecondsAfterFinished=0),
         "spec.ttlSecondsAfterFinished in body should be greater than or equal to 1",
     ),
+    "a stop that isn't one": (workflow(stop="Halt"), 'spec.stop: Unsupported value: "Halt"'),
+    "an end that isn't one": (workflow(onEnd="Keep"), 'spec.onEnd: Unsupported value: "Keep"'),
+    "no time to clean up": (
+        workflow(timeouts={"cancelSeconds": 0}),
+        "spec.timeouts.cancelSeconds in body should be greater than or equal to 1",
+    ),
     "suspend as text": (workflow(suspend="yes"), "spec.suspend in body must be of type boolean"),
 }
 
@@ -387,7 +393,8 @@ FULL = workflow(
     ],
     defaults={"retry": {"maxAttempts": 2}},
     parallelism=3,
-    timeouts={"workflowSeconds": 60},
+    timeouts={"workflowSeconds": 60, "cancelSeconds": 60},
+    onEnd="Wait",
     jobs={"keepFailedSeconds": 60},
     ttlSecondsAfterFinished=60,
     suspend=False,
@@ -478,6 +485,8 @@ CHANGES: Mapping[str, tuple[str, Manifest]] = {
     "the workflow's timeout": ("timeouts", {"op": "replace", "path": "/spec/timeouts/workflowSeconds", "value": 61}),
     "a decision's timeout comes": ("timeouts", {"op": "add", "path": "/spec/timeouts/decisionSeconds", "value": 9}),
     "timeouts go": ("timeouts", {"op": "remove", "path": "/spec/timeouts"}),
+    "the time to clean up goes": ("timeouts", {"op": "remove", "path": "/spec/timeouts/cancelSeconds"}),
+    "what becomes of open tasks": ("onEnd", {"op": "replace", "path": "/spec/onEnd", "value": "Cancel"}),
     "how long Jobs stay": ("jobs", {"op": "replace", "path": "/spec/jobs/keepFailedSeconds", "value": 61}),
     "jobs go": ("jobs", {"op": "remove", "path": "/spec/jobs"}),
 }
@@ -493,6 +502,7 @@ ADDITIONS: Mapping[str, Any] = {
     "tasks": [task()],
     "defaults": {},
     "timeouts": {},
+    "onEnd": "Wait",
     "jobs": {},
 }
 
@@ -521,6 +531,27 @@ def test_changeable_field_comes_changes_and_goes(
         assert kube.get(KIND, name)["spec"][field] == value
     patch(kube, name, {"op": "remove", "path": f"/spec/{field}"})
     assert field not in kube.get(KIND, name)["spec"]
+
+
+STOPS: Mapping[str, tuple[str, Manifest, bool]] = {
+    "taken back": ("Cancel", {"op": "remove", "path": "/spec/stop"}, False),
+    "more than before": ("Cancel", {"op": "replace", "path": "/spec/stop", "value": "Terminate"}, True),
+    "the same again": ("Cancel", {"op": "replace", "path": "/spec/stop", "value": "Cancel"}, True),
+    "terminated, and taken back": ("Terminate", {"op": "remove", "path": "/spec/stop"}, False),
+    "less than before": ("Terminate", {"op": "replace", "path": "/spec/stop", "value": "Cancel"}, False),
+}
+
+
+@pytest.mark.parametrize(("mode", "change", "taken"), STOPS.values(), ids=STOPS)
+def test_a_stop_can_be_set_and_not_be_taken_back(kube: Kube, mode: str, change: Manifest, *, taken: bool) -> None:
+    name = create(kube, FULL)
+    patch(kube, name, {"op": "add", "path": "/spec/stop", "value": mode})
+    words = patch(kube, name, change, check=taken)
+    refusal = (
+        "spec.stop: Forbidden: spec.stop can't be taken back, tasks may have been cancelled already;"
+        " it may only become Terminate"
+    )
+    assert (refusal in words) == (not taken)
 
 
 def test_rules_stay_cheap_enough_for_the_largest_workflow(kube: Kube) -> None:

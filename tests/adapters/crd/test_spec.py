@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from flowy.policy.retry import Backoff, RetrySpec, RetryWhen
 from flowy.policy.timeout import TimeoutSpec
 from flowy_operator.adapters.crd.spec import InvalidSpec, workflow_spec
-from flowy_operator.core.spec import Activity, OnParentEnd, SubWorkflow, TaskSpec, WorkflowSpec
+from flowy_operator.core.history import StopMode
+from flowy_operator.core.spec import Activity, OnEnd, OnParentEnd, SubWorkflow, TaskSpec, WorkflowSpec
 
 
 def body(**spec: Any) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def test_a_child_inherits_what_is_not_its_own_exactly_as_it_stands() -> None:
         "parallelism": 5,
         "fieldOfALaterVersion": {"a": [1]},
     }
-    own = {"input": {"json": "{}"}, "suspend": True, "ttlSecondsAfterFinished": 5}
+    own = {"input": {"json": "{}"}, "suspend": True, "stop": "Cancel", "ttlSecondsAfterFinished": 5}
     spec = workflow_spec(body(**kept, **own, timeouts={"workflowSeconds": 5, "decisionSeconds": 6}))
     assert spec.inherited == kept | {"timeouts": {"decisionSeconds": 6}}
     assert workflow_spec(body(**kept, timeouts={"workflowSeconds": 5})).inherited == kept
@@ -101,10 +102,12 @@ def test_every_field_arrives() -> None:
             ],
             defaults={"template": default_template},
             parallelism=7,
-            timeouts={"workflowSeconds": 11, "decisionSeconds": 12},
+            timeouts={"workflowSeconds": 11, "decisionSeconds": 12, "cancelSeconds": 16},
+            onEnd="Abandon",
             jobs={"keepSucceededSeconds": 13, "keepFailedSeconds": 14},
             ttlSecondsAfterFinished=15,
             suspend=True,
+            stop="Terminate",
         )
     )
     assert spec == WorkflowSpec(
@@ -134,6 +137,9 @@ def test_every_field_arrives() -> None:
         keep_failed_s=14,
         ttl_s=15,
         suspend=True,
+        cancel_timeout_s=16,
+        on_end=OnEnd.ABANDON,
+        stop=StopMode.TERMINATE,
     )
 
 
@@ -488,6 +494,9 @@ REFUSED: Mapping[str, tuple[Mapping[str, Any], str]] = {
     ),
     "no time for Jobs to stay": (body(jobs={"keepFailedSeconds": 0}), "spec.jobs.keepFailedSeconds: is 0: at least 1"),
     "no time to stay": (body(ttlSecondsAfterFinished=0), "spec.ttlSecondsAfterFinished: is 0: at least 1"),
+    "a stop that isn't one": (body(stop="Halt"), "spec.stop: is 'Halt': must be 'Cancel' or 'Terminate'"),
+    "an end that isn't one": (body(onEnd="Keep"), "spec.onEnd: is 'Keep': must be 'Cancel', 'Wait' or 'Abandon'"),
+    "no time to clean up": (body(timeouts={"cancelSeconds": 0}), "spec.timeouts.cancelSeconds: is 0: at least 1"),
     "suspend as text": (body(suspend="yes"), "spec.suspend: must be true or false"),
 }
 

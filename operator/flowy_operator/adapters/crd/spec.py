@@ -121,7 +121,7 @@ def _check_beside_a_definition(raw: Mapping[str, Any]) -> None:
             raise InvalidSpec(f"spec.{path}", reason)
 
 
-_NOT_INHERITED = ("code", "input", "suspend", "ttlSecondsAfterFinished")
+_NOT_INHERITED = ("code", "input", "suspend", "stop", "ttlSecondsAfterFinished")
 """Fields of the spec that are a child's own. All others are the parent's: a new one is passed on without a word here."""
 
 

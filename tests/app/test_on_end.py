@@ -1,6 +1,7 @@
 """What becomes of tasks that still run when the code has ended: `spec.onEnd`."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def act(call: Call) -> Act:
     return value(2, lasts_s=SLOW_S)
 
 
-def submit(w: World, on_end: str, **spec: object) -> None:
+def submit(w: World, on_end: str, **spec: Any) -> None:
     w.submit(FIRST, "quick", {"name": "slow", "retry": RETRIES}, onEnd=on_end, **spec)
 
 
@@ -104,7 +105,7 @@ async def test_wait_survives_the_operator() -> None:
 @pytest.mark.parametrize(
     ("spec", "reason"), [({"timeouts": {"workflowSeconds": 20}}, "TimedOut"), ({"stop": "Terminate"}, "Terminated")]
 )
-def test_an_end_from_outside_waits_for_nothing(spec: dict[str, object], reason: str) -> None:
+def test_an_end_from_outside_waits_for_nothing(spec: dict[str, Any], reason: str) -> None:
     @simulated
     async def scenario() -> None:
         async with world(act) as w:

@@ -259,7 +259,7 @@ async def _stop_scenario(dice: random.Random) -> None:
             for task in others:
                 task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        _check(w)
+        _check(w, retry)
         _check_stop(w, modes)
         # What nobody wants any more goes, what was abandoned comes to its own end; the trouble may have ended in the middle.
         w.api.faults.rules.clear()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import cluster, example_images
-from tests.e2e.kube import Kube, events, result
+from tests.e2e.kube import Kube, condition, events, result
 from tests.e2e.operator import OperatorProcess
 from tests.examples import probe
 
@@ -38,6 +38,17 @@ def test_definition(kube: Kube, operator: OperatorProcess) -> None:
     assert result(kube.wait_end("invoice-4711")) == {"country": "de", "taxes": [19, 47, 9], "tax": 75}
     assert result(kube.wait_end("invoice-4712"))["tax"] == 20
     kube.run("delete", "-f", str(EXAMPLES / "definition"))
+
+
+def test_saga_is_stopped_and_undoes_what_it_did(kube: Kube, operator: OperatorProcess) -> None:
+    kube.run("apply", "-f", str(EXAMPLES / "saga" / "workflow.yaml"))
+    kube.wait_until("workflow", "saga", lambda body: len(events(body, "TaskScheduled")) == 2)
+    kube.run("patch", "workflow", "saga", "--type=merge", "-p", '{"spec": {"stop": "Cancel"}}')
+    body = kube.wait_end("saga")
+    assert condition(body, "Succeeded")[:2] == ("False", "Cancelled")
+    assert [event["task"] for event in events(body, "TaskCancelled")] == ["book-1"]
+    log = kube.run("logs", "-l", "flowy.dev/workflow=saga,flowy.dev/task=cancel-0").stdout
+    assert log == "cancelled flight-4711\n"
 
 
 @pytest.mark.timeout(300)

@@ -28,9 +28,10 @@ def manifest(example: str) -> Mapping[str, Any]:
 
 def factory(workflow: Mapping[str, Any]) -> Callable[..., Callable[..., Any]]:
     """The one public function of the workflow's source."""
-    namespace: dict[str, Any] = {}
+    namespace: dict[str, Any] = {"__name__": "example"}
     exec(workflow["spec"]["code"]["source"], namespace)  # the examples' own code
-    (found,) = [value for name, value in namespace.items() if not name.startswith("_")]
+    own = {name: value for name, value in namespace.items() if getattr(value, "__module__", None) == "example"}
+    (found,) = [value for name, value in own.items() if not name.startswith("_")]
     return found  # type: ignore[no-any-return]
 
 

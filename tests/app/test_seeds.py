@@ -311,7 +311,8 @@ def _completed(facts: Sequence[Fact], name: str) -> set[str]:
 
 
 def _activity(dice: random.Random) -> Any:
-    """Every task succeeds in the end; before that it may fail, hang, or be evicted."""
+    """Every task succeeds in the end; before that it may fail, hang, or be evicted, here and there for minutes."""
+    launches, lost = dice.choice([(2, 0.1)] * 4 + [(7, 0.7)])
     sums = {"inc": lambda call: call.args[0] + 1, "add": sum_of, "undo": sum_of, "left": sum_of}
 
     def act(call: Call) -> Act:
@@ -320,7 +321,7 @@ def _activity(dice: random.Random) -> Any:
         lasts_s = dice.choice([0.0, dice.uniform(0.05, 4)])
         if call.name == "left":
             return value(sums[call.name](call), lasts_s=dice.uniform(1, 15))
-        if call.launch < 2 and dice.random() < 0.1:
+        if call.launch < launches and dice.random() < lost:
             return Act(lasts_s=lasts_s, exit_code=137, disruption="EvictionByEvictionAPI")
         if call.attempt < 3 and dice.random() < 0.15:
             return dice.choice([failure(lasts_s=lasts_s), Act(lasts_s=dice.choice([None, LONG_S]), message="-1")])

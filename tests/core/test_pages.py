@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flowy_operator.core import pages
@@ -80,7 +80,11 @@ def portions(events: Sequence[Event], most: int) -> Iterator[list[Event]]:
         yield some
 
 
+RESTARTED_TWICE = [Event(n, START, Restarted(run=n + 1, input='{"args":[],"kwargs":{}}')) for n in (1, 2)]
+
+
 @FEW
+@example(RESTARTED_TWICE, 100, 1)
 @given(histories(), st.integers(100, 3000), st.integers(1, 7))
 def test_any_split_is_the_same_history(events: list[Event], tail_bytes: int, portion: int) -> None:
     limits = PageLimits(tail_bytes=tail_bytes)

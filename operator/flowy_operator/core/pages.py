@@ -91,8 +91,11 @@ class Tail:
         """The id that the next event gets."""
         return self.first + len(self.lines)
 
-    def followed_by(self, events: Iterable[Event]) -> "Tail":
-        return Tail(self.first, (*self.lines, *map(event_line, events)), self.before)
+    def followed_by(self, events: Sequence[Event]) -> "Tail":
+        # With all of the old run sealed, a new run's chain begins right here; else `cut` meets its beginning.
+        begins = not self.lines and bool(events) and isinstance(events[0].fact, Restarted)
+        before = Chain() if begins else self.before
+        return Tail(self.first, (*self.lines, *map(event_line, events)), before)
 
     def cut(self, first: int, run_first: int) -> "Tail":
         """Without the events before `first`. `run_first` is where the current run begins, and with it its chain."""

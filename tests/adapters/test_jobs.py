@@ -52,6 +52,11 @@ CASES = {
     "no longer complete": (job({"type": "Complete", "status": "False"}), record()),
     "failed for no reason": (job({"type": "Failed", "status": "True"}), record(failed_reason="Failed")),
     "going": (job(deletionTimestamp="2026-11-24T10:00:00Z"), record(deleting=True)),
+    "with arguments beside it": (
+        job(annotations={"flowy.dev/input-configmap": "j-input"}),
+        record(has_input_map=True),
+    ),
+    "with annotations of an odd type": (job(annotations=["flowy.dev/input-configmap"]), record()),
     "without an owner": (job(ownerReferences=None), record(owner_uid=None)),
     "with an owner that is no controller": (
         job(ownerReferences=[OWNER | {"controller": False}]),

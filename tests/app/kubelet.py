@@ -6,6 +6,7 @@ client, so faults and counts are the operator's alone.
 """
 
 import asyncio
+import base64
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -137,12 +138,25 @@ class Kubelet:
 
     def _call(self, job: Json) -> Call:
         template = job["spec"]["template"]["metadata"]
-        given = json.loads(template["annotations"]["flowy.dev/input"])
+        given = json.loads(self._input(job))
         workflow = template["labels"]["flowy.dev/workflow"]
         task = template["annotations"]["flowy.dev/task"]
         attempt = int(template["labels"]["flowy.dev/attempt"])
         before = [c for c in self.calls if (c.workflow, c.task, c.attempt) == (workflow, task, attempt)]
         return Call(workflow, task, attempt, len(before), given["args"], given["kwargs"])
+
+    def _input(self, job: Json) -> str:
+        """The content of the input file, be it an annotation or a ConfigMap."""
+        template = job["spec"]["template"]
+        (volume,) = [v for v in template["spec"]["volumes"] if v["name"] == "flowy-input"]
+        if "configMap" not in volume:
+            text: str = template["metadata"]["annotations"]["flowy.dev/input"]
+            return text
+        config_map = self.store.get(
+            self.store.kind("configmaps"), job["metadata"]["namespace"], volume["configMap"]["name"]
+        )
+        (item,) = volume["configMap"]["items"]
+        return base64.b64decode(config_map["binaryData"][item["key"]]).decode()
 
     def _start(self, pod: Json, act: Act) -> None:
         started_at = self._stamp()

@@ -132,6 +132,16 @@ PROGRAMS: dict[str, tuple[str, list[str], Any]] = {
         ["long", "inc"],
         30_001,
     ),
+    "long arguments": (
+        """
+        def w(size):
+            def run():
+                return sum([size("x" * 300_000, n) for n in range(6)])
+            return run
+        """,
+        ["size"],
+        1_800_015,
+    ),
     "caught": (
         """
         from flowy import TaskError, wait
@@ -313,7 +323,7 @@ def _completed(facts: Sequence[Fact], name: str) -> set[str]:
 def _activity(dice: random.Random) -> Any:
     """Every task succeeds in the end; before that it may fail, hang, or be evicted, here and there for minutes."""
     launches, lost = dice.choice([(2, 0.1)] * 4 + [(7, 0.7)])
-    sums = {"inc": lambda call: call.args[0] + 1, "add": sum_of, "undo": sum_of, "left": sum_of}
+    sums = {"inc": lambda call: call.args[0] + 1, "size": size_of, "add": sum_of, "undo": sum_of, "left": sum_of}
 
     def act(call: Call) -> Act:
         if call.name == "bad":
@@ -330,6 +340,10 @@ def _activity(dice: random.Random) -> Any:
         return value(sums[call.name](call), lasts_s=lasts_s)
 
     return act
+
+
+def size_of(call: Call) -> int:
+    return len(call.args[0]) + int(call.args[1])
 
 
 def activity_of(task: str) -> dict[str, Any]:

@@ -112,6 +112,7 @@ class InProcess:
     def __init__(self, latency: Callable[[], float]) -> None:
         self.stalls: list[DecisionStalled] = []
         self.requests: list[Request] = []
+        self.answers: list[Answer] = []
         self.asked_at: list[float] = []
         self._latency = latency
 
@@ -125,7 +126,8 @@ class InProcess:
         if self.stalls:
             raise self.stalls.pop(0)
         self.requests.append(request)
-        return replay(request)
+        self.answers.append(replay(request))
+        return self.answers[-1]
 
 
 class Running:

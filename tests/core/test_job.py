@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from flowy_operator.core.job import ARGUMENTS_BYTES, VARIABLE_BYTES, InvalidActivity, job_manifest
+from flowy_operator.core.job import ANNOTATED_BYTES, VARIABLE_BYTES, InvalidActivity, job_manifest
 from flowy_operator.core.spec import Activity, Raw
 from flowy_operator.core.state import Launch
+from flowy_operator.core.values import MAX_VALUE_BYTES, input_name
 from tests.builders import OWNER, START, at, task_spec, timeouts
 
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
@@ -343,11 +344,30 @@ def test_many_short_arguments_do_not_make_a_job_that_no_server_takes() -> None:
     assert made["spec"]["template"]["metadata"]["annotations"]["flowy.dev/input"].count("1") == 100_000
 
 
-def test_arguments_that_do_not_fit_are_refused() -> None:
-    room = ARGUMENTS_BYTES - len('{"args":[""],"kwargs":{}}')
+AROUND_ARGUMENTS = len('{"args":[""],"kwargs":{}}')
+
+
+def test_arguments_that_fit_no_annotation_are_mounted_from_a_config_map() -> None:
+    room = ANNOTATED_BYTES - AROUND_ARGUMENTS
+    short, long = manifest(None, "x" * room), manifest(None, "é" + "x" * (room - 1))
+    annotations = short["spec"]["template"]["metadata"]["annotations"]
+    assert json.loads(annotations["flowy.dev/input"])["args"] == ["x" * room]
+    assert "flowy.dev/input-configmap" not in short["metadata"]["annotations"]
+    assert "flowy.dev/input" not in long["spec"]["template"]["metadata"]["annotations"]
+    name = input_name(long["metadata"]["name"])
+    assert long["metadata"]["annotations"]["flowy.dev/input-configmap"] == name
+    assert long["spec"]["template"]["spec"]["volumes"] == [
+        {"name": "flowy-input", "configMap": {"name": name, "items": [{"key": "value", "path": "input.json"}]}}
+    ]
+    mounts = [made["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] for made in (short, long)]
+    assert mounts[0] == mounts[1]
+
+
+def test_arguments_that_fit_nowhere_are_refused() -> None:
+    room = MAX_VALUE_BYTES - AROUND_ARGUMENTS
     assert manifest(None, "x" * room)
     with pytest.raises(
-        InvalidActivity, match="the arguments are 256,001 bytes long, at most 256,000 fit: put the data"
+        InvalidActivity, match="the arguments are 1,048,577 bytes long, at most 1,048,576 are passed: put the data"
     ):
         manifest(None, "x" * (room + 1))
 

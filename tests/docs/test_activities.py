@@ -22,7 +22,7 @@ from flowy_operator.adapters.gateway.server import PER_S
 from flowy_operator.core import merge
 from flowy_operator.core.attempts import DETAILS_BYTES
 from flowy_operator.core.job import (
-    ARGUMENTS_BYTES,
+    ANNOTATED_BYTES,
     INPUT_FILE,
     INPUT_VOLUME,
     MAIN,
@@ -34,6 +34,7 @@ from flowy_operator.core.job import (
 from flowy_operator.core.outcome import MESSAGE_BYTES, POD_MESSAGE_BYTES, Failed, Outcome, Succeeded, judge
 from flowy_operator.core.records import PodRecord
 from flowy_operator.core.state import Launch
+from flowy_operator.core.values import MAX_VALUE_BYTES
 from tests.builders import OWNER, START
 from tests.docs.pages import blocks, codes, page, rows, section, table
 
@@ -186,7 +187,8 @@ def test_the_numbers() -> None:
     for number in (
         VARIABLE_BYTES,
         VARIABLES_BYTES,
-        ARGUMENTS_BYTES,
+        ANNOTATED_BYTES,
+        MAX_VALUE_BYTES,
         MESSAGE_BYTES,
         MESSAGE_BYTES - 1,
         POD_MESSAGE_BYTES,

@@ -18,7 +18,7 @@ from flowy_operator.app.cli import run
 from flowy_operator.app.settings import PREFIX, Settings
 from flowy_operator.core import pages
 from flowy_operator.core.history import Chain, Event, Fact, TaskCompleted, TaskScheduled
-from flowy_operator.core.job import ARGUMENTS_BYTES, VARIABLE_BYTES, VARIABLES_BYTES
+from flowy_operator.core.job import ANNOTATED_BYTES, VARIABLE_BYTES, VARIABLES_BYTES
 from flowy_operator.core.outcome import MESSAGE_BYTES
 from flowy_operator.core.pages import PageLimits
 from flowy_operator.core.spec import DEFAULT_PARALLELISM
@@ -108,7 +108,9 @@ def test_the_limits_are_those_of_the_code() -> None:
         f"| name of a task | {_bound(model.Task, 'name', 'maxLength')} characters",
         f"`parallelism`, {DEFAULT_PARALLELISM:,} unless set, at most {_bound(model.Spec, 'parallelism', 'maximum'):,}",
         f"| new calls of one decision | {request.max_calls:,} |",
-        f"| arguments of a call | {ARGUMENTS_BYTES:,} bytes",
+        f"| arguments of a call | {MAX_VALUE_BYTES:,} bytes",
+        f"| arguments in an annotation of the pod | {ANNOTATED_BYTES:,} bytes",
+        f"| arguments of new calls in one decision | {request.max_bytes:,} bytes",
         f"| {VARIABLE_BYTES:,} bytes, {VARIABLES_BYTES:,} together",
         f"| result by the file | {MESSAGE_BYTES - 1:,} bytes",
         f"| result by the log | {MAX_VALUE_BYTES:,} bytes",

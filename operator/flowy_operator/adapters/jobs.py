@@ -12,7 +12,7 @@ from flowy_operator.adapters.kube.fields import (
     name,
     text,
 )
-from flowy_operator.core.job import RUN_LABEL, WORKFLOW_LABEL
+from flowy_operator.core.job import INPUT_MAP_ANNOTATION, RUN_LABEL, WORKFLOW_LABEL
 from flowy_operator.core.records import JobRecord
 
 _log = logging.getLogger(__name__)
@@ -56,4 +56,5 @@ def _parse(job: Raw) -> JobRecord:
         ended_at=None if ended is None else instant(ended.get("lastTransitionTime")),
         run=None if run is None else int(run),
         deleting=metadata.get("deletionTimestamp") is not None,
+        has_input_map=INPUT_MAP_ANNOTATION in mapping(metadata.get("annotations")),
     )

@@ -1,9 +1,10 @@
 """Creating the Jobs that the history says should exist. Repeating it is harmless: their names are deterministic."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from flowy_operator.adapters.kube import paths
@@ -21,9 +22,15 @@ from flowy_operator.adapters.kube.errors import (
     QuotaExceeded,
 )
 from flowy_operator.adapters.kube.fields import controller
+from flowy_operator.app.values import ValueInTheWay
 
 CREATES_AT_ONCE = 50
 """In flight at the API server together; 370-480 creates a second were measured so, and more didn't bring more."""
+
+
+Store = Callable[[], Awaitable[None]]
+
+NOTHING_FIRST: Mapping[str, Store] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -41,18 +48,22 @@ class Launcher:
         self._client = client
         self._slots = asyncio.Semaphore(CREATES_AT_ONCE)
 
-    async def launch(self, manifests: Sequence[dict[str, Any]]) -> Launched:
-        """Create these Jobs side by side."""
+    async def launch(self, manifests: Sequence[dict[str, Any]], first: Mapping[str, Store] = NOTHING_FIRST) -> Launched:
+        """Create these Jobs side by side. `first` stores what a Job mounts, by its name."""
         launched = Launched()
-        await asyncio.gather(*(self._create(manifest, launched) for manifest in manifests))
+        await asyncio.gather(
+            *(self._create(manifest, first.get(manifest["metadata"]["name"]), launched) for manifest in manifests)
+        )
         return launched
 
-    async def _create(self, manifest: dict[str, Any], launched: Launched) -> None:
+    async def _create(self, manifest: dict[str, Any], store: Store | None, launched: Launched) -> None:
         metadata = manifest["metadata"]
         name, namespace = metadata["name"], metadata["namespace"]
         uid = metadata["ownerReferences"][0]["uid"]
         async with self._slots:
             try:
+                if store is not None:
+                    await store()
                 try:
                     created = await self._client.create(paths.jobs(namespace), manifest)
                 except AlreadyExists:
@@ -64,6 +75,8 @@ class Launcher:
                         )
                         return
                 launched.created[name] = created["metadata"]["uid"]
+            except ValueInTheWay as error:
+                launched.refused[name] = str(error)
             except (BadRequest, Invalid, PayloadTooLarge) as error:
                 launched.refused[name] = error.message
             except (QuotaExceeded, NotAuthorized) as error:

@@ -10,6 +10,7 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from importlib import metadata
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from flowy_operator.adapters.kube.errors import Conflict as WriteConflict
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.announce import announce
 from flowy_operator.app.definitions import Specs
-from flowy_operator.app.launcher import Launcher
+from flowy_operator.app.launcher import Launcher, Store
 from flowy_operator.app.missing import UNSEEN, fill_gaps
 from flowy_operator.app.obstacles import Obstacles, ask_at
 from flowy_operator.app.pages import Pages
@@ -35,7 +36,7 @@ from flowy_operator.core.decision import conclude, decision_request, value_refs
 from flowy_operator.core.ending import end_without_code, workflow_deadline
 from flowy_operator.core.errors import Conflict, DecisionStalled, RetryLater
 from flowy_operator.core.history import HistoryInvalid, StopRequested, TaskScheduled, in_milliseconds, parse_time
-from flowy_operator.core.job import InvalidActivity, job_manifest
+from flowy_operator.core.job import InvalidActivity, is_long, job_manifest
 from flowy_operator.core.key import Key
 from flowy_operator.core.observe import View, deadline, observe
 from flowy_operator.core.pages import TAIL_BYTES, Tail, first_portion
@@ -44,6 +45,7 @@ from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import Phase, State, Task, apply, place
 from flowy_operator.core.status import Patch, Standing, status_fields, status_patch
 from flowy_operator.core.stop import cancel_deadline, comes_first, launching, pass_on, requested
+from flowy_operator.core.values import input_name
 from flowy_operator.core.verdict import Verdict
 
 _log = logging.getLogger(__name__)
@@ -359,11 +361,13 @@ class Reconciler:
         self, workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View, now: datetime
     ) -> RetryLater | None:
         """Create what is missing. Gives why another pass is needed for it: to record a refusal, or to try again."""
-        manifests, refused = [], {}
+        manifests, first, refused = [], dict[str, Store](), {}
+        unknown = 0
         for task in _to_launch(state, view, workflow, now):
             arguments = workflow.arguments_of(task)
             if arguments is None or task.launch is None:
-                continue  # the decider stalls; without it nobody knows them
+                unknown += 1  # the decider stalls, or said so many that not all had room; nobody else knows them
+                continue
             ends = schedule_to_close(spec.tasks[task.name].timeouts, task.first_scheduled_at)
             until = _earliest(None if ends is None else ends.at, workflow_deadline(spec, version.started_at(state)))
             try:
@@ -380,7 +384,13 @@ class Reconciler:
                 refused[task.launch.job] = str(error)
             else:
                 manifests.append(manifest)
-        launched = await self._launcher.launch(manifests)
+                if is_long(arguments):
+                    name = input_name(task.launch.job)
+                    first[task.launch.job] = partial(
+                        self._values.store_input, workflow.owner, name, arguments, run=state.run
+                    )
+        launched = await self._launcher.launch(manifests, first)
+        workflow.forget_long_arguments(state, launched.created)
         workflow.created.update({name: CreatedJob(uid, self._clock()) for name, uid in launched.created.items()})
         refused |= launched.refused
         workflow.refused |= refused
@@ -388,7 +398,8 @@ class Reconciler:
         if refused:
             return RetryLater("launches were refused; to be recorded", after_s=0.0)
         if not launched.later:
-            return None
+            is_partial = unknown and workflow.answer is not None and workflow.answer.repeated
+            return RetryLater("further arguments are to be asked for", after_s=0.0) if is_partial else None
         if noted != launched.later:
             _log.warning("jobs can't be created now", extra=workflow.log_fields | {"jobs": dict(launched.later)})
         return RetryLater("; ".join(sorted(set(launched.later.values()))), launched.after_s)
@@ -398,6 +409,8 @@ class Reconciler:
     async def _tidy(self, spec: WorkflowSpec, state: State | None, view: View, now: datetime) -> datetime | None:
         tidying = tidy(spec, state, view, now)
         for job in tidying.jobs:
+            if job.has_input_map:  # first, since nothing but the Job tells that it is there
+                await self._client.delete(paths.configmaps(job.namespace, input_name(job.name)))
             try:
                 await self._client.delete(paths.jobs(job.namespace, job.name), uid=job.uid)
             except WriteConflict:

@@ -5,7 +5,7 @@ whether it came by the watch or as the answer to our own write: an older cache i
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from flowy_operator.core.key import Key
 from flowy_operator.core.pages import PageInvalid, Tail, base_of, parse_tail
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State, Task, apply
+from flowy_operator.core.values import INLINE_BYTES
 
 Body = Mapping[str, Any]
 
@@ -236,6 +237,14 @@ class Workflow:
         """The arguments of a recorded task, if they are known: those of its digest, and no other decision's."""
         call = self.calls.get(task.key)
         return call.arguments if call is not None and call.digest == task.digest else None
+
+    def forget_long_arguments(self, state: State, jobs: Iterable[str]) -> None:
+        """Drop what these Jobs were launched with, where it is long. The decider repeats it, should there be another."""
+        for job in jobs:
+            key = state.launches[job].task
+            call = self.calls.get(key)
+            if call is not None and len(call.arguments) > INLINE_BYTES:
+                del self.calls[key]
 
     def forget_finished(self, state: State) -> None:
         """Drop what is of no use for tasks that have ended."""

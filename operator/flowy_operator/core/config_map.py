@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowy_operator.core.job import MANAGED_BY, RUN_LABEL, UID_LABEL, WORKFLOW_LABEL, Owner, owner_reference
-
-CONTENT = "value"  # the key of the text
+from flowy_operator.core.values import CONTENT
 
 
 def config_map_manifest(owner: Owner, name: str, text: str, *, run: int) -> dict[str, Any]:

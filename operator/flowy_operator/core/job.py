@@ -15,6 +15,7 @@ from flowy_operator.core.history import format_time
 from flowy_operator.core.merge import lay_over
 from flowy_operator.core.spec import Activity, Raw, TaskSpec
 from flowy_operator.core.state import Launch
+from flowy_operator.core.values import CONTENT, MAX_VALUE_BYTES, input_name
 
 API_VERSION = "flowy.dev/v1alpha1"
 KIND = "Workflow"
@@ -27,6 +28,7 @@ ATTEMPT_LABEL = "flowy.dev/attempt"
 RUN_LABEL = "flowy.dev/run"
 TASK_ANNOTATION = "flowy.dev/task"  # the exact key; a label value may not begin with an underscore
 INPUT_ANNOTATION = "flowy.dev/input"
+INPUT_MAP_ANNOTATION = "flowy.dev/input-configmap"  # of the Job: the ConfigMap that goes with it
 
 MAIN = "main"
 INPUT_DIR = "/flowy"
@@ -41,8 +43,9 @@ TOKEN_VOLUME = "flowy-token"  # noqa: S105
 TOKEN_S = 3600
 """How long a token is good; the kubelet puts a new one into the file after 80 % of it."""
 
-ARGUMENTS_BYTES = 250 * 1024
-"""Kubernetes allows 256 KiB for all annotations of an object together; the rest is for the others."""
+ANNOTATED_BYTES = 250 * 1024
+"""Longest arguments in an annotation: Kubernetes allows 256 KiB for all of an object together, the rest is for the others.
+Longer ones stand in a ConfigMap, which is one write more for each launch, and one more when it goes."""
 
 VARIABLE_BYTES = 32 * 1024
 """Longest argument that is also given as a variable; Linux allows 128 KiB for one, 2 MiB for all (execve(2))."""
@@ -99,15 +102,17 @@ def job_manifest(
     `arguments` is JSON text of args and kwargs, `deadline` the end of all attempts if known, `gateway_url` where the
     gateway is.
 
-    `InvalidActivity` if the arguments are too long for their annotation, a template names an argument that isn't there
-    as a variable, or the pod template has no image.
+    If the arguments are `is_long`, it mounts the ConfigMap `input_name(launch.job)`, which is to be there before.
+    `InvalidActivity` if they are too long for that, a template names an argument that isn't there as a variable, or the
+    pod template has no image.
     """
     size = len(arguments.encode())
-    if size > ARGUMENTS_BYTES:
+    if size > MAX_VALUE_BYTES:
         raise InvalidActivity(
-            f"the arguments are {size:,} bytes long, at most {ARGUMENTS_BYTES:,} fit: put the data on a volume or "
+            f"the arguments are {size:,} bytes long, at most {MAX_VALUE_BYTES:,} are passed: put the data on a volume or "
             "into an object store and pass its address"
         )
+    config_map = input_name(launch.job) if is_long(arguments) else None
     labels = MANAGED_BY | {
         WORKFLOW_LABEL: owner.name,
         UID_LABEL: owner.uid,
@@ -120,10 +125,13 @@ def job_manifest(
     template = _pod_template(task.activity, default_template)
     gateway = _gateway(gateway_url) if task.calls_gateway else _NO_GATEWAY
     insisted = {
-        "metadata": {"labels": labels, "annotations": {TASK_ANNOTATION: launch.task, INPUT_ANNOTATION: arguments}},
+        "metadata": {
+            "labels": labels,
+            "annotations": {TASK_ANNOTATION: launch.task} | ({} if config_map else {INPUT_ANNOTATION: arguments}),
+        },
         "spec": {
             "restartPolicy": "Never",
-            "volumes": [_input_volume(), *gateway.volumes],
+            "volumes": [_input_volume(config_map), *gateway.volumes],
             "containers": [
                 {
                     "name": MAIN,
@@ -149,7 +157,7 @@ def job_manifest(
             "name": launch.job,
             "namespace": owner.namespace,
             "labels": labels,
-            "annotations": {TASK_ANNOTATION: launch.task},
+            "annotations": {TASK_ANNOTATION: launch.task} | ({INPUT_MAP_ANNOTATION: config_map} if config_map else {}),
             "ownerReferences": [owner_reference(owner)],
         },
         "spec": {
@@ -163,6 +171,11 @@ def job_manifest(
             "template": pod,
         },
     }
+
+
+def is_long(arguments: str) -> bool:
+    """Whether the arguments stand in a ConfigMap of their own."""
+    return len(arguments.encode()) > ANNOTATED_BYTES
 
 
 def _pod_template(activity: Activity, default_template: Raw) -> dict[str, Any]:
@@ -266,11 +279,15 @@ def _list(value: object) -> Sequence[Any]:
     return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
 
 
-def _input_volume() -> dict[str, Any]:
+def _input_volume(config_map: str | None) -> dict[str, Any]:
+    file = INPUT_FILE.rpartition("/")[2]
+    if config_map is not None:
+        items = [{"key": CONTENT, "path": file}]
+        return {"name": INPUT_VOLUME, "configMap": {"name": config_map, "items": items}}
     path = f"metadata.annotations['{INPUT_ANNOTATION}']"
     return {
         "name": INPUT_VOLUME,
-        "downwardAPI": {"items": [{"path": INPUT_FILE.rpartition("/")[2], "fieldRef": {"fieldPath": path}}]},
+        "downwardAPI": {"items": [{"path": file, "fieldRef": {"fieldPath": path}}]},
     }
 
 

@@ -12,6 +12,7 @@ class JobRecord:
     """A Job with our label. `failed_reason` is that of its condition `Failed`, `complete` its condition `Complete`.
 
     `ended_at` is when the one or the other became true; `run` is the label's claim, like `workflow`.
+    `has_input_map`: its arguments stand in a ConfigMap.
     """
 
     namespace: str
@@ -27,6 +28,7 @@ class JobRecord:
     ended_at: datetime | None = None
     run: int | None = None
     deleting: bool = False
+    has_input_map: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,9 @@ MAX_VALUE_BYTES = 1024 * 1024
 """Longest value. Kubernetes allows as much for the content of a ConfigMap, keys not counted (ValidateConfigMap)."""
 
 
+CONTENT = "value"  # the key of the text in its ConfigMap
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueRef:
     """A value in a ConfigMap of the Workflow's namespace. `digest` is SHA-256 in hex, as `sha256sum` tells it."""

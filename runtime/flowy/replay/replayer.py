@@ -30,6 +30,7 @@ def replay(request: Request, leave: Callable[[Answer], NoReturn] | None = None) 
         started_at=request.started_at,
         wanted=request.wanted,
         max_calls=request.max_calls,
+        max_bytes=request.max_bytes,
         leave=leave,
     )
     given: Any = values.decode(request.input)

@@ -26,6 +26,22 @@ def _answered(key: str, task: str, walked: Walked, line: int | None) -> Answered
     return AnsweredCall(key=key, task=task, arguments=walked.text(), digest=walked.digest(), line=line)
 
 
+class Room:
+    """Room for the arguments of calls in an answer: for one of any size, or for several of `most` bytes together."""
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._taken = 0
+
+    def takes(self, call: AnsweredCall) -> bool:
+        text = call.arguments
+        taken = self._taken + (len(text) if text.isascii() else len(text.encode()))
+        if self._most is not None and self._taken and taken > self._most:
+            return False
+        self._taken = taken
+        return True
+
+
 class Run:
     """The state of one replay. `leave` ends the process at the end of the decision; without it the code unwinds."""
 
@@ -36,6 +52,7 @@ class Run:
         started_at: float = 0.0,
         wanted: Sequence[str] = (),
         max_calls: int | None = None,
+        max_bytes: int | None = None,
         leave: Leave | None = None,
     ) -> None:
         self.records = records
@@ -44,7 +61,7 @@ class Run:
         self.log = Log()
         self.max_calls = max_calls
         self.end: End | None = None
-        self.calls: list[AnsweredCall] = []  # new ones, up to max_calls
+        self.calls: list[AnsweredCall] = []  # new ones, as far as they have room
         self.more = False
         self.repeated: list[AnsweredCall] = []
         self.phase = Phase.RUN  # of a failure, while the code runs
@@ -53,6 +70,8 @@ class Run:
         self.reached = 0
         self._by_key = {record.key: record for record in records}
         self._wanted = frozenset(wanted)
+        self._room_for_new = Room(max_bytes)
+        self._room_for_repeated = Room(max_bytes)
         self._leave = leave
         self._turn = 0
         self._thread = get_ident()
@@ -88,10 +107,12 @@ class Run:
         if walked.pending:
             return Result(Pending(self, key, walked.pending, line=self.source.line()))
         line = self.source.line()
-        if self.max_calls is not None and len(self.calls) >= self.max_calls:
+        # Once one has no room, no later one has: calls are recorded in their order.
+        call = None if self._is_full() else _answered(key, task, walked, line)
+        if call is None or not self._room_for_new.takes(call):
             self.more = True
             return Result(Pending(self, key, (), line=line))
-        self.calls.append(_answered(key, task, walked, line))
+        self.calls.append(call)
         self._turn += 1
         return Result(Pending(self, key, (), self._turn, line))
 
@@ -134,7 +155,9 @@ class Run:
             if digest != record.digest:
                 self._deviate(record, f"{task}{walked.shown()} with digest {digest}")
         if key in self._wanted:
-            self.repeated.append(_answered(key, task, walked, self.source.line()))
+            call = _answered(key, task, walked, self.source.line())
+            if self._room_for_repeated.takes(call):
+                self.repeated.append(call)
         if record.state is RecordState.RUNNING:
             self._turn += 1
             return Result(Pending(self, key, (), self._turn, self.source.line()))
@@ -144,6 +167,9 @@ class Run:
         failed = FailedState(self, key, rank, EXCEPTIONS[record.state], error_of(record), record.finished_at)
         self.failures.append(failed)
         return Result(failed)
+
+    def _is_full(self) -> bool:
+        return self.more or (self.max_calls is not None and len(self.calls) >= self.max_calls)
 
     def _derived(self, key: str, failed: Sequence[FailedState]) -> FailedState:
         cause = earliest(failed)

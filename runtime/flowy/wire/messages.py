@@ -59,6 +59,7 @@ def encode_request(request: Request) -> bytes:
             "startedAt": request.started_at,
             "wanted": list(request.wanted),
             "maxCalls": request.max_calls,
+            "maxBytes": request.max_bytes,
         }
     )
 
@@ -74,6 +75,7 @@ _REQUEST_FIELDS = {
     "startedAt",
     "wanted",
     "maxCalls",
+    "maxBytes",
 }
 
 
@@ -92,6 +94,7 @@ def parse_request(raw: bytes) -> Request:
         started_at=number(request["startedAt"], "startedAt"),
         wanted=items(request["wanted"], "wanted", string),
         max_calls=integer(request["maxCalls"], "maxCalls", 0, 1 << 31),
+        max_bytes=integer(request["maxBytes"], "maxBytes", 0, 1 << 31),
     )
 
 

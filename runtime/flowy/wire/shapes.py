@@ -49,6 +49,8 @@ class Request:
     order of their scheduling. `seed` is the run's identity (`<uid>/<run>`), `started_at` its start in Unix seconds.
     `wanted` names running records whose arguments the answer must repeat (an attempt is to be launched, and arguments
     are not part of the history). `max_calls` bounds the new calls of one answer; the rest comes with the next decision.
+    `max_bytes` bounds the arguments of the new calls in one answer, and those of the repeated ones: a single call passes,
+    whatever its size; what has no room beside others comes with the next decision, too.
     """
 
     source: str
@@ -60,6 +62,7 @@ class Request:
     started_at: float = 0.0
     wanted: Sequence[str] = ()
     max_calls: int = 1000
+    max_bytes: int = 1 << 20
 
 
 class Outcome(StrEnum):
@@ -104,7 +107,7 @@ class Answer:
 
     `scheduled`: new calls in call order. `repeated`: those of `Request.wanted`. `result` (JSON text) if completed,
     `restart` (JSON text of args and kwargs) if restarted, `error` if failed or stalled. `more` is true if `max_calls`
-    cut the list of new calls. `dropped`: keys of calls made in the decision that ended the run.
+    or `max_bytes` cut the list of new calls. `dropped`: keys of calls made in the decision that ended the run.
     """
 
     outcome: Outcome

@@ -83,7 +83,7 @@ HOSTILE = {
         "",
     ),
     "a forged size": (body("os.write(3, bytes([1, 0, 0, 0]))", "os._exit(0)"), StallReason.TOO_LARGE, "16777216"),
-    "an answer above the limit": (body("return 'x' * 2_000_000"), StallReason.TOO_LARGE, "1048576"),
+    "an answer above the limit": (body("return 'x' * 5_000_000"), StallReason.TOO_LARGE, "4456448"),
 }
 
 

@@ -167,6 +167,35 @@ def test_new_calls_are_cut_and_the_code_runs_on() -> None:
     assert [call.key for call in rest.scheduled] == ["task-2", "task-3"]
 
 
+def test_long_arguments_are_cut_too_but_for_the_first() -> None:
+    code = "rs = [task('x' * n) for n in (10, 500, 10, 900, 10)]\nreturn rs"
+
+    def keys(*records: Record) -> tuple[list[str], bool]:
+        answer = leave_with(request(code, *records, max_bytes=580))
+        return [call.key for call in answer.scheduled], answer.more
+
+    # What stands behind the first that has no room waits as well: calls are recorded in their order.
+    assert keys() == (["task-0", "task-1"], True)
+    assert keys(*[done(f"task-{n}", n, n) for n in range(2)]) == (["task-2"], True)
+    assert keys(*[done(f"task-{n}", n, n) for n in range(3)]) == (["task-3"], True)
+    assert keys(*[done(f"task-{n}", n, n) for n in range(4)]) == (["task-4"], False)
+
+
+def test_long_arguments_are_counted_in_bytes() -> None:
+    answer = leave_with(request("return [task('é' * 100), task('é' * 100)]", max_bytes=400))
+    assert [call.key for call in answer.scheduled] == ["task-0"]
+
+
+def test_long_arguments_are_repeated_in_parts() -> None:
+    code = "return [task('x' * 400) for n in range(3)]"
+    records = [Record(key=f"task-{n}", state=RecordState.RUNNING) for n in range(3)]
+    wanted = tuple(record.key for record in records)
+    answer = leave_with(request(code, *records, wanted=wanted, max_bytes=600))
+    assert [call.key for call in answer.repeated] == ["task-0"]
+    answer = leave_with(request(code, *records, wanted=wanted[1:], max_bytes=900))
+    assert [call.key for call in answer.repeated] == ["task-1", "task-2"]
+
+
 def test_a_recorded_text_goes_out_as_it_stands() -> None:
     record = Record(key="task-0", state=RecordState.COMPLETED, value='{"b": 1.10, "a": 1e2}', rank=0)
     answer = leave_with(request("a = task(); return [red(a, 'x'), a]", record))

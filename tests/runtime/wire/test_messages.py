@@ -64,6 +64,7 @@ REQUEST = Request(
     started_at=1.25,
     wanted=("task-0", "task-3"),
     max_calls=2,
+    max_bytes=100,
 )
 
 ANSWERS = {
@@ -200,7 +201,7 @@ HOSTILE: dict[str, tuple[str, Change, str]] = {
     "waiting on a finished task": ("suspended", in_first("waitingOn", key="task-2"), "neither running nor scheduled"),
     "waiting on an unknown task": ("suspended", in_first("waitingOn", key="x"), "neither running nor scheduled"),
     "waiting twice": ("suspended", in_first("waitingOn", key="red-0"), "names a key twice"),
-    "more without a full list": ("suspended", lambda answer: answer["scheduled"].pop(), "more is true"),
+    "more without a new call": ("suspended", setting(scheduled=[], waitingOn=[]), "more is true"),
     "more of another type": ("suspended", setting(more=1), "more is true"),
     "a log of numbers": ("suspended", setting(log=[1]), "log is no string"),
     "a long log": ("suspended", setting(log=["x" * 1000] * 132), "more than 131072 bytes"),

@@ -33,7 +33,9 @@ class Limits:
 
     source_bytes: int = 256 * KIB  # a Workflow object holds 1.5 MiB in all, and a parser bomb needs room
     request_bytes: int = REQUEST_BYTES
-    answer_bytes: int = 1 * MIB  # a history that takes more would not fit into its object anyway
+    # Two calls with the longest arguments, a new one and a repeated one: 1 MiB each, twice that where all is to be
+    # escaped; the rest is for errors and printed text. It is parsed by the operator, hence no more.
+    answer_bytes: int = 4 * MIB + 256 * KIB
 
     children: int = field(default_factory=lambda: 2 * _cores())  # twice: while one exits, the next starts
     # One namespace's endless loops must leave room for the others; the whole machine may still be used by one alone.

@@ -508,6 +508,7 @@ async def test_a_cancel_waits_for_the_definition() -> None:
         w.edit(lambda body: body["spec"].update(stop="Cancel"))
         await w.settle(1000)
         assert w.stalled() == "DefinitionNotFound"
+        assert "; spec.stop: Cancel waits for that, Terminate doesn't" in w.condition(kind="Stalled")["message"]
         w.define(source, "step", "clean")
         await w.ended()
         assert w.result() == "clean"

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from flowy_operator.app.settings import Settings
 from flowy_operator.core.history import CancelReason, StopRequested, TaskCancelled
 from tests.app.kubelet import NEVER_ENDS, Act, Call, failure, value
 from tests.app.world import World, simulated, world
@@ -451,3 +452,29 @@ async def test_a_task_cancelled_without_a_stop_is_a_failure() -> None:
         w.store.delete(w.store.kind("jobs"), job["metadata"]["namespace"], job["metadata"]["name"])
         status = await w.ended()
         assert (w.reason(), status["error"]["reason"]) == ("Failed", CancelReason.DELETED)
+
+
+@simulated
+async def test_a_stop_that_no_longer_fits_into_the_history_ends_by_its_grace_period() -> None:
+    settings = Settings(history_run_bytes=1024)
+    async with world(hangs_at("work"), settings=settings) as w:
+        w.submit(WORK, "work", "undo", timeouts={"cancelSeconds": 30}, **n(5))
+        await running(w, 5)
+        stop(w)
+        await w.until(lambda: w.stalled() == "HistoryFull")
+        assert w.told()[-1] == "StopRequested"
+        await w.ended(within_s=31)
+        assert w.reason() == "Terminated"
+        await w.until(lambda: not w.jobs())
+
+
+@simulated
+async def test_a_stop_larger_than_one_write_ends_by_its_grace_period() -> None:
+    async with world(hangs_at("work")) as w:
+        w.submit(WORK, "work", "undo", parallelism=1, timeouts={"cancelSeconds": 30}, **n(9_000))
+        await running(w)
+        stop(w)
+        await w.until(lambda: w.stalled() == "HistoryFull")
+        assert "too much is to be written at once" in w.condition(kind="Stalled")["message"]
+        await w.ended(within_s=31)
+        assert w.told() == ["TaskScheduled work-0", "StopRequested", "TaskCancelled work-0"]

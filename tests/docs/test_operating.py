@@ -117,6 +117,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         f"| result that stands in the history | {INLINE_BYTES:,} bytes",
         f"| depth of a value | {values.MAX_LEVELS} levels",
         f"| history of one run | `history-run-bytes`, {PageLimits().run_bytes:,} bytes",
+        f"| what one `stop: Cancel` cancels | {pages.TAIL_BYTES:,} bytes of history",
         f"| history of the run before a `restart` | {pages.KEPT_RUN_BYTES:,} bytes",
         f"source, input, results | {limits.request_bytes:,} bytes",
         f"new calls, or the result | {limits.answer_bytes:,} bytes",

@@ -22,7 +22,7 @@ def test_the_tree() -> None:
 def test_defaults_of_an_error_made_by_code() -> None:
     error = TaskError("m")
     assert (str(error), error.message, error.type, error.details) == ("m", "m", "TaskError", None)
-    assert [error.task, error.attempt, error.exit_code, error.timer] == [None] * 4
+    assert [error.task, error.attempt, error.exit_code, error.timer, error.reason] == [None] * 5
     assert (TaskTimedOut("m").type, TaskError("m", "Mine", [1]).type) == ("TaskTimedOut", "Mine")
 
 
@@ -40,6 +40,15 @@ def test_defaults_of_an_error_made_by_code() -> None:
 def test_attributes_at_a_touch(history: dict[str, Any], expected: list[Any]) -> None:
     code = "try: wait(task())\nexcept TaskError as e: return [type(e).__name__, e.type, str(e), e.task, e.attempt, e.timer]"
     assert run(code, **history).result == expected
+
+
+def test_a_cancellation_has_a_reason_and_takes_it_along() -> None:
+    code = "try: wait(task())\nexcept TaskCancelled as e: return [e.reason, e.timer]"
+    assert run(code, cancelled={"task-0": "StopRequested"}).result == ["StopRequested", None]
+    assert run(code, cancelled=["task-0"]).result == [None, None]
+    error = run("return task() + 1", cancelled={"task-0": "Deleted"}).error
+    assert error is not None
+    assert (error["type"], error["reason"]) == ("TaskCancelled", "Deleted")
 
 
 def test_a_timeout_can_be_caught_before_other_errors() -> None:

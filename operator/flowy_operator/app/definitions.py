@@ -34,6 +34,17 @@ class Specs:
 
     async def of(self, workflow: Workflow, version: Version) -> WorkflowSpec | Stall:
         """The spec that this version is run by now, or why there is none. Raises ApiError if the API server doesn't answer."""
+        spec = await self._of(workflow, version)
+        if (
+            isinstance(spec, Stall)
+            and version.invalid is None
+            and version.spec
+            and version.spec.stop is StopMode.CANCEL
+        ):
+            return Stall(spec.reason, f"{spec.message}; spec.stop: Cancel waits for that, Terminate doesn't")
+        return spec
+
+    async def _of(self, workflow: Workflow, version: Version) -> WorkflowSpec | Stall:
         if version.invalid is not None or version.state is None:
             assert version.invalid is not None
             return version.invalid

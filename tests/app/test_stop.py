@@ -301,6 +301,72 @@ async def test_a_call_that_comes_with_the_stop_never_starts() -> None:
         assert w.told() == ["TaskScheduled work-0", "TaskCompleted work-0", "StopRequested", "TaskCancelled work-1"]
 
 
+@pytest.mark.parametrize("delay_s", [0, 5])
+def test_a_retry_that_is_due_with_the_stop_never_starts(delay_s: int) -> None:
+    retry = {"maxAttempts": 3, "when": ["Error"], "delaysSeconds": [0, delay_s]}
+
+    @simulated
+    async def scenario() -> None:
+        async with world(lambda call: failure() if call.name == "work" else value(None)) as w:
+            w.submit(WORK, {"name": "work", "retry": retry}, "undo")
+            if delay_s:
+                await w.until(lambda: "RetryScheduled work-0 #2" in w.told())
+            else:
+                await running(w)
+            await w.kill()
+            await asyncio.sleep(20)
+            stop(w)
+            w.start()
+            await w.ended()
+            assert w.reason() == "Cancelled"
+            assert [call.task for call in w.kubelet.calls] == ["work-0", "undo-0"]
+
+    scenario()
+
+
+@simulated
+async def test_a_disruption_that_comes_with_the_stop_is_launched_no_more() -> None:
+    def act(call: Call) -> Act:
+        if call.name == "work":
+            return Act(lasts_s=3, exit_code=137, disruption="EvictionByEvictionAPI")
+        return value(None)
+
+    async with world(act) as w:
+        w.submit(WORK, "work", "undo")
+        await running(w)
+        await w.kill()
+        await asyncio.sleep(20)
+        stop(w)
+        w.start()
+        await w.ended()
+        assert w.reason() == "Cancelled"
+        assert [call.task for call in w.kubelet.calls] == ["work-0", "undo-0"]
+
+
+@simulated
+async def test_outcomes_that_come_with_terminate_are_recorded() -> None:
+    async with world(lambda call: value(1, lasts_s=3) if call.args == [0] else NEVER_ENDS) as w:
+        w.submit(PLAIN, "work", **n(2))
+        await running(w, 2)
+        await w.kill()
+        await asyncio.sleep(20)
+        stop(w, "Terminate")
+        w.start()
+        await w.ended()
+        assert w.told()[2:] == ["TaskCompleted work-0", "StopRequested", "TaskCancelled work-1"]
+
+
+@simulated
+async def test_the_workflows_timeout_ends_a_clean_up() -> None:
+    async with world(hangs_at("work", "undo")) as w:
+        w.submit(WORK, "work", "undo", timeouts={"workflowSeconds": 30})
+        await running(w)
+        stop(w)
+        await w.ended(within_s=31)
+        assert w.reason() == "TimedOut"
+        await w.until(lambda: not w.jobs())
+
+
 @pytest.mark.parametrize("mode", ["Cancel", "Terminate"])
 def test_code_that_stalls_for_ever_is_stopped(mode: str) -> None:
     @simulated

@@ -6,10 +6,15 @@ from typing import Any
 import pytest
 
 from flowy.testing import decide
-from tests.examples.container import Containers, factory, manifest
+from tests.examples.container import EXAMPLES, Containers, factory, manifest
 
 LEGS = ["flight", "hotel", "car"]
 BOOKED = {f"book-{n}": f"{leg}-4711" for n, leg in enumerate(LEGS)}
+
+
+def test_the_readme_counts_its_lines() -> None:
+    lines = len((EXAMPLES / "saga" / "workflow.yaml").read_text(encoding="utf-8").splitlines())
+    assert f"61 lines against {lines} here" in (EXAMPLES / "saga" / "README.md").read_text(encoding="utf-8")
 
 
 def test_all_is_booked(tmp_path: Path) -> None:

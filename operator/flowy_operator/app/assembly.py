@@ -122,6 +122,7 @@ class Operator:
         self.attempts = Attempts(
             client=client,
             workflows=self._workflows,
+            values=self._values,
             pods=self._pods.records,
             jobs=self._jobs.records,
             clock=clock,

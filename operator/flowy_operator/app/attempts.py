@@ -1,6 +1,6 @@
 """What pods say through the gateway, brought to the attempt that they are: pod -> Job -> Workflow -> current launch.
 
-The caches answer, and nothing is written. Where they lack something, it either hasn't arrived yet or is gone for good. Of
+The caches answer, and nothing is written but results, under the Job's name, where `results.py` finds them. Where they lack something, it either hasn't arrived yet or is gone for good. Of
 a Workflow the API server is asked which; of pods and Jobs the caller is told to try again, since those it must be itself.
 """
 
@@ -13,7 +13,8 @@ from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import ApiError, NotFound
 from flowy_operator.app.tracked import Workflow, Workflows
-from flowy_operator.core.attempts import Abandoned, Beat, Caller, Counts, Over, Standing, Unknown, standing
+from flowy_operator.app.values import ValueInTheWay, Values
+from flowy_operator.core.attempts import Abandoned, Beat, Caller, Counts, Differs, Over, Standing, Unknown, standing
 from flowy_operator.core.history import in_milliseconds
 from flowy_operator.core.key import Key
 from flowy_operator.core.records import JobRecord, PodRecord
@@ -38,10 +39,18 @@ class Attempts:
     """The gateway's desk. `pods` and `jobs` are live views by (namespace, name), `clock` gives aware UTC."""
 
     def __init__(
-        self, *, client: KubeClient, workflows: Workflows, pods: Pods, jobs: Jobs, clock: Callable[[], datetime]
+        self,
+        *,
+        client: KubeClient,
+        workflows: Workflows,
+        values: Values,
+        pods: Pods,
+        jobs: Jobs,
+        clock: Callable[[], datetime],
     ) -> None:
         self._client = client
         self._workflows = workflows
+        self._values = values
         self._pods = pods
         self._jobs = jobs
         self._clock = clock
@@ -61,6 +70,30 @@ class Attempts:
         """The details that an attempt or launch before the caller's left, as JSON text; `null` if there are none."""
         _, found = await self._find(caller)
         return found if not isinstance(found, Counts) else found.task.progress or "null"
+
+    async def may_upload(self, caller: Caller) -> Standing:
+        """How the caller's launch stands; for whoever is about to read a long body."""
+        _, found = await self._find(caller)
+        return found
+
+    async def upload(self, caller: Caller, text: str) -> Standing | Differs:
+        """Keep the caller's result, JSON text; `Counts` once it is stored. May be repeated with the same text."""
+        workflow, found = await self._find(caller)
+        if workflow is None or workflow.version.state is None or not isinstance(found, Counts):
+            return found
+        other = Differs("this attempt has uploaded another result before: an attempt has one")
+        try:
+            kept = await self._values.find(workflow.owner, found.job)
+            if kept not in {None, text}:
+                return other
+            await self._values.store(workflow.owner, found.job, text, run=workflow.version.state.run)
+        except ValueInTheWay as error:
+            # Between the two calls above it was another upload of this pod, else it is somebody's doing.
+            return Differs(f"{other.why} ({error})")
+        except ApiError as error:
+            return Unknown(f"the result can't be stored now ({error})")
+        # Its timer may have fired meanwhile: then what is stored is nobody's result, and nobody must believe it is.
+        return await self.may_upload(caller)
 
     async def _find(self, caller: Caller) -> tuple[Workflow | None, Standing]:
         pod = self._pods.get((caller.namespace, caller.pod))

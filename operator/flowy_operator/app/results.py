@@ -16,7 +16,7 @@ from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import ApiError, NotFound
 from flowy_operator.app.tracked import Reading, Workflow
 from flowy_operator.app.values import ValueInTheWay, Values
-from flowy_operator.core.collected import Collected, is_to_collect, result_of_log
+from flowy_operator.core.collected import Collected, is_to_collect, reads_log, result_of_log
 from flowy_operator.core.job import Owner
 from flowy_operator.core.key import Key
 from flowy_operator.core.observe import View
@@ -51,6 +51,7 @@ class _Launch:
     run: int
     job: str
     pod: PodRecord | None
+    reads_log: bool
 
 
 class Results:
@@ -75,9 +76,9 @@ class Results:
             job = None if task.launch is None else task.launch.job
             if job is None or job in workflow.readings:
                 continue
-            pod = view.pods.get(job)
-            if is_to_collect(spec.tasks[task.name], view.jobs.get(job), pod):
-                launch = _Launch(owner=workflow.owner, run=state.run, job=job, pod=pod)
+            pod, activity = view.pods.get(job), spec.tasks[task.name].activity
+            if activity is not None and is_to_collect(spec.tasks[task.name], view.jobs.get(job), pod):
+                launch = _Launch(owner=workflow.owner, run=state.run, job=job, pod=pod, reads_log=reads_log(activity))
                 workflow.readings[job] = self._begin(launch)
         if not workflow.readings:
             return view
@@ -121,6 +122,8 @@ class Results:
         async with share, self._slots:
             if launch.pod is None or is_given_up:
                 return await self._kept(launch)
+            if not launch.reads_log:
+                return await self._uploaded(launch, launch.pod)
             try:
                 log = await read_log(self._client, launch.pod.namespace, launch.pod.name)
             except NotFound:
@@ -134,6 +137,13 @@ class Results:
             return found
         ref = await self._values.store(launch.owner, launch.job, found.result, run=launch.run)
         return Succeeded("null", found.at, ref)
+
+    async def _uploaded(self, launch: _Launch, pod: PodRecord) -> Collected:
+        """What the container has sent to the gateway; it may have had nothing to send."""
+        text = await self._values.find(launch.owner, launch.job)
+        if text is None:
+            return Succeeded("null", pod.finished_at)
+        return await self._keep(launch, Succeeded(text, pod.finished_at))
 
     async def _kept(self, launch: _Launch) -> Collected:
         """What an operator before us has stored, if it died before it could say so."""

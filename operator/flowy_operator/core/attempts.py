@@ -60,6 +60,13 @@ class Abandoned:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """The attempt has another result already; `why` is a sentence."""
+
+    why: str
+
+
 Standing = Counts | Over | Abandoned | Unknown
 
 

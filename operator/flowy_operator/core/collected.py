@@ -6,7 +6,7 @@ from flowy.wire.checks import MalformedMessage, value_text
 from flowy_operator.core.history import Failure
 from flowy_operator.core.outcome import Disrupted, Failed, Succeeded, shown
 from flowy_operator.core.records import JobRecord, PodRecord
-from flowy_operator.core.spec import ResultFrom, TaskSpec
+from flowy_operator.core.spec import Activity, ResultFrom, TaskSpec
 from flowy_operator.core.values import MAX_VALUE_BYTES
 
 Collected = Succeeded | Failed | Disrupted
@@ -23,9 +23,17 @@ class Log:
 
 def is_to_collect(spec: TaskSpec, job: JobRecord | None, pod: PodRecord | None) -> bool:
     """Whether the launch succeeded with a result that has to be fetched. Without its pod it may have been kept before."""
-    if spec.activity is None or spec.activity.result_from is not ResultFrom.LOG:
+    if spec.activity is None or not (reads_log(spec.activity) or spec.calls_gateway):
         return False
-    return pod.phase == "Succeeded" if pod is not None else job is not None and job.complete
+    if pod is None:
+        return job is not None and job.complete
+    # Who could call the gateway has uploaded a result, or left one in the file, or has none.
+    return pod.phase == "Succeeded" and (reads_log(spec.activity) or not pod.message.strip())
+
+
+def reads_log(activity: Activity) -> bool:
+    """Whether the result is what the container prints."""
+    return activity.result_from is ResultFrom.LOG
 
 
 def result_of_log(pod: PodRecord, log: Log) -> Succeeded | Failed:

@@ -17,7 +17,8 @@ from flowy_operator.adapters.gateway import connections, server
 from flowy_operator.adapters.gateway.connections import Caps
 from flowy_operator.adapters.gateway.server import BURST, Gateway, GatewayError, _Paces, open_socket, own_url
 from flowy_operator.adapters.gateway.tokens import Tokens
-from flowy_operator.core.attempts import DETAILS_BYTES, Abandoned, Caller, Counts, Over, Standing, Unknown
+from flowy_operator.core.attempts import DETAILS_BYTES, Abandoned, Caller, Counts, Differs, Over, Standing, Unknown
+from flowy_operator.core.values import MAX_VALUE_BYTES
 from tests.adapters.gateway.reviewer import NOW, Reviewer, jwt, user
 from tests.builders import launch_of, scheduled, state_of
 
@@ -34,10 +35,19 @@ class FixedDesk:
     standing: Standing = COUNTS
     left: str = "null"
     heard: list[tuple[str, str | None]] = field(default_factory=list)
+    at_first: Standing = COUNTS
+    uploaded: Standing | Differs = COUNTS
 
     async def heartbeat(self, caller: Caller, details: str | None) -> Standing:
         self.heard.append((caller.pod, details))
         return self.standing
+
+    async def may_upload(self, caller: Caller) -> Standing:
+        return self.at_first
+
+    async def upload(self, caller: Caller, text: str) -> Standing | Differs:
+        self.heard.append((caller.pod, text))
+        return self.uploaded
 
     async def progress(self, caller: Caller) -> str | Over | Abandoned | Unknown:
         return self.left if isinstance(self.standing, Counts) else self.standing
@@ -147,7 +157,7 @@ REFUSED: dict[str, tuple[str, str, Any, str | None, int, str]] = {
     "with a wrong token": ("POST", "/heartbeat", None, jwt("wrong"), 401, "doesn't accept"),
     "the wrong token is said before the long body": ("POST", "/heartbeat", b"x" * 10**7, jwt("wrong"), 401, "accept"),
     "another method": ("GET", "/heartbeat", None, TOKEN, 405, "takes POST, not GET"),
-    "another path": ("GET", "/etc/passwd", None, TOKEN, 404, "POST /heartbeat, GET /progress"),
+    "another path": ("GET", "/etc/passwd", None, TOKEN, 404, "POST /heartbeat, GET /progress, PUT /result"),
 }
 
 
@@ -200,6 +210,76 @@ async def test_a_fault_of_ours_is_an_answer_and_a_log_line(caplog: pytest.LogCap
         assert (status, list(answer)) == (500, ["error"])
         assert "ZeroDivisionError" not in json.dumps(answer)
     assert [record.getMessage() for record in caplog.records] == ["a gateway call failed"]
+
+
+# -- results ----------------------------------------------------------------------------------------------------------
+
+LONGEST = b'"' + b"x" * (MAX_VALUE_BYTES - 2) + b'"'
+RESULTS: dict[str, tuple[Any, str]] = {
+    "exactly as it was sent": (
+        '{"é": 1.0, "n": 12345678901234567890}'.encode(),
+        '{"é": 1.0, "n": 12345678901234567890}',
+    ),
+    "as long as may be": (LONGEST, LONGEST.decode()),
+    "nothing is null": (None, "null"),
+}
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+@pytest.mark.parametrize(("body", "text"), RESULTS.values(), ids=RESULTS)
+async def test_a_result_is_stored_before_it_is_acknowledged(method: str, body: Any, text: str) -> None:
+    desk = FixedDesk()
+    async with gateway(desk) as there:
+        assert await there.ask(method, "/result", body) == (200, {"bytes": len(text.encode())})
+    assert desk.heard == [("pod-1", text)]
+
+
+async def test_a_result_that_is_too_long_is_refused_with_size_and_limit() -> None:
+    desk = FixedDesk()
+    async with gateway(desk) as there:
+        status, answer = await there.ask("PUT", "/result", LONGEST + b" ")
+        assert (status, answer) == (
+            413,
+            {"error": "the result has 1,048,577 bytes: at most 1,048,576 bytes are taken"},
+        )
+        assert (await there.ask("PUT", "/result", b"[NaN]"))[0] == 400
+    assert not desk.heard
+
+
+UPLOADS: dict[str, tuple[FixedDesk, int, str, bool]] = {
+    "late, and its body isn't even read": (FixedDesk(at_first=Over("it is over")), 409, "it is over", False),
+    "left behind": (FixedDesk(at_first=Abandoned("nobody waits")), 409, "nobody waits", False),
+    "over while it was sent": (FixedDesk(uploaded=Over("it is over")), 409, "it is over", True),
+    "another than before": (FixedDesk(uploaded=Differs("it has another")), 409, "it has another", True),
+    "not stored": (FixedDesk(uploaded=Unknown("etcd has left")), 503, "etcd has left: try again", True),
+}
+
+
+@pytest.mark.parametrize(("desk", "status", "why", "is_read"), UPLOADS.values(), ids=UPLOADS)
+async def test_a_result_is_refused_when_it_does_not_count(
+    desk: FixedDesk, status: int, why: str, is_read: bool
+) -> None:
+    async with gateway(desk) as there:
+        assert await there.ask("PUT", "/result", b"7") == (status, {"error": why})
+    assert bool(desk.heard) is is_read
+
+
+async def test_uploads_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "UPLOADS_AT_ONCE", 1)
+    more = asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"1"
+        await more.wait()
+
+    async with gateway(FixedDesk()) as there:
+        first = asyncio.create_task(there.ask("PUT", "/result", slowly()))
+        await asyncio.sleep(0.1)
+        assert (await there.ask("PUT", "/result", b"2"))[0] == 429
+        assert (await there.ask("PUT", "/result", b"2", jwt("pod-2")))[0] == 503
+        more.set()
+        assert await first == (200, {"bytes": 1})
+        assert (await there.ask("PUT", "/result", b"2", jwt("pod-2")))[0] == 200
 
 
 # -- bounds -----------------------------------------------------------------------------------------------------------

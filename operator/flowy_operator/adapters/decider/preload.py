@@ -13,6 +13,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, NoReturn
 
+import flowy
 from flowy.replay.replayer import replay
 from flowy.wire.messages import Request, encode_answer, encode_request, parse_request
 from flowy_operator.adapters.decider.zones import keep_zones
@@ -73,6 +74,8 @@ def preload() -> None:
     """Load all of it, decide a few times so that caches are filled, then close the import path for good."""
     for name in (*AVAILABLE, *_LATE):
         importlib.import_module(name)
+    for name in flowy.__all__:
+        getattr(flowy, name)  # loaded when first asked for, which would be too late
     keep_zones()
     _warm_up()
     sys.path.clear()

@@ -2,9 +2,9 @@
 
     POST /heartbeat        optional JSON details       -> {"continue": true | false}
     GET  /progress                                     -> the details that an attempt before this one left, or null
-    PUT  /result           JSON, up to 1 MiB           -> {"bytes": n}
+    PUT  /result           JSON, up to 1 MiB           -> {"bytes": n}, once it is stored
 
-Who asks is told by its token, before its body is read; what counts is the `Desk`'s to say. Every error is JSON with one
+A result may also come by POST, since busybox's wget knows no PUT. Who asks is told by its token, before its body is read; what counts is the `Desk`'s to say. Every error is JSON with one
 sentence: {"error": "…"}. A pod may ask as often and as slowly as it likes, it slows down nobody but itself.
 """
 
@@ -24,7 +24,8 @@ from aiohttp import web
 from flowy.wire.checks import MalformedMessage, value_text
 from flowy_operator.adapters.gateway.connections import Caps, Connection, Connections, answer, refusal
 from flowy_operator.adapters.gateway.tokens import TokenRefused, Tokens, TokenUnchecked
-from flowy_operator.core.attempts import DETAILS_BYTES, Abandoned, Caller, Counts, Over, Standing, Unknown
+from flowy_operator.core.attempts import DETAILS_BYTES, Abandoned, Caller, Counts, Differs, Over, Standing, Unknown
+from flowy_operator.core.values import MAX_VALUE_BYTES
 
 PER_S = 20.0
 BURST = 40
@@ -35,6 +36,9 @@ MOST_HELD_BACK_S = 5.0
 
 AFTER_A_WRONG_TOKEN_S = 1.0
 """Such an answer is held back: with the cap on connections, one address gets no more than some hundred a second."""
+
+UPLOADS_AT_ONCE = 32
+"""Bodies of results that are read at a time: each takes up to 3 MiB of memory on its way."""
 
 PODS = 20_000
 """Whose pace is remembered."""
@@ -55,6 +59,12 @@ class Desk(Protocol):
 
     async def heartbeat(self, caller: Caller, details: str | None) -> Standing:
         """Take a heartbeat, with its details as JSON text."""
+
+    async def may_upload(self, caller: Caller) -> Standing:
+        """How the caller stands, before its body is read."""
+
+    async def upload(self, caller: Caller, text: str) -> Standing | Differs:
+        """Keep a result, JSON text; `Counts` once it is stored."""
 
     async def progress(self, caller: Caller) -> str | Over | Abandoned | Unknown:
         """Give the details that an attempt before the caller's left, as JSON text; `null` if there are none."""
@@ -95,9 +105,12 @@ class Gateway:
         self._desk = desk
         self._paces = _Paces(clock)
         self._connections = Connections(self._handle, caps)
+        self._uploading: set[str] = set()
         self._routes: Mapping[tuple[str, str], Callable[[web.BaseRequest, Caller], Awaitable[web.Response]]] = {
             ("POST", "/heartbeat"): self._heartbeat,
             ("GET", "/progress"): self._progress,
+            ("PUT", "/result"): self._result,
+            ("POST", "/result"): self._result,
         }
 
     @asynccontextmanager
@@ -163,12 +176,38 @@ class Gateway:
 
     async def _progress(self, request: web.BaseRequest, caller: Caller) -> web.Response:  # noqa: ARG002 - a route
         match await self._desk.progress(caller):
+            case str(text):
+                return web.Response(body=text.encode() + b"\n", content_type="application/json")
             case Over(why) | Abandoned(why):
                 raise _Refused(409, why)
             case Unknown(why):
                 raise _Refused(503, f"{why}: try again", _AGAIN)
-            case text:
-                return web.Response(body=text.encode() + b"\n", content_type="application/json")
+
+    async def _result(self, request: web.BaseRequest, caller: Caller) -> web.Response:
+        # Before the body: who no longer counts shall not make us read a MiB.
+        _accept(await self._desk.may_upload(caller))
+        if caller.uid in self._uploading:
+            raise _Refused(429, "this pod is uploading a result already: wait for the answer", _AGAIN)
+        if len(self._uploading) >= UPLOADS_AT_ONCE:
+            raise _Refused(503, "many results are being uploaded: try again", _AGAIN)
+        self._uploading.add(caller.uid)
+        try:
+            text = await _json(request, "the result", MAX_VALUE_BYTES)
+            _accept(await self._desk.upload(caller, text or "null"))
+        finally:
+            self._uploading.discard(caller.uid)
+        return answer({"bytes": len((text or "null").encode())})
+
+
+def _accept(found: Standing | Differs) -> None:
+    """Raise a refusal for all that may not upload."""
+    match found:
+        case Over(why) | Abandoned(why) | Differs(why):
+            raise _Refused(409, why)
+        case Unknown(why):
+            raise _Refused(503, f"{why}: try again", _AGAIN)
+        case Counts():
+            pass
 
 
 class _Refused(Exception):

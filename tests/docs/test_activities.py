@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from flowy import activity
 from flowy.policy.retry import MAX_LAUNCHES, Backoff, RetrySpec, RetryWhen, delay_before, pause_before_launch
 from flowy_operator.adapters.crd import model
 from flowy_operator.adapters.crd.shape import outside
@@ -139,6 +140,18 @@ def test_the_python_step(contract: Contract) -> None:
     kind, message = _failure(contract.run("shout", 1, program=run))
     assert kind == "BadArgument"
     assert "upper" in message
+
+
+def test_the_python_step_with_our_module(contract: Contract) -> None:
+    program = contract.folder / "render.py"
+    program.write_text(next(b.text for b in blocks(PAGE, "python") if "flowy_activity" in b.text))
+    shutil.copyfile(activity.__file__, contract.folder / "flowy_activity.py")
+    run = [sys.executable, str(program)]
+    assert _result(contract.run("shout", "tour", 3, program=run)) == {"film": "tour", "rendered": 3}
+    outcome = contract.run("shout", "", 3, program=run)
+    assert isinstance(outcome, Failed)
+    assert not outcome.retryable
+    assert (outcome.failure.type, outcome.failure.details) == ("NoFilm", '{"frames": 3}')
 
 
 @pytest.mark.skipif(shutil.which("go") is None, reason="no Go on this machine")

@@ -23,6 +23,14 @@ def test_hello(kube: Kube, operator: OperatorProcess) -> None:
     assert result(kube.wait_end("hello")) == "Hello, World!"
 
 
+def test_heartbeat(kube: Kube, operator: OperatorProcess) -> None:
+    kube.run("apply", "-f", str(EXAMPLES / "heartbeat" / "workflow.yaml"))
+    body = kube.wait_end("heartbeat")
+    assert result(body) == {"frames": 12, "first": 8, "attempt": 2}
+    (timed_out,) = events(body, "TaskTimedOut")
+    assert (timed_out["timer"], timed_out["progress"]) == ("Heartbeat", "7")
+
+
 def test_squares_run_beside_each_other(kube: Kube, operator: OperatorProcess) -> None:
     kube.run("apply", "-f", str(EXAMPLES / "squares" / "workflow.yaml"))
     body = kube.wait_end("squares")

@@ -1,12 +1,14 @@
 """Heartbeats from real pods, with nothing but busybox wget."""
 
+import hashlib
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.kube import Kube, events, result
-from tests.e2e.manifests import shell, workflow
+from tests.e2e.manifests import mount_folder, shell, workflow
 from tests.e2e.operator import OperatorProcess
 
 ONE = "def w(t):\n    def run():\n        return t()\n    return run\n"
@@ -66,6 +68,81 @@ CASES: dict[str, tuple[str, dict[str, Any], Any]] = {
         401,
     ),
 }
+
+
+MEASURED = """
+import hashlib
+
+def w(t):
+    def run():
+        value = t()
+        return [len(value), hashlib.sha256(value.encode()).hexdigest()]
+    return run
+"""
+
+# What the step sends to PUT /result; busybox has no PUT, the gateway takes POST as well.
+UPLOADS: dict[str, tuple[str, str, Any]] = {
+    "largest": (
+        MEASURED,
+        """
+        { printf '"'; head -c 1048574 /dev/zero | tr '\\0' 'x'; printf '"'; } > /tmp/r
+        call --post-file /tmp/r $FLOWY_URL/result
+        call --post-file /tmp/r $FLOWY_URL/result || exit 1
+        """,
+        [1048574, hashlib.sha256(b"x" * 1048574).hexdigest()],
+    ),
+    "too-large": (
+        ONE,
+        """
+        { printf '"'; head -c 1048575 /dev/zero | tr '\\0' 'x'; printf '"'; } > /tmp/r
+        wget -S -O - --header "Authorization: Bearer $(cat $FLOWY_TOKEN_FILE)" --post-file /tmp/r $FLOWY_URL/result 2> /tmp/e
+        grep -q 'HTTP/1.1 413' /tmp/e && echo 413 > $FLOWY_RESULT_FILE
+        """,
+        413,
+    ),
+    "another": (
+        ONE,
+        """
+        call --post-data 1.0 $FLOWY_URL/result && ! call --post-data 2 $FLOWY_URL/result
+        """,
+        1.0,
+    ),
+    "late": (
+        # The first attempt sends its result when it is told to stop; it is refused, and the second one's counts.
+        ONE,
+        """
+        late() { wget -S -O - --header "$auth" --post-data 1 $FLOWY_URL/result > /seen/late 2>&1; exit 0; }
+        auth="Authorization: Bearer $(cat $FLOWY_TOKEN_FILE)"
+        if [ $FLOWY_ATTEMPT = 1 ]; then trap late TERM; sleep 300 & wait; fi
+        until [ -s /seen/late ]; do sleep 0.1; done
+        call --post-data 2 $FLOWY_URL/result
+        """,
+        2,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def uploaded(
+    kube: Kube, operator: OperatorProcess, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, dict[str, Any]], Path]:
+    seen = tmp_path_factory.mktemp("seen")
+    seen.chmod(0o777)
+    for name, (source, script, _) in UPLOADS.items():
+        task = shell("t", CALL + script, activity={"gateway": True}, timeouts={"startToCloseSeconds": 8})
+        task["activity"]["template"] = {"spec": {"terminationGracePeriodSeconds": 20}}
+        mount_folder(task, seen, "/seen")
+        kube.apply(workflow(name, source, [task]))
+    return {name: kube.wait_end(name, 90) for name in UPLOADS}, seen
+
+
+@pytest.mark.parametrize("name", UPLOADS)
+def test_upload(name: str, uploaded: tuple[dict[str, dict[str, Any]], Path]) -> None:
+    assert result(uploaded[0][name]) == UPLOADS[name][2]
+
+
+def test_a_late_upload_is_refused(uploaded: tuple[dict[str, dict[str, Any]], Path]) -> None:
+    assert "HTTP/1.1 409" in (uploaded[1] / "late").read_text()
 
 
 @pytest.fixture(scope="module")

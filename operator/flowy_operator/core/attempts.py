@@ -80,7 +80,9 @@ def standing(state: State, job: str, run: int | None = None) -> Standing:
         return Unknown(f"the history has no launch with the Job {job!r}")
     if launch.end is LaunchEnd.ABANDONED:
         return Abandoned(f"the workflow has left {launch.task} behind and doesn't wait for it")
-    task = state.tasks[launch.task]
+    task = state.tasks.get(launch.task)
+    if task is None:
+        return Over(f"{launch.task} has ended")  # so has its workflow: of such a one no more than launches are kept
     if task.phase is Phase.OPEN and task.launch is not None and task.launch.job == job:
         return Counts(task, job)
     if task.final is not None:

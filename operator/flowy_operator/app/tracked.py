@@ -262,7 +262,7 @@ class Workflow:
     def close(self) -> None:
         """Drop what only an open workflow needs. Ended ones may stay for weeks, in their thousands."""
         self.answer = self.answered_upon = self.stall = self.retry_decision_at = self.resolved = None
-        for known in (self.calls, self.created, self.gone, self.refused, self.notes):
+        for known in (self.calls, self.created, self.gone, self.refused, self.notes, self.beats):
             known.clear()
         version = self.version
         self.version = replace(

@@ -8,7 +8,7 @@ longer".
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from flowy.wire.messages import Answer, AnsweredWait, Outcome, Phase
+from flowy.wire.messages import Answer, AnsweredWait, ErrorObject, Outcome, Phase
 from flowy_operator.core.admission import admit
 from flowy_operator.core.conditions import Reason
 from flowy_operator.core.history import CancelReason, Fact, Restarted, StopMode, TaskCancelled
@@ -16,6 +16,7 @@ from flowy_operator.core.observe import Launching
 from flowy_operator.core.spec import OnEnd, WorkflowSpec
 from flowy_operator.core.state import State
 from flowy_operator.core.stop import cancel_deadline, requested
+from flowy_operator.core.values import MAX_VALUE_BYTES
 from flowy_operator.core.verdict import End, Verdict
 
 _SHOWN_KEYS = 10
@@ -31,6 +32,9 @@ def after_the_code(spec: WorkflowSpec, state: State, answer: Answer, now: dateti
         return Verdict(facts=admission.facts, waiting_on=waits, held_back=admission.held_back, finishing=True)
     reason = CancelReason.ABANDONED if spec.on_end is OnEnd.ABANDON else CancelReason.WORKFLOW_ENDED
     left_behind = cancel_unfinished(state, reason)
+    too_long = _too_long(answer)
+    if too_long is not None:
+        return Verdict(facts=left_behind, end=End(reason=Reason.FAILED, error=too_long))
     if answer.outcome is Outcome.RESTARTED and _may_restart(spec, state):
         return Verdict(facts=[*left_behind, Restarted(run=state.run + 1, input=answer.restart or spec.input)])
     return Verdict(facts=left_behind, end=_end(state, answer))
@@ -72,6 +76,19 @@ def _terminate(spec: WorkflowSpec, state: State, why: str) -> Verdict:
     error = {"type": "WorkflowTerminated", "message": why + _unfinished_keys(state)}
     facts: list[Fact] = [*requested(spec, state), *cancel_unfinished(state, CancelReason.STOP_REQUESTED)]
     return Verdict(facts=facts, end=End(reason=Reason.TERMINATED, error=error))
+
+
+def _too_long(answer: Answer) -> ErrorObject | None:
+    """Why what the code ended with can't be kept: it stands in the object, and no later decision would make it shorter."""
+    for kind, what, text in (
+        ("ResultTooLong", "the code returned", answer.result),
+        ("RestartTooLong", "restart() was given", answer.restart),
+    ):
+        size = 0 if text is None else len(text.encode())
+        if size > MAX_VALUE_BYTES:
+            way_out = "let a task keep the data in files or objects, and pass on where it is"
+            return {"type": kind, "message": f"{what} {size:,} bytes, at most {MAX_VALUE_BYTES:,} are kept: {way_out}"}
+    return None
 
 
 def _may_restart(spec: WorkflowSpec, state: State) -> bool:

@@ -39,8 +39,8 @@ class Settings(BaseSettings):
         default=1000,
         ge=50,
         le=60_000,
-        description="CPU time of one decision in milliseconds, 1 ms per 100 events on top. A usual one takes 2 ms; too "
-        "little stalls long histories, too much lets an endless loop burn a core for as long.",
+        description="CPU time of one decision in milliseconds, 5 ms per 100 tasks and 100 ms per MiB of results on top. A "
+        "usual one takes 2 ms; too little stalls long histories, too much lets an endless loop burn a core for as long.",
     )
     decision_memory_mib: int = Field(
         default=128,

@@ -26,6 +26,8 @@ class Limits:
     # code gets stopped.
     cpu_s: float = 1.0
     cpu_per_100_records_s: float = 0.005  # on top
+    # On top of that: results that are 16 MiB of text take 0.9 s, decoded for the digests of the calls that got them.
+    cpu_per_request_mib_s: float = 0.1
 
     # Over what the zygote has mapped. The request is parsed within it (about five times its size), hence not below
     # 32 MiB. Times `children` it has to fit into the container.
@@ -43,6 +45,8 @@ class Limits:
 
     start_s: float = 30.0  # the zygote imports 100 modules: 0.1 s here, more from a cold disk
 
-    def cpu_of(self, records: int) -> float:
-        """The CPU seconds for a decision over so many records."""
-        return self.cpu_s + self.cpu_per_100_records_s * records / 100
+    def cpu_of(self, records: int, request_bytes: int) -> float:
+        """The CPU seconds for a decision over so many records, in a request of this size."""
+        return (
+            self.cpu_s + self.cpu_per_100_records_s * records / 100 + self.cpu_per_request_mib_s * request_bytes / MIB
+        )

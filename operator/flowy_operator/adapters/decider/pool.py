@@ -176,7 +176,7 @@ def _message(request: Request, wall_s: float, limits: Limits) -> tuple[bytes, Al
         )
     allowance = Allowance(
         wall_ms=round(wall_s * 1000),
-        cpu_ms=round(limits.cpu_of(len(request.records)) * 1000),
+        cpu_ms=round(limits.cpu_of(len(request.records), len(body)) * 1000),
         memory_bytes=limits.memory_bytes,
         answer_bytes=limits.answer_bytes,
         request_bytes=len(body),

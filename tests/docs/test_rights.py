@@ -24,6 +24,12 @@ def w(t):
         return t()
     return run
 """
+LONG = """
+def w(say, hear):
+    def run():
+        return hear(say())
+    return run
+"""
 
 
 @pytest.fixture
@@ -75,6 +81,9 @@ def test_the_role_is_enough(admin: Kube, tmp_path: Path) -> None:
         beats = shell("t", f"{CALL}/heartbeat > $FLOWY_RESULT_FILE", activity={"gateway": True})
         admin.apply(workflow("beats", SOURCE, [beats]))
         admin.apply(workflow("goes", SOURCE, [task], ttlSecondsAfterFinished=1))
+        say = shell("say", "printf '\"%300000s\"' y", activity={"result": {"from": "Log"}})
+        hear = shell("hear", "wc -c < $FLOWY_INPUT_FILE > $FLOWY_RESULT_FILE")
+        admin.apply(workflow("long", LONG, [say, hear], jobs={"keepSucceededSeconds": 1}))
         named = workflow("named", SOURCE, [task])
         code = {"code": named["spec"].pop("code"), "tasks": named["spec"].pop("tasks")}
         named["spec"]["definitionRef"] = {"name": "defined"}
@@ -84,6 +93,9 @@ def test_the_role_is_enough(admin: Kube, tmp_path: Path) -> None:
         assert result(admin.wait_end("named")) == 1
         assert result(admin.wait_end("stays")) == 1
         assert result(admin.wait_end("beats")) == {"continue": True}
+        assert result(admin.wait_end("long")) > 300_000
+        admin.run("wait", "--for=delete", "jobs", "-l", "flowy.dev/workflow=long", "--timeout=60s")
+        assert len(admin.list("configmaps", "flowy.dev/workflow=long")) == 1  # the result; the arguments went first
         admin.run("wait", "--for=delete", "workflow/goes", "--timeout=60s")
         admin.run("wait", "--for=delete", "jobs", "-l", "flowy.dev/workflow=stays", "--timeout=60s")
         reasons = {event["reason"] for event in admin.list("events")}

@@ -7,13 +7,13 @@ client, so faults and counts are the operator's alone.
 
 import asyncio
 import base64
-import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tests.fakes.patches import copied
 from tests.fakes.store import Json, Refusal, Store
 
 POD_AFTER_S = 0.03
@@ -103,7 +103,7 @@ class Kubelet:
         if not self._is_there("jobs", metadata["namespace"], metadata["name"], metadata["uid"]):
             return
         call = self._call(job)
-        template = copy.deepcopy(job["spec"]["template"])
+        template = copied(job["spec"]["template"])
         self._pods += 1
         pod = {
             "metadata": {

@@ -4,13 +4,13 @@
 """
 
 import asyncio
-import copy
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.fakes.faults import Delay, Faults, LoseAnswer, Refuse
+from tests.fakes.patches import copied
 from tests.fakes.store import Change, Json, Kind, Refusal, Store
 
 REQUEST_LIMIT = 3 * 1024 * 1024
@@ -293,7 +293,7 @@ def _event(change: Change, target: Target, selector: str) -> Json | None:
         return None
     return {
         "type": "DELETED" if not is_in else "MODIFIED" if was else "ADDED",
-        "object": copy.deepcopy(found),
+        "object": copied(found),
     }
 
 

@@ -1,6 +1,5 @@
 """KubeClient without a socket, over the same fake API server: for tests in virtual time."""
 
-import copy
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -10,6 +9,7 @@ from flowy_operator.adapters.kube.client import Json, KubeClient, WatchEvent
 from flowy_operator.adapters.kube.errors import ApiError, Unreachable, from_status
 from flowy_operator.adapters.kube.paths import resource_of
 from tests.fakes.api import Api, LostError
+from tests.fakes.patches import copied
 from tests.fakes.store import Refusal
 
 
@@ -70,7 +70,7 @@ class LocalClient(KubeClient):
     ) -> Json:
         try:
             status, answer = await self._local.request(
-                "get" if verb == "list" else verb, path, query or {}, copy.deepcopy(body)
+                "get" if verb == "list" else verb, path, query or {}, copied(body)
             )
         except Refusal as refusal:
             raise self._refused(verb, path, refusal) from refusal

@@ -1,6 +1,5 @@
 """JSON patch (RFC 6902: add, remove, replace, test) and merge patch (RFC 7386), on copies."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,8 +8,15 @@ class PatchError(Exception):
     """The patch doesn't fit the object."""
 
 
+def copied(value: Any) -> Any:
+    """A copy of a piece of JSON, at a fifth of what `copy.deepcopy` costs: it is most of what the fakes do."""
+    if isinstance(value, dict):
+        return {name: copied(item) for name, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list) else value
+
+
 def json_patch(target: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
-    root = {"": copy.deepcopy(target)}
+    root = {"": copied(target)}
     for operation in operations:
         *way, last = ["", *_parts(operation["path"])]
         parent: Any = root
@@ -23,7 +29,7 @@ def json_patch(target: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
             case "add" if isinstance(parent, list):
                 parent.insert(len(parent) if last == "-" else _index(parent, last, len(parent)), operation["value"])
             case "add" if isinstance(parent, dict):
-                parent[last] = copy.deepcopy(operation["value"])
+                parent[last] = copied(operation["value"])
             case "replace":
                 _step(parent, last)
                 parent[_index(parent, last, len(parent) - 1) if isinstance(parent, list) else last] = operation["value"]
@@ -37,7 +43,7 @@ def json_patch(target: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
 
 def merge_patch(target: Any, patch: Any) -> Any:
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
+        return copied(patch)
     merged = dict(target) if isinstance(target, dict) else {}
     for key, value in patch.items():
         if value is None:

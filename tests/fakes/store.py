@@ -6,7 +6,6 @@ and what an owner leaves behind goes with it.
 """
 
 import base64
-import copy
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.fakes.patches import PatchError, json_patch, merge_patch
+from tests.fakes.patches import PatchError, copied, json_patch, merge_patch
 
 Json = dict[str, Any]
 
@@ -114,19 +113,20 @@ class Store:
         self._now = now or (lambda: datetime.now(UTC))
         self._uids = 0
         self._objects: dict[Kind, dict[tuple[str, str], Json]] = {}
+        self._there: set[str] = set()  # uids
 
     def kind(self, plural: str) -> Kind:
         return next(kind for kind in self.kinds if kind.plural == plural)
 
     def all(self, kind: Kind, namespace: str | None = None) -> list[Json]:
         objects = self._objects.get(kind, {})
-        return [copy.deepcopy(objects[key]) for key in sorted(objects) if namespace is None or key[0] == namespace]
+        return [copied(objects[key]) for key in sorted(objects) if namespace is None or key[0] == namespace]
 
     def get(self, kind: Kind, namespace: str, name: str) -> Json:
-        return copy.deepcopy(self._get(kind, namespace, name))
+        return copied(self._get(kind, namespace, name))
 
     def create(self, kind: Kind, namespace: str, body: Json) -> Json:
-        new = copy.deepcopy(body)
+        new = copied(body)
         new.setdefault("apiVersion", kind.api_version)
         new.setdefault("kind", kind.kind)
         metadata: Json = new.setdefault("metadata", {})
@@ -167,8 +167,9 @@ class Store:
         if kind is WORKFLOWS:
             new.pop("status", None)
         self._commit(kind, None, new)
-        self.collect()
-        return copy.deepcopy(new)
+        if not self._is_owned(new):
+            self.collect()
+        return copied(new)
 
     def patch(self, kind: Kind, namespace: str, name: str, operations: Any, *, subresource: str | None = None) -> Json:
         """Apply a JSON patch (a list) or a merge patch (a mapping)."""
@@ -190,12 +191,12 @@ class Store:
         if sent.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
             raise self._conflict(kind, name, "Precondition failed: UID in precondition")
         if subresource == "status":
-            new = copy.deepcopy(old)
+            new = copied(old)
             new.pop("status", None)
             if "status" in body:
-                new["status"] = copy.deepcopy(body["status"])
+                new["status"] = copied(body["status"])
         else:
-            new = copy.deepcopy(body)
+            new = copied(body)
             if kind.status:
                 new.pop("status", None)
                 if "status" in old:
@@ -211,13 +212,13 @@ class Store:
             if new.get("spec") != old.get("spec"):
                 new["metadata"]["generation"] += 1
         if new == old:
-            return copy.deepcopy(old)
+            return copied(old)
         if "deletionTimestamp" in new["metadata"] and not new["metadata"].get("finalizers"):
             self._commit(kind, new, None)
             self.collect()
             return new
         self._commit(kind, old, new)
-        return copy.deepcopy(new)
+        return copied(new)
 
     def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None = None) -> Json:
         old = self._get(kind, namespace, name)
@@ -229,7 +230,7 @@ class Store:
             )
         if old["metadata"].get("finalizers"):
             if "deletionTimestamp" not in old["metadata"]:
-                new = copy.deepcopy(old)
+                new = copied(old)
                 new["metadata"]["deletionTimestamp"] = self._stamp()
                 self._commit(kind, old, new)
             return self.get(kind, namespace, name)
@@ -241,16 +242,15 @@ class Store:
         """Change an object, status included, as its controllers would: for tests that play kubelet."""
         kind = self.kind(plural)
         old = self._get(kind, namespace, name)
-        new = copy.deepcopy(old)
+        new = copied(old)
         change(new)
         self._commit(kind, old, new)
-        return copy.deepcopy(new)
+        return copied(new)
 
     def collect(self) -> None:
         """Remove what has owners of which none is left. The real one does so a moment later."""
         while True:
-            uids = {str(o["metadata"]["uid"]) for objects in self._objects.values() for o in objects.values()}
-            orphan = next(self._orphans(uids), None)
+            orphan = next(self._orphans(), None)
             if orphan is None:
                 return
             kind, found = orphan
@@ -272,11 +272,15 @@ class Store:
             start -= 1
         return [change for change in self.log[start:] if change.kind == kind]
 
-    def _orphans(self, uids: set[str]) -> Iterator[tuple[Kind, Json]]:
+    def _is_owned(self, found: Json) -> bool:
+        """Whether it needs no owner, or has one that is there."""
+        owners = found["metadata"].get("ownerReferences") or ()
+        return not owners or any(owner["uid"] in self._there for owner in owners)
+
+    def _orphans(self) -> Iterator[tuple[Kind, Json]]:
         for kind, objects in self._objects.items():
             for found in objects.values():
-                owners = found["metadata"].get("ownerReferences") or ()
-                if owners and not any(owner["uid"] in uids for owner in owners):
+                if not self._is_owned(found):
                     yield kind, found
 
     def _commit(self, kind: Kind, old: Json | None, new: Json | None) -> None:
@@ -285,7 +289,7 @@ class Store:
         if new is not None and _stored_bytes(kind, new) > OBJECT_LIMIT:
             raise Refusal(500, "InternalError", "etcdserver: request is too large")
         self.version += 1
-        logged = copy.deepcopy(new if new is not None else old)
+        logged = copied(new if new is not None else old)
         assert logged is not None
         logged["metadata"]["resourceVersion"] = str(self.version)
         key = (logged["metadata"].get("namespace", ""), logged["metadata"]["name"])
@@ -293,11 +297,13 @@ class Store:
         if new is None:
             # The last word on an object carries the version of its end.
             del objects[key]
+            self._there.discard(logged["metadata"]["uid"])
             self.log.append(Change(self.version, kind, logged, None))
         else:
             new["metadata"]["resourceVersion"] = str(self.version)
             objects[key] = logged
-            self.log.append(Change(self.version, kind, copy.deepcopy(old), copy.deepcopy(logged)))
+            self._there.add(logged["metadata"]["uid"])
+            self.log.append(Change(self.version, kind, copied(old), copied(logged)))
         for tell in self.news:
             tell()
 

@@ -120,6 +120,7 @@ KINDS: dict[str, Row] = {
     "evicted": Row(WIDE, ["t"], evicted_once),
     "invalid": Row("def w(:", ["t"], good),
     "long-results": Row(CHAIN.replace("t(t(t(1)))", "[t(1), t(2)]"), [LOGGED], long),
+    "long-arguments": Row(WIDE.replace("t(n)", "t('x' * 300_000)").replace("5", "2"), ["t"], good),
     "restarted": Row(AGAIN, [LOGGED], long),
     "leaves-losers": Row(LEAVES, ["t", "slow"], slow_hangs),
     "waits-for-losers": Row(LEAVES, ["t", "slow"], slow_hangs, {"onEnd": "Wait"}),
@@ -243,6 +244,7 @@ async def test_two_hundred_mixed_workflows_leave_nothing() -> None:
             await w.settle(dice.uniform(0, 0.3))
             if n % 50 == 25:
                 await w.restart()  # in the middle of whatever it is
+        assert [name for name in _names(w, "configmaps") if name.startswith("long-arguments")]
         launches, seen = _Launches(w), Counter[str]()
         while any(w.condition(name)["status"] == "Unknown" for name in names if _is_there(w, name)):
             seen += _check_jobs(w, launches)
@@ -260,6 +262,9 @@ async def test_two_hundred_mixed_workflows_leave_nothing() -> None:
             assert seen[f"{end} is gone"] > 100
         assert seen[f"{LaunchEnd.STOPPED} is gone"] > 100
         assert set(_left(w)) == {"configmaps", "historypages", "workflows"}  # what a history is made of
+        assert not [
+            name for name in _names(w, "configmaps") if name.startswith("long-arguments")
+        ]  # went with their Jobs
         await w.settle(TTL_S)
         assert _left(w) == Counter()
         _check_memory(w)

@@ -119,7 +119,9 @@ class Api:
                 if watch.cut:
                     raise LostError
                 now = loop.time()
-                if (now >= bookmark_at or now >= ends_at) and query.get("allowWatchBookmarks"):
+                if watch.news.is_set() and now < ends_at:
+                    continue  # a bookmark would jump over what came while the events were read
+                if now >= min(bookmark_at, ends_at) and not watch.news.is_set() and query.get("allowWatchBookmarks"):
                     bookmark_at = now + self.bookmark_s
                     version = self.store.version
                     yield _bookmark(target.kind, version)

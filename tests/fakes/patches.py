@@ -1,18 +1,23 @@
 """JSON patch (RFC 6902: add, remove, replace, test) and merge patch (RFC 7386), on copies."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
 
 
 class PatchError(Exception):
     """The patch doesn't fit the object."""
 
 
-def copied(value: Any) -> Any:
+def copied(value: T) -> T:
     """A copy of a piece of JSON, at a fifth of what `copy.deepcopy` costs: it is most of what the fakes do."""
+    made: Any = value
     if isinstance(value, dict):
-        return {name: copied(item) for name, item in value.items()}
-    return [copied(item) for item in value] if isinstance(value, list) else value
+        made = {name: copied(item) for name, item in value.items()}
+    elif isinstance(value, list):
+        made = [copied(item) for item in value]
+    return cast("T", made)
 
 
 def json_patch(target: Any, operations: Sequence[Mapping[str, Any]]) -> Any:

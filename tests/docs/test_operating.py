@@ -54,9 +54,11 @@ def _settings_rows() -> list[list[str]]:
 
 # -- rights -----------------------------------------------------------------------------------------------------------
 
-_VERBS = {"json_patch": "patch", "get_end": "get", "list_some": "list"}
+_VERBS = {"json_patch": "patch", "get_end": "get", "list_some": "list", "list_metadata": "list"}
 _RESOURCES = {"workflow_status": "workflows/status", "pod_log": "pods/log"}
-_CALL = re.compile(r"client\.(get|get_end|list|list_some|create|json_patch|delete|watch)\(\s*(?:paths\.)?(\w+)\(")
+_CALL = re.compile(
+    r"client\.(get|get_end|list|list_some|list_metadata|create|json_patch|delete|watch)\(\s*(?:paths\.)?(\w+)\("
+)
 _REFLECTED = re.compile(r"Reflector\(\s*client,\s*paths\.(\w+),")
 
 

@@ -248,6 +248,12 @@ class Api:
             watch.news.set()
 
 
+def only_metadata(answer: Json) -> Json:
+    """A list as whoever asks for no more gets it."""
+    items = [{"metadata": item["metadata"]} for item in answer["items"]]
+    return {**answer, "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "items": items}
+
+
 def matches(selector: str, found: Json) -> bool:
     """Equality, inequality and presence, joined by commas."""
     labels = found["metadata"].get("labels") or {}

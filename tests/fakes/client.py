@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from flowy_operator.adapters.kube.client import Json, KubeClient, WatchEvent
+from flowy_operator.adapters.kube.client import METADATA_LIST, Json, KubeClient, WatchEvent
 from flowy_operator.adapters.kube.errors import ApiError, Unreachable, from_status
 from flowy_operator.adapters.kube.paths import resource_of
-from tests.fakes.api import Api, LostError
+from tests.fakes.api import Api, LostError, only_metadata
 from tests.fakes.patches import copied
 from tests.fakes.store import Refusal
 
@@ -67,6 +67,7 @@ class LocalClient(KubeClient):
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> Json:
         try:
             status, answer = await self._local.request(
@@ -78,7 +79,7 @@ class LocalClient(KubeClient):
             self.requests[verb, resource_of(path), 0] += 1
             raise Unreachable(f"{verb} {path}: lost") from error
         self.requests[verb, resource_of(path), status] += 1
-        return answer
+        return only_metadata(answer) if accept == METADATA_LIST else answer
 
     def _refused(self, verb: str, path: str, refusal: Refusal) -> ApiError:
         self.requests[verb, resource_of(path), refusal.code] += 1

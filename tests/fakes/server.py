@@ -6,7 +6,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from aiohttp import web
 
-from tests.fakes.api import REQUEST_LIMIT, Api, LostError
+from tests.fakes.api import REQUEST_LIMIT, Api, LostError, only_metadata
 from tests.fakes.store import Refusal
 
 VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -54,6 +54,8 @@ async def _call(api: Api, request: web.Request) -> web.Response:
     if verb == "patch" and not isinstance(body, PATCHES.get(request.content_type, type(None))):
         raise Refusal(415, "UnsupportedMediaType", f"{request.content_type} with a {type(body).__name__}")
     status, answer = await api.request(verb, request.path, request.query, body)
+    if "as=PartialObjectMetadataList" in request.headers["Accept"]:
+        answer = only_metadata(answer)
     return web.json_response(answer, status=status)
 
 

@@ -270,7 +270,7 @@ class Store:
         start = len(self.log)
         while start and self.log[start - 1].version > version:
             start -= 1
-        return [change for change in self.log[start:] if change.kind == kind]
+        return [change for change in self.log[start:] if change.kind is kind]
 
     def _is_owned(self, found: Json) -> bool:
         """Whether it needs no owner, or has one that is there."""

@@ -5,7 +5,7 @@ What is in them and when events are sealed is decided in `core/pages.py`.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -25,9 +25,12 @@ from flowy_operator.core.pages import (
     Tail,
     agreed,
     fold_pages,
+    is_of_runs,
     next_page,
+    page_bytes,
     page_manifest,
     parse_page,
+    run_of,
 )
 from flowy_operator.core.state import State
 
@@ -77,21 +80,27 @@ class Pages:
             tail = tail.cut(there.end, state.first)
         return tail
 
-    async def drop_older(self, owner: Owner, run: int) -> None:
-        """Delete the pages of the runs before this one, but those of the last if they aren't long."""
-        items, _ = await self._client.list(
-            paths.historypages(owner.namespace), label_selector=f"{UID_LABEL}={owner.uid}", chunk=CHUNK
-        )
-        pages = [item for item in items if _is_owned(item, owner)]
-        last = [page for page in pages if _run_of(page) == run - 1]
-        keeps_last = sum(len(page["spec"]["events"]) for page in last) <= KEPT_RUN_BYTES
-        for page in pages:
-            if _run_of(page) < (run - 1 if keeps_last else run):
-                metadata = page["metadata"]
+    async def drop_older(self, owner: Owner, run: int, in_use: Collection[str]) -> None:
+        """Delete what the runs before this one have left, but that of the last if its pages aren't long.
+
+        Pages last: what they tell refers to the long values. `in_use` are names of Jobs that are still there: theirs are
+        the arguments in ConfigMaps of these names. Raises ApiError.
+        """
+        namespace, selector = owner.namespace, f"{UID_LABEL}={owner.uid},{RUN_LABEL}!={run}"
+        pages = await self._client.list_metadata(paths.historypages(namespace), label_selector=selector)
+        pages = [page for page in pages if _is_owned(page, owner)]
+        kept = run - 1 if sum(page_bytes(page) for page in pages if run_of(page) == run - 1) <= KEPT_RUN_BYTES else run
+        values = await self._client.list_metadata(paths.configmaps(namespace), label_selector=selector)
+        for value in values:
+            metadata = value["metadata"]
+            if _is_owned(value, owner) and is_of_runs(value, kept) and metadata["name"] not in in_use:
                 with suppress(WriteConflict):  # another object has the name by now
-                    await self._client.delete(
-                        paths.historypages(owner.namespace, metadata["name"]), uid=metadata["uid"]
-                    )
+                    await self._client.delete(paths.configmaps(namespace, metadata["name"]), uid=metadata["uid"])
+        for page in pages:
+            metadata = page["metadata"]
+            if is_of_runs(page, kept):
+                with suppress(WriteConflict):
+                    await self._client.delete(paths.historypages(namespace, metadata["name"]), uid=metadata["uid"])
 
     def full(self, state: State, tail: Tail) -> str | None:
         """Why a history may not become what it would be, if so."""
@@ -128,11 +137,6 @@ class Pages:
         if why != self._told:
             self._told = why
             _log.warning("history pages can't be made", extra={"workflow": owner.name, "reason": why})
-
-
-def _run_of(body: Mapping[str, Any]) -> int:
-    run: int = body["spec"]["run"]
-    return run
 
 
 def _is_owned(body: Mapping[str, Any], owner: Owner) -> bool:

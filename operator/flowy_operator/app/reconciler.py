@@ -119,7 +119,7 @@ class Reconciler:
         view = self._view(workflow)
         if version.ended:  # an end stands, whatever is done to the history afterwards
             return await self._after_the_end(workflow, version, view, now)
-        version = await self._seal(workflow, await self._read(workflow, version))
+        version = await self._read(workflow, version)
         spec, state = await self._specs.of(workflow, version), version.state
         if isinstance(spec, Stall):
             await self._hold(workflow, version, spec, view, now)
@@ -142,7 +142,7 @@ class Reconciler:
             return now
         postponed = await self._launch(workflow, version, spec, state, view, now)
         tidy_at = await self._tidy(spec, state, view, now)
-        await self._drop_older_runs(workflow, version, state)
+        await self._drop_older_runs(workflow, version, state, view)
         # What is due and couldn't be recorded waits for room, under the cap or in the history, and not for time.
         timers = [at for at in _timers(workflow, version, spec, state, view, now) if at is not None and at > now]
         wake_at = _earliest(tidy_at, *timers)
@@ -151,7 +151,7 @@ class Reconciler:
         # Raised only now: it may be the Jobs that were to be deleted which fill the quota.
         raise RetryLater(str(postponed), postponed.after_s, wake_at=wake_at)
 
-    # -- read and seal ------------------------------------------------------------------------------------------------
+    # -- pages --------------------------------------------------------------------------------------------------------
 
     async def _read(self, workflow: Workflow, version: Version) -> Version:
         """The version with the pages before its tail, if they aren't known."""
@@ -164,17 +164,10 @@ class Reconciler:
             return workflow.refuse(version, damaged(version, error))
         return workflow.read(version, before)
 
-    async def _seal(self, workflow: Workflow, version: Version) -> Version:
-        """The version with what is on record and too old for the status in pages; the pass's own patch cuts it away."""
-        if version.state is None or version.invalid is not None:
-            return version
-        tail = await self._pages.seal(workflow.owner, version.tail, version.state)
-        return version if tail is version.tail else workflow.sealed(version, tail)
-
-    async def _drop_older_runs(self, workflow: Workflow, version: Version, state: State) -> None:
+    async def _drop_older_runs(self, workflow: Workflow, version: Version, state: State, view: View) -> None:
         """Delete what older runs have left, once nothing of them stands in the status any more."""
         if workflow.dropped_before < state.run and version.tail.first >= state.first:
-            await self._pages.drop_older(workflow.owner, state.run)
+            await self._pages.drop_older(workflow.owner, state.run, view.jobs)
             workflow.dropped_before = state.run
 
     # -- observe, decide, record --------------------------------------------------------------------------------------
@@ -192,6 +185,10 @@ class Reconciler:
             verdict = await self._decide(workflow, version, spec, seen, view, now)
             facts += verdict.facts
         events = place(before, facts, now)
+        if events:
+            # Only now, so that the cut goes along with the append. What is sealed was on record before.
+            tail = await self._pages.seal(workflow.owner, version.tail, before)
+            version = workflow.sealed(version, tail)
         state, tail = apply(before, events), version.tail.followed_by(events)
         full = self._pages.full(state, tail)
         # An end is written all the same: there is room for it between this limit and etcd's.

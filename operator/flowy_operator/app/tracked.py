@@ -226,7 +226,7 @@ class Workflow:
 
     def sealed(self, version: Version, tail: Tail) -> Version:
         """Take that the events before this tail are in pages: the next write cuts them away."""
-        return self._instead(version, replace(version, tail=tail))
+        return version if tail is version.tail else self._instead(version, replace(version, tail=tail))
 
     def _instead(self, version: Version, changed: Version) -> Version:
         if self.version is version:

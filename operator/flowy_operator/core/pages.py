@@ -38,6 +38,7 @@ from flowy_operator.core.naming import page_name
 from flowy_operator.core.state import State, apply
 
 PAGE_KIND = "HistoryPage"
+BYTES_ANNOTATION = "flowy.dev/bytes"  # of the events: to add them up without reading them
 
 PAGE_BYTES = 512 * 1024
 """Longest page. Quoting at most doubles its lines, which are ASCII, and an object ends at etcd's 1.5 MiB."""
@@ -175,6 +176,7 @@ def page_manifest(owner: Owner, page: Page) -> dict[str, Any]:
             "name": page.name,
             "namespace": owner.namespace,
             "labels": MANAGED_BY | {WORKFLOW_LABEL: owner.name, UID_LABEL: owner.uid, RUN_LABEL: str(page.run)},
+            "annotations": {BYTES_ANNOTATION: str(page.size)},
             "ownerReferences": [owner_reference(owner)],
         },
         "spec": {
@@ -187,6 +189,25 @@ def page_manifest(owner: Owner, page: Page) -> dict[str, Any]:
             "events": "\n".join(page.lines),
         },
     }
+
+
+def is_of_runs(body: Mapping[str, Any], before: int) -> bool:
+    """Whether an object says, by its metadata, that it is of a run before this one."""
+    return 0 < run_of(body) < before
+
+
+def run_of(body: Mapping[str, Any]) -> int:
+    """The run that an object says it is of, 0 if it says nothing of use."""
+    return _number((body["metadata"].get("labels") or {}).get(RUN_LABEL))
+
+
+def page_bytes(body: Mapping[str, Any]) -> int:
+    """How long the events of a page are, by its metadata alone."""
+    return _number((body["metadata"].get("annotations") or {}).get(BYTES_ANNOTATION))
+
+
+def _number(text: object) -> int:
+    return int(text) if isinstance(text, str) and text.isdecimal() and text.isascii() else 0
 
 
 def parse_page(body: Mapping[str, Any]) -> Page:

@@ -159,6 +159,16 @@ async def test_list_comes_in_chunks_and_whole(client: KubeClient, api: Api) -> N
     assert client.requests["list", "configmaps", 200] == 3 + 2
 
 
+async def test_a_list_may_leave_out_what_the_objects_hold(client: KubeClient, api: Api) -> None:
+    for n in range(2):
+        api.store.create(api.store.kind("configmaps"), "ns", configmap(f"c{n}", app="x") | {"data": {"long": "x" * 99}})
+
+    items = await client.list_metadata(paths.configmaps("ns"), label_selector="app=x")
+
+    assert [set(item) for item in items] == [{"metadata"}] * 2
+    assert [item["metadata"]["name"] for item in items] == ["c0", "c1"]
+
+
 async def test_list_that_expires_halfway_starts_anew(client: KubeClient, api: Api) -> None:
     for n in range(4):
         api.store.create(api.store.kind("configmaps"), "ns", configmap(f"c{n}"))

@@ -212,12 +212,6 @@ def _check_jobs(w: World, launches: _Launches) -> Counter[str]:
     return seen
 
 
-def _left(w: World) -> Counter[str]:
-    """How many objects of each kind there are, but Kubernetes Events: the API server forgets those by itself."""
-    kinds = [kind for kind in w.store.kinds if kind.plural != "events"]
-    return Counter({kind.plural: len(found) for kind in kinds if (found := w.store.all(kind, NAMESPACE))})
-
-
 def _check_owners(w: World) -> None:
     """Everything but Workflows and definitions has an owner that is there."""
     uids = {o["metadata"]["uid"] for kind in w.store.kinds for o in w.store.all(kind)}
@@ -252,7 +246,7 @@ async def test_two_hundred_mixed_workflows_leave_nothing() -> None:
         ends = Counter(w.reason(name) for name in names if _is_there(w, name))
         assert set(ends) == {"Completed", "Failed", "TimedOut", "InvalidCode", "Terminated"}
         assert sum(ends.values()) == MANY - sum(_kind(name) == "deleted" for name in names)
-        assert {"jobs", "pods", "configmaps", "historypages", "workflows"} <= set(_left(w))
+        assert {"jobs", "pods", "configmaps", "historypages", "workflows"} <= set(w.left())
         for _ in range(14):  # until the last failed Job's time is over
             _check_owners(w)
             seen += _check_jobs(w, launches)
@@ -261,12 +255,12 @@ async def test_two_hundred_mixed_workflows_leave_nothing() -> None:
             assert seen[f"{end} is there"] > 100
             assert seen[f"{end} is gone"] > 100
         assert seen[f"{LaunchEnd.STOPPED} is gone"] > 100
-        assert set(_left(w)) == {"configmaps", "historypages", "workflows"}  # what a history is made of
+        assert set(w.left()) == {"configmaps", "historypages", "workflows"}  # what a history is made of
         assert not [
             name for name in _names(w, "configmaps") if name.startswith("long-arguments")
         ]  # went with their Jobs
         await w.settle(TTL_S)
-        assert _left(w) == Counter()
+        assert w.left() == Counter()
         _check_memory(w)
 
 
@@ -295,5 +289,5 @@ async def test_a_workflow_deleted_in_the_middle_of_a_pass_leaves_nothing() -> No
             await w.settle(tenth / 10)
             w.delete("workflows", "w")
             await w.settle(30)
-            assert _left(w) == Counter()
+            assert w.left() == Counter()
             _check_memory(w)

@@ -37,6 +37,7 @@ from tests.fakes.faults import LoseAnswer, Refuse, Rule
 SEEDS = int(os.environ.get("FLOWY_SEEDS", "150"))
 PARALLELISM = 4
 LONG_S = 500.0  # longer than any timeout with an outage on top: an outcome that is there counts, however late
+TTL_S = 200
 MOST_PASSES = 500  # of one workflow; about 100 are usual, and a hot loop takes thousands
 
 BACKOFF = Backoff(initial_s=2, multiplier=3, max_s=5, jitter_percent=100)
@@ -200,10 +201,11 @@ async def _scenario(dice: random.Random) -> None:
         trouble = asyncio.create_task(_trouble(w, dice))
         comes_and_goes = None
         if dice.random() < 0.4:
-            w.refer(parallelism=PARALLELISM)
+            w.refer(parallelism=PARALLELISM, ttlSecondsAfterFinished=TTL_S)
             comes_and_goes = asyncio.create_task(_definition(w, random.Random(dice.random()), source, spec))
         else:
-            w.submit(source, *spec, parallelism=PARALLELISM)
+            keep = {"keepSucceededSeconds": dice.choice([1, 300]), "keepFailedSeconds": dice.choice([1, 50])}
+            w.submit(source, *spec, parallelism=PARALLELISM, jobs=keep, ttlSecondsAfterFinished=TTL_S)
         try:
             await w.ended()
             assert w.reason() == "Completed", w.condition()
@@ -213,6 +215,7 @@ async def _scenario(dice: random.Random) -> None:
                 comes_and_goes.cancel()
         assert w.result() == expected
         _check(w, retry)
+        await _check_nothing_stays(w, dice)
         assert all(running.operator._queue.taken < MOST_PASSES for running in w.operators)
 
 
@@ -405,6 +408,19 @@ async def _definition(w: World, dice: random.Random, source: str, spec: list[dic
             await asyncio.sleep(dice.uniform(0, 10))
             w.undefine()
         w.define(source, *spec)
+
+
+async def _check_nothing_stays(w: World, dice: random.Random) -> None:
+    """The clean-up amid the same trouble, which may have left no operator alive."""
+    w.start()
+    for running in w.operators[:-1]:
+        await w.kill(running)
+    trouble = asyncio.create_task(_trouble(w, dice))
+    try:
+        await w.until(lambda: w.left() == Counter(), within_s=3 * TTL_S)
+    finally:
+        trouble.cancel()
+        await asyncio.gather(trouble, return_exceptions=True)
 
 
 def _check(w: World, retry: dict[str, Any]) -> None:

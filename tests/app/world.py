@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import textwrap
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -305,6 +306,12 @@ class World:
 
     def objects(self, plural: str) -> list[Json]:
         return self.store.all(self.store.kind(plural), NAMESPACE)
+
+    def left(self) -> Counter[str]:
+        """How many objects of each kind there are, but what people make, and Kubernetes Events, which go by themselves."""
+        others = {"events", "workflowdefinitions"}
+        kinds = [kind for kind in self.store.kinds if kind.plural not in others]
+        return Counter({kind.plural: count for kind in kinds if (count := len(self.store.all(kind, NAMESPACE)))})
 
     def jobs(self) -> list[str]:
         """The tasks whose Jobs are there."""

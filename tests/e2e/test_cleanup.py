@@ -1,0 +1,168 @@
+"""What twenty mixed workflows leave on a real cluster: logs as long as they are kept, and in the end no object of any kind."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.e2e.kube import Kube, condition
+from tests.e2e.manifests import shell, workflow
+from tests.e2e.operator import OperatorProcess
+
+ONE = "def w(t):\n    def run():\n        return t()\n    return run\n"
+CHAIN = "def w(t):\n    def run():\n        return t(t(1))\n    return run\n"
+WIDE = "def w(t):\n    def run():\n        return [t(n) for n in range(3)]\n    return run\n"
+LONG = "def w(t):\n    def run():\n        return len(t('x' * 300_000))\n    return run\n"
+RACE = """
+    from flowy import first
+
+    def w(t, slow):
+        def run():
+            return first([slow(), t()])
+        return run
+"""
+CAREFUL = """
+    from flowy import TaskCancelled, wait
+
+    def w(t, undo):
+        def run():
+            a = t()
+            try:
+                wait(a)
+            except TaskCancelled:
+                return undo()
+            return a
+        return run
+"""
+AGAIN = """
+    from flowy import restart
+
+    def w(t):
+        def run(n=0):
+            return restart(n + 1) if len(t()) and n < 2 else n
+        return run
+"""
+
+GOOD = shell("t", "echo 1 > $FLOWY_RESULT_FILE")
+BAD = shell("t", "echo attempt $FLOWY_ATTEMPT broke >&2; exit 3", retry={"when": ["Error"]})
+LUCKY = shell("t", "[ $FLOWY_ATTEMPT = 2 ] || exit 1", retry={"when": ["Error"]})
+HANGS = shell("t", "sleep 300", timeouts={"startToCloseSeconds": 2}, retry={"maxAttempts": 2})
+NOWHERE = shell(
+    "t",
+    "true",
+    timeouts={"scheduleToStartSeconds": 3},
+    activity={"template": {"spec": {"nodeSelector": {"example.com/no-such": "node"}}}},
+)
+LOGS = shell("t", "head -c 6000 /dev/zero | tr '\\0' x | sed 's/.*/\"&\"/'", activity={"result": {"from": "Log"}})
+FOREVER = shell("t", "sleep 300")
+SLOW, UNDO = shell("slow", "sleep 15"), shell("undo", "true")
+
+KEPT = "fails-and-keeps"
+SPECS: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
+    "chain": (CHAIN, [GOOD], {}),
+    "wide": (WIDE, [GOOD], {}),
+    "narrow": (WIDE, [GOOD], {"parallelism": 1}),
+    KEPT: (ONE, [BAD], {"jobs": {"keepSucceededSeconds": 1}}),
+    "fails": (ONE, [BAD], {}),
+    "fails-wide": (WIDE, [BAD], {}),
+    "lucky": (WIDE, [LUCKY], {}),
+    "times-out": (ONE, [HANGS], {}),
+    "nowhere": (ONE, [NOWHERE], {}),
+    "times-out-whole": (ONE, [FOREVER], {"timeouts": {"workflowSeconds": 4}}),
+    "invalid": ("def w(:", [GOOD], {}),
+    "raises": ("def w(t):\n    def run():\n        return 1 / 0\n    return run\n", [GOOD], {}),
+    "long-result": (ONE, [LOGS], {}),
+    "long-argument": (LONG, [LOGS], {}),
+    "restarted": (AGAIN, [LOGS], {}),
+    "loser": (RACE, [GOOD, SLOW], {}),
+    "loser-abandoned": (RACE, [GOOD, SLOW], {"onEnd": "Abandon"}),
+    "stopped": (CAREFUL, [FOREVER, UNDO], {}),
+    "terminated": (WIDE, [FOREVER], {}),
+    "deleted": (WIDE, [FOREVER], {}),
+}
+ENDS = {
+    "chain": "Completed",
+    "wide": "Completed",
+    "narrow": "Completed",
+    KEPT: "Failed",
+    "fails": "Failed",
+    "fails-wide": "Failed",
+    "lucky": "Completed",
+    "times-out": "Failed",
+    "nowhere": "Failed",
+    "times-out-whole": "TimedOut",
+    "invalid": "InvalidCode",
+    "raises": "Failed",
+    "long-result": "Completed",
+    "long-argument": "Completed",
+    "restarted": "Completed",
+    "loser": "Completed",
+    "loser-abandoned": "Completed",
+    "stopped": "Completed",
+    "terminated": "Terminated",
+}
+
+OTHERS = {"events", "events.events.k8s.io", "serviceaccounts", "configmaps/kube-root-ca.crt"}
+"""What Kubernetes puts into every namespace, and Events, which it forgets by itself."""
+
+
+def _applied(kube: Kube) -> None:
+    quick = {"keepSucceededSeconds": 1, "keepFailedSeconds": 1}
+    items = [workflow(name, source, tasks, **({"jobs": quick} | spec)) for name, (source, tasks, spec) in SPECS.items()]
+    kube.apply({"apiVersion": "v1", "kind": "List", "items": items})
+
+
+def _patched(kube: Kube, names: list[str], **spec: Any) -> None:
+    kube.run("patch", "workflows.flowy.dev", *names, "--type=merge", "-p", json.dumps({"spec": spec}))
+
+
+@pytest.fixture(scope="module")
+def ended(kube: Kube, operator: OperatorProcess) -> dict[str, str]:
+    _applied(kube)
+    for name in ("stopped", "terminated", "deleted"):
+        running = f"flowy.dev/workflow={name}"
+        kube.run("wait", "--for=jsonpath={.status.phase}=Running", "pod", "-l", running, "--timeout=60s")
+    _patched(kube, ["stopped"], stop="Cancel")
+    _patched(kube, ["terminated"], stop="Terminate")
+    kube.run("delete", "workflows.flowy.dev", "deleted")
+    operator.kill()  # in the middle of whatever it is
+    operator.start()
+    kube.run("wait", "--for=condition=Reconciling=False", "workflows.flowy.dev", "--all", "--timeout=120s")
+    return {body["metadata"]["name"]: condition(body, "Succeeded")[1] for body in kube.list("workflows.flowy.dev")}
+
+
+def _objects(kube: Kube) -> list[str]:
+    """All objects of the namespace, of every kind that there is, as `kind/name`."""
+    kinds = kube.run("api-resources", "--namespaced", "--verbs=list", "-o", "name").stdout.split()
+    wanted = [kind for kind in kinds if kind not in OTHERS and not kind.endswith("metrics.k8s.io")]
+    lines = kube.run("get", ",".join(wanted), "-o", "name").stdout.split()
+    return [name for name in lines if name.replace("configmap/", "configmaps/") not in OTHERS]
+
+
+def _wait_for(kube: Kube, left: set[str], timeout_s: float = 60) -> None:
+    """Wait until what is there is of these kinds alone."""
+    deadline = time.monotonic() + timeout_s
+    while others := [name for name in _objects(kube) if name.partition("/")[0] not in left]:
+        assert time.monotonic() < deadline, f"still there: {others}"
+        time.sleep(1)
+
+
+@pytest.mark.timeout(300)
+def test_twenty_mixed_workflows_leave_nothing(kube: Kube, ended: dict[str, str]) -> None:
+    assert ended == ENDS
+    # What failed can be read as long as it is kept: by default a day.
+    for attempt in (1, 2, 3):
+        labels = f"flowy.dev/workflow={KEPT},flowy.dev/attempt={attempt}"
+        assert kube.run("logs", "-l", labels, "--tail=-1").stdout == f"attempt {attempt} broke\n"
+    kept = kube.list("jobs", f"flowy.dev/workflow={KEPT}")
+    assert len(kept) == 3
+    # Everybody else's Jobs and pods go, and what their arguments were. Histories stay, and the long results in them.
+    kube.run("wait", "--for=delete", "job,pod", "-l", f"flowy.dev/workflow,flowy.dev/workflow!={KEPT}", "--timeout=60s")
+    assert not kube.list("configmaps", "flowy.dev/workflow=deleted")
+    names = [body["metadata"]["name"] for body in kube.list("configmaps", "flowy.dev/workflow=long-argument")]
+    assert len(names) == 1, "the result alone"
+    # Then they go themselves, with all that they own.
+    _patched(kube, sorted(ended), ttlSecondsAfterFinished=1)
+    kube.run("wait", "--for=delete", "workflows.flowy.dev", "--all", "--timeout=60s")
+    _wait_for(kube, set())

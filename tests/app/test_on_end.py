@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from flowy_operator.app.settings import Settings
 from flowy_operator.core.history import CancelReason, TaskCancelled
 from tests.app.kubelet import NEVER_ENDS, Act, Call, failure, value
 from tests.app.world import World, simulated, world
+from tests.fakes.faults import Refuse
 
 FIRST = """
     from flowy import first
@@ -241,3 +243,50 @@ async def test_in_a_clean_up_too() -> None:
         await w.ended()
         assert w.reason() == "Cancelled"
         assert w.told()[-2:] == ["TaskCompleted slow-1", "TaskCompleted slow-0"]
+
+
+@pytest.mark.parametrize(("mode", "jobs"), [("Terminate", []), ("Cancel", ["slow-0", "slow-1"])])
+def test_an_operator_that_comes_after_the_end_tells_what_was_abandoned_from_what_was_cancelled(
+    mode: str, jobs: list[str]
+) -> None:
+    """With most of the history in pages, and nothing deleted before."""
+    source = """
+        from flowy import TaskCancelled, wait
+
+        def w(quick, slow):
+            def run():
+                try:
+                    wait(quick())
+                except TaskCancelled:
+                    slow(0), slow(2)
+                    wait(quick())
+                    raise
+            return run
+    """
+
+    def quick_once_stopped(call: Call) -> Act:
+        return NEVER_ENDS if call.task == "quick-0" else value(None, lasts_s=SLOW_S if call.name == "slow" else 1.0)
+
+    @simulated
+    async def scenario() -> None:
+        settings = Settings(history_tail_bytes=256)
+        async with world(quick_once_stopped, settings=settings) as w:
+            w.submit(source, "quick", "slow", onEnd="Abandon")
+            await w.until(lambda: len(w.kubelet.calls) == 1)
+            w.api.faults.add(Refuse(500), verb="delete", resource="jobs", times=10**6)
+            w.edit(lambda body: body["spec"].update(stop="Cancel"))
+            await w.until(lambda: len(w.kubelet.calls) == 4)
+            w.edit(lambda body: body["spec"].update(stop=mode))
+            await w.ended()
+            await w.kill()
+            w.api.faults.rules.clear()
+            w.start()
+            await w.settle(5)
+            there = [pod["metadata"]["annotations"]["flowy.dev/task"] for pod in w.objects("pods") if is_running(pod)]
+            assert there == jobs
+
+    scenario()
+
+
+def is_running(pod: Any) -> bool:
+    return bool(pod["status"]["phase"] == "Running")

@@ -253,7 +253,9 @@ async def _stop_scenario(dice: random.Random) -> None:
     ]
     modes = dice.choice([["Cancel"], ["Cancel"], ["Terminate"], ["Cancel", "Terminate"], []])
     jobs = {"keepSucceededSeconds": 5000, "keepFailedSeconds": 5000}
-    async with world(_activity(random.Random(dice.random())), latency=lambda: dice.uniform(0.0005, 0.03)) as w:
+    settings = Settings(history_tail_bytes=dice.choice([256, 1500, 32_768]))
+    activity = _activity(random.Random(dice.random()))
+    async with world(activity, latency=lambda: dice.uniform(0.0005, 0.03), settings=settings) as w:
         w.api.faults.add(Refuse(409, "Conflict"), verb="patch", times=dice.randint(1, 4), chance=0.3)
         w.api.faults.add(Refuse(500, "InternalError"), times=dice.randint(1, 6), chance=0.1)
         w.api.faults.add(LoseAnswer(), verb="patch", times=dice.randint(1, 4), chance=0.2)

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from flowy_operator.core.history import CancelReason, Fact
-from flowy_operator.core.retention import Tidying, abandoned_runs_on, tidy, workflow_expires_at
+from flowy_operator.core.history import CancelReason, Fact, Restarted
+from flowy_operator.core.records import JobRecord
+from flowy_operator.core.retention import Tidying, abandoned_runs_on, may_run_on, tidy, workflow_expires_at
+from flowy_operator.core.spec import OnEnd
 from flowy_operator.core.state import Launch
 from tests.builders import (
     START,
@@ -16,6 +18,7 @@ from tests.builders import (
     disrupted,
     failed,
     job_record,
+    pod_record,
     scheduled,
     state_of,
     timed_out,
@@ -75,6 +78,46 @@ def test_only_an_abandoned_job_runs_on() -> None:
     state = state_of(scheduled("a-0"), scheduled("b-0"), cancelled("b-0"))
     jobs = [job_record(name) for name in state.launches]
     assert not abandoned_runs_on(SPEC, state, view(*jobs, job_record("somebody-elses")))
+
+
+RUNNING, COMPLETE = job_record("running"), job_record("complete", complete=True)
+MAY_RUN_ON: dict[str, tuple[OnEnd, list[JobRecord], bool]] = {
+    "it runs, and ends abandon": (OnEnd.ABANDON, [COMPLETE, RUNNING], True),
+    "it runs, and ends cancel": (OnEnd.CANCEL, [RUNNING], False),
+    "nothing runs": (OnEnd.ABANDON, [COMPLETE], False),
+    "nothing is there": (OnEnd.ABANDON, [], False),
+}
+
+
+@pytest.mark.parametrize(("on_end", "jobs", "expected"), MAY_RUN_ON.values(), ids=MAY_RUN_ON)
+def test_what_may_have_been_abandoned(on_end: OnEnd, jobs: list[JobRecord], *, expected: bool) -> None:
+    assert may_run_on(workflow_spec(on_end=on_end), view(*jobs)) == expected
+
+
+LEFT_OVER: dict[str, tuple[OnEnd, dict[str, Any], str | None, float | None]] = {
+    "runs, and nobody wants it": (OnEnd.CANCEL, {}, "Running", 0),
+    "runs, abandoned": (OnEnd.ABANDON, {}, "Running", None),
+    "complete": (OnEnd.CANCEL, {"complete": True, "ended_at": at(50)}, None, 350),
+    "failed": (OnEnd.CANCEL, {"failed_reason": "BackoffLimitExceeded", "ended_at": at(50)}, None, 86_450),
+    "its pod has succeeded": (OnEnd.CANCEL, {}, "Succeeded", 340),
+    "its pod has failed": (OnEnd.ABANDON, {}, "Failed", 86_440),
+    "ended, nobody knows when": (OnEnd.CANCEL, {"complete": True}, None, 300),
+}
+
+
+@pytest.mark.parametrize("is_restarted", [True, False], ids=["of an older run", "of an ended workflow"])
+@pytest.mark.parametrize(("on_end", "fields", "phase", "due"), LEFT_OVER.values(), ids=LEFT_OVER)
+def test_a_job_whose_launch_nobody_remembers(
+    on_end: OnEnd, fields: dict[str, Any], phase: str | None, due: float | None, *, is_restarted: bool
+) -> None:
+    spec = workflow_spec(keep_succeeded_s=300, keep_failed_s=86_400, on_end=on_end)
+    job = job_record(run=1, **fields)
+    pods = [] if phase is None else [pod_record(phase=phase, finished_at=None if phase == "Running" else at(40))]
+    state = state_of(Restarted(run=2, input="{}")) if is_restarted else None
+    assert tidy(spec, state, view(job, *pods), at(10**9)) == Tidying([] if due is None else [job], None)
+    if due:
+        assert tidy(spec, state, view(job, *pods), at(due - 0.001)) == Tidying([], at(due))
+    assert abandoned_runs_on(spec, state, view(job, *pods)) == (on_end is OnEnd.ABANDON and not fields)
 
 
 def test_jobs_of_others_and_jobs_that_go_already_are_left_alone() -> None:

@@ -40,7 +40,7 @@ from flowy_operator.core.job import InvalidActivity, is_long, job_manifest
 from flowy_operator.core.key import Key
 from flowy_operator.core.observe import View, deadline, observe
 from flowy_operator.core.pages import TAIL_BYTES, Tail, first_portion
-from flowy_operator.core.retention import abandoned_runs_on, tidy, workflow_expires_at
+from flowy_operator.core.retention import abandoned_runs_on, may_run_on, tidy, workflow_expires_at
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import Phase, State, Task, apply, place
 from flowy_operator.core.status import Patch, Standing, status_fields, status_patch
@@ -415,9 +415,15 @@ class Reconciler:
         return tidying.next_at
 
     async def _after_the_end(self, workflow: Workflow, version: Version, view: View, now: datetime) -> datetime | None:
-        """Only what is left over: Jobs whose time has come, and the Workflow itself. Not worth reading pages for."""
-        workflow.close()
+        """Only what is left over: Jobs whose time has come, and the Workflow itself.
+
+        Pages are worth reading only for what still runs and may have been abandoned: the history alone tells it from what
+        was cancelled.
+        """
         spec = await self._specs.to_tidy(workflow, version)
+        if spec is not None and may_run_on(spec, view):
+            version = await self._read(workflow, version)
+        workflow.close()
         if spec is None:
             return None
         wake_at = await self._tidy(spec, version.state, view, now)

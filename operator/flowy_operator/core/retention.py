@@ -71,6 +71,11 @@ def abandoned_runs_on(spec: WorkflowSpec, state: State | None, view: View) -> bo
     return False
 
 
+def may_run_on(spec: WorkflowSpec, view: View) -> bool:
+    """Whether Jobs still run that an end may have left behind."""
+    return spec.on_end is OnEnd.ABANDON and not all(_has_ended(job) for job in view.jobs.values())
+
+
 def _has_ended(job: JobRecord) -> bool:
     return job.complete or job.failed_reason is not None
 

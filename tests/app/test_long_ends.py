@@ -3,6 +3,7 @@
 import json
 
 from flowy_operator.core.values import MAX_VALUE_BYTES
+from tests.app.kubelet import NEVER_ENDS, value
 from tests.app.world import simulated, world
 
 RETURNS = """
@@ -56,6 +57,32 @@ async def test_a_restart_of_a_byte_too_many_ends_the_workflow() -> None:
         assert w.reason() == "Failed"
         assert w.status()["error"]["type"] == "RestartTooLong"
         assert "restart() was given 1,048,577 bytes, at most 1,048,576" in w.status()["error"]["message"]
+
+
+@simulated
+async def test_the_arguments_of_a_restart_move_into_a_page_and_are_read_from_there() -> None:
+    source = RESTARTS.replace("return len(text)", "return int(step(len(text)))")
+    async with world(lambda call: NEVER_ENDS if call.args else value(1)) as w:
+        w.submit(source.replace("def w():", "def w(step):"), "step", input={"args": [1_000_000]})
+        await w.until(lambda: w.jobs() == ["step-0"])
+        # The status is short again with the first append of the new run.
+        assert len(json.dumps(w.status())) < 10_000
+        assert [(page["spec"]["run"], page["spec"]["last"]) for page in w.pages()] == [(2, 1)]
+        await w.restart()
+        await w.settle()
+        w.delete("jobs", w.job_of("step-0"))
+        await w.ended()
+        assert w.status()["error"]["type"] == "TaskCancelled"
+
+
+@simulated
+async def test_arguments_of_a_restart_that_take_more_in_the_history_end_the_workflow() -> None:
+    async with world() as w:
+        w.submit(RESTARTS.replace('"x" * n', "chr(34) * n"), input={"args": [500_000]})
+        await w.ended()
+        assert w.reason() == "Failed"
+        assert w.status()["error"]["type"] == "RestartTooLong"
+        assert "in the history, at most 1,100,000 fit" in w.status()["error"]["message"]
 
 
 @simulated

@@ -117,7 +117,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         f"| result by the file | {MESSAGE_BYTES - 1:,} bytes",
         f"| result by the log | {MAX_VALUE_BYTES:,} bytes",
         f"| result of a workflow | {MAX_VALUE_BYTES:,} bytes",
-        f"| arguments of `restart` | {MAX_VALUE_BYTES:,} bytes",
+        f"| arguments of `restart` | {MAX_VALUE_BYTES:,} bytes, and {pages.EVENT_BYTES:,} as the history quotes them",
         f"| result that stands in the history | {INLINE_BYTES:,} bytes",
         f"| depth of a value | {values.MAX_LEVELS} levels",
         f"| history of one run | `history-run-bytes`, {PageLimits().run_bytes:,} bytes",

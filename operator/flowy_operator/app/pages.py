@@ -11,7 +11,7 @@ from typing import Any
 
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
-from flowy_operator.adapters.kube.errors import AlreadyExists, Forbidden, Invalid, NotFound
+from flowy_operator.adapters.kube.errors import AlreadyExists, Forbidden, Invalid, NotFound, PayloadTooLarge
 from flowy_operator.adapters.kube.errors import Conflict as WriteConflict
 from flowy_operator.adapters.kube.fields import controller
 from flowy_operator.core.errors import Conflict
@@ -72,7 +72,7 @@ class Pages:
         while (page := next_page(owner, tail, state, self.limits)) is not None:
             try:
                 there = await self._make(owner, page, tail)
-            except (NotFound, Forbidden, Invalid, PageInvalid) as error:
+            except (NotFound, Forbidden, Invalid, PayloadTooLarge, PageInvalid) as error:
                 self._tell_once(owner, str(error))
                 return tail
             if there.end > tail.end:

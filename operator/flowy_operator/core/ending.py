@@ -13,6 +13,7 @@ from flowy_operator.core.admission import admit
 from flowy_operator.core.conditions import Reason
 from flowy_operator.core.history import CancelReason, Fact, Restarted, StopMode, TaskCancelled
 from flowy_operator.core.observe import Launching
+from flowy_operator.core.pages import EVENT_BYTES, quoted_bytes
 from flowy_operator.core.spec import OnEnd, WorkflowSpec
 from flowy_operator.core.state import State
 from flowy_operator.core.stop import cancel_deadline, requested
@@ -20,6 +21,7 @@ from flowy_operator.core.values import MAX_VALUE_BYTES
 from flowy_operator.core.verdict import End, Verdict
 
 _SHOWN_KEYS = 10
+_WAY_OUT = "let a task keep the data in files or objects, and pass on where it is"
 
 
 def after_the_code(spec: WorkflowSpec, state: State, answer: Answer, now: datetime, launching: Launching) -> Verdict:
@@ -86,8 +88,14 @@ def _too_long(answer: Answer) -> ErrorObject | None:
     ):
         size = 0 if text is None else len(text.encode())
         if size > MAX_VALUE_BYTES:
-            way_out = "let a task keep the data in files or objects, and pass on where it is"
-            return {"type": kind, "message": f"{what} {size:,} bytes, at most {MAX_VALUE_BYTES:,} are kept: {way_out}"}
+            return {"type": kind, "message": f"{what} {size:,} bytes, at most {MAX_VALUE_BYTES:,} are kept: {_WAY_OUT}"}
+    quoted = 0 if answer.restart is None else quoted_bytes(answer.restart)
+    if quoted > EVENT_BYTES:
+        # Shorter than that, but of quotes and letters that JSON writes with more bytes.
+        message = (
+            f"restart() was given what takes {quoted:,} bytes in the history, at most {EVENT_BYTES:,} fit: {_WAY_OUT}"
+        )
+        return {"type": "RestartTooLong", "message": message}
     return None
 
 

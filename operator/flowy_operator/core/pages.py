@@ -47,8 +47,11 @@ WRITE_BYTES = 256 * 1024
 """Outcomes of one write. After an hour without operator a thousand results of 4 KiB may be there at once; they take some
 writes then. What an end or a stop adds isn't cut: ten thousand cancelled tasks are 1.1 MiB, which still fits beside it."""
 
-TAIL_BYTES = 1024 * 1024
+TAIL_BYTES = 1_200_000
 """Longest tail, where pages can't be made: spec, input and result have to fit beside it into etcd's 1.5 MiB."""
+
+EVENT_BYTES = 1_100_000
+"""Longest event, quoted as a page holds it: such a page still fits into etcd, and such a tail with what is before it."""
 
 KEPT_RUN_BYTES = 1024 * 1024
 """Longest history of the last run that stays after a restart: it is for people, who read no more than that."""
@@ -339,6 +342,11 @@ def first_portion(facts: Sequence[Fact], events: Sequence[Event]) -> int:
             case _:
                 whole = number
     return len(facts)
+
+
+def quoted_bytes(text: str) -> int:
+    """How long a text is as a value within an event within a page: ASCII, quoted twice."""
+    return len(json.dumps(json.dumps(text)))
 
 
 def tail_json(tail: Tail) -> list[dict[str, Any]]:

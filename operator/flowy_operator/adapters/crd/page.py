@@ -22,7 +22,7 @@ class PageSpec(Shape):
     digest_after: Digest = Field(description="Digest of the run's events up to the last of these.")
     events: str = Field(
         min_length=1,
-        max_length=MAX_JSON,
+        max_length=2 * MAX_JSON,  # what etcd takes is less
         description="The events as in a Workflow's status.history, a line of JSON each.",
     )
 

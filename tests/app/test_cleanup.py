@@ -291,3 +291,19 @@ async def test_a_workflow_deleted_in_the_middle_of_a_pass_leaves_nothing() -> No
             await w.settle(30)
             assert w.left() == Counter()
             _check_memory(w)
+
+
+@simulated
+async def test_what_a_restarted_workflow_owns_does_not_grow() -> None:
+    """Of older runs the last one's is there, at most, and Jobs with their values for as long as they are kept."""
+    source = AGAIN.replace("n < 4", "n < 30")
+    async with world(long, settings=Settings(history_tail_bytes=700)) as w:
+        w.submit(source, LOGGED, jobs={"keepSucceededSeconds": 5})
+        most = Counter[str]()
+        while w.condition()["status"] == "Unknown":
+            most |= w.left()
+            await w.settle(0.5)
+        assert w.status()["run"] == 31
+        assert most["configmaps"] <= 2 * 3 + most["jobs"]
+        assert most["historypages"] <= 2 * 3
+        assert most["jobs"] <= 30  # of 93

@@ -101,13 +101,17 @@ def ask_at(state: State, view: View, now: datetime) -> datetime | None:
 
 def _all_stuck(state: State, view: View) -> Iterator[_Stuck]:
     for task in state.open():
-        job = None if task.launch is None else view.jobs.get(task.launch.job)
+        if task.launch is None:
+            continue
+        pod = view.pods.get(task.launch.job)
+        if pod is not None and (pod.phase != "Pending" or pod.node is None or pod.waiting is not None or pod.deleting):
+            continue  # looked at first: of a thousand tasks most run
+        job = view.jobs.get(task.launch.job)
         if job is None or job.complete or job.failed_reason is not None or job.deleting:
             continue
-        pod = view.pods.get(job.name)
         if pod is None:
             yield _Stuck(job.name, job.uid, _REFUSED_PODS, job.created_at)
-        elif pod.phase == "Pending" and pod.node is not None and pod.waiting is None and not pod.deleting:
+        else:
             yield _Stuck(job.name, pod.uid, _UNMOUNTED, job.created_at)
 
 

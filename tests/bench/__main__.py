@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
-from tests.bench import decider, report, scale, scenarios
+from tests.bench import decider, heartbeats, report, scale, scenarios
 from tests.bench.report import Figure
 from tests.bench.scenarios import Writes
 from tests.cluster import cluster
@@ -43,6 +43,8 @@ def main() -> None:
             kube.run("delete", "namespace", kube.namespace, "--wait=false")
     _say("decisions, without the cluster")
     figures += _of_the_decider(asyncio.run(decider.measure()))
+    _say("1,000 heartbeats a second, without the cluster")
+    figures += heartbeats.figures()
     report.write(figures)
     print(report.page(figures))
 

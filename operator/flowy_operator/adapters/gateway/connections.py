@@ -20,6 +20,9 @@ HEAD_S = 10.0
 ANSWER_S = 30.0
 """From a request's head to its answer. A body of 1 MiB needs a tenth of a second; slower than 35 KiB/s is refused."""
 
+SWEEP_S = 1.0
+"""How often the clocks are looked at, all together: a timer for each request would be a tenth of what one costs."""
+
 LINGER_S = 2.0
 """What is still sent of a refused body is read for so long and thrown away: a client that gets a reset instead of an
 answer tells nobody why."""
@@ -57,6 +60,16 @@ class Connections:
     def __call__(self) -> "Connection":
         """The protocol of one more connection, for `create_server`."""
         return Connection(self, self._server)
+
+    async def sweep(self) -> None:
+        """End those whose time is over, until cancelled."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = clock()
+            late = [c for connections in self._open.values() for c in connections if c.until <= now]
+            for connection in late:
+                connection.abort()
 
     async def close(self) -> None:
         """End all of them."""
@@ -110,7 +123,7 @@ class Connections:
 class Connection(web.RequestHandler):
     """One connection on its clock."""
 
-    __slots__ = ("_clock", "_connections", "address", "works")
+    __slots__ = ("_connections", "address", "until", "works")
 
     def __init__(self, connections: Connections, server: web.Server) -> None:
         super().__init__(
@@ -123,8 +136,8 @@ class Connection(web.RequestHandler):
         )
         self.address = ""
         self.works = False  # between a request's head and its answer
+        self.until = 0.0  # by the loop's clock
         self._connections = connections
-        self._clock: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -136,8 +149,6 @@ class Connection(web.RequestHandler):
             self.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self._clock is not None:
-            self._clock.cancel()
         self._connections.forget(self, self.address)
         super().connection_lost(exc)
 
@@ -174,9 +185,7 @@ class Connection(web.RequestHandler):
         return refused
 
     def _within(self, seconds: float) -> None:
-        if self._clock is not None:
-            self._clock.cancel()
-        self._clock = asyncio.get_running_loop().call_later(seconds, self.abort)
+        self.until = asyncio.get_running_loop().time() + seconds
 
 
 def refusal(status: int, why: str, headers: dict[str, str] | None = None) -> web.Response:
@@ -185,5 +194,9 @@ def refusal(status: int, why: str, headers: dict[str, str] | None = None) -> web
 
 
 def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    body = json.dumps(value, ensure_ascii=False).encode() + b"\n"
-    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
+    return sent(json.dumps(value, ensure_ascii=False).encode() + b"\n", status, headers)
+
+
+def sent(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """An answer whose JSON is there already."""
+    return web.Response(body=body, status=status, headers={"Content-Type": "application/json", **(headers or {})})

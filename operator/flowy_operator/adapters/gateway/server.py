@@ -19,10 +19,10 @@ from ipaddress import ip_address
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from flowy.wire.checks import MalformedMessage, value_text
-from flowy_operator.adapters.gateway.connections import Caps, Connection, Connections, answer, refusal
+from flowy_operator.adapters.gateway.connections import Caps, Connection, Connections, answer, refusal, sent
 from flowy_operator.adapters.gateway.tokens import TokenRefused, Tokens, TokenUnchecked
 from flowy_operator.core.attempts import DETAILS_BYTES, Abandoned, Caller, Counts, Differs, Over, Standing, Unknown
 from flowy_operator.core.values import MAX_VALUE_BYTES
@@ -45,6 +45,7 @@ PODS = 20_000
 
 BACKLOG = 1_024
 
+_GO_ON = b'{"continue": true}\n'
 _AGAIN = {"Retry-After": "1"}
 
 _log = logging.getLogger(__name__)
@@ -117,9 +118,11 @@ class Gateway:
     async def serving(self, listening: socket.socket) -> AsyncIterator[None]:
         """Serve on this socket until left."""
         server = await asyncio.get_running_loop().create_server(self._connections, sock=listening, backlog=BACKLOG)
+        sweeping = asyncio.create_task(self._connections.sweep())
         try:
             yield
         finally:
+            sweeping.cancel()
             server.close()
             await self._connections.close()
 
@@ -168,7 +171,7 @@ class Gateway:
         details = await _json(request, "the details of the heartbeat", DETAILS_BYTES)
         match await self._desk.heartbeat(caller, details):
             case Counts() | Abandoned():
-                return answer({"continue": True})
+                return sent(_GO_ON)
             case Over(why):
                 return answer({"continue": False, "reason": why})
             case Unknown(why):
@@ -177,7 +180,7 @@ class Gateway:
     async def _progress(self, request: web.BaseRequest, caller: Caller) -> web.Response:  # noqa: ARG002 - a route
         match await self._desk.progress(caller):
             case str(text):
-                return web.Response(body=text.encode() + b"\n", content_type="application/json")
+                return sent(text.encode() + b"\n")
             case Over(why) | Abandoned(why):
                 raise _Refused(409, why)
             case Unknown(why):
@@ -224,15 +227,8 @@ async def _json(request: web.BaseRequest, what: str, limit: int) -> str | None:
     length = request.content_length
     if length is not None and length > limit:
         raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_long(what, f"{length:,} bytes", limit))
-    blocks: list[bytes] = []
-    size = 0
-    async for block in request.content.iter_any():
-        blocks.append(block)
-        size += len(block)
-        if size > limit:
-            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_long(what, f"more than {limit:,} bytes", limit))
     try:
-        text = b"".join(blocks).decode()
+        text = (await _body(request.content, what, limit)).decode()
     except UnicodeDecodeError as error:
         raise _Refused(400, f"{what} is no UTF-8 at byte {error.start}") from error
     if not text.strip():
@@ -242,6 +238,19 @@ async def _json(request: web.BaseRequest, what: str, limit: int) -> str | None:
     except MalformedMessage as error:
         raise _Refused(400, str(error)) from error
     return text.strip()
+
+
+async def _body(content: StreamReader, what: str, limit: int) -> bytes:
+    blocks: list[bytes] = []
+    size = 0
+    while not content.at_eof():
+        # Most bodies have come together with their head, and are read in one step.
+        block = content.read_nowait(-1) if content.is_eof() else await content.readany()
+        blocks.append(block)
+        size += len(block)
+        if size > limit:
+            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_long(what, f"more than {limit:,} bytes", limit))
+    return b"".join(blocks)
 
 
 def _too_long(what: str, size: str, limit: int) -> str:

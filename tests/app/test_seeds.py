@@ -16,6 +16,7 @@ import pytest
 
 from flowy.policy.retry import Backoff, RetrySpec, delay_before
 from flowy_operator.app.settings import Settings
+from flowy_operator.core.attempts import Caller
 from flowy_operator.core.config_map import text_of
 from flowy_operator.core.history import (
     CancelReason,
@@ -34,6 +35,7 @@ from tests.app.world import NAMESPACE, START, World, world
 from tests.fakes.clock import run_virtual
 from tests.fakes.faults import LoseAnswer, Refuse, Rule
 
+SILENT_S, BEAT_S = 6, 1.5
 SEEDS = int(os.environ.get("FLOWY_SEEDS", "150"))
 PARALLELISM = 4
 LONG_S = 500.0  # longer than any timeout with an outage on top: an outcome that is there counts, however late
@@ -184,7 +186,7 @@ async def _scenario(dice: random.Random) -> None:
     name = dice.choice(sorted(PROGRAMS))
     source, tasks, expected = PROGRAMS[name]
     retry = {"maxAttempts": 3, "when": ["Timeout", "Error"]} | dice.choice(WAITS)
-    timeouts = {"startToCloseSeconds": 20}
+    timeouts = {"startToCloseSeconds": 20, "heartbeatSeconds": SILENT_S}
     spec: list[dict[str, Any]] = [
         {"name": task, "retry": retry, "timeouts": timeouts, "activity": activity_of(task)} for task in tasks
     ]
@@ -199,6 +201,7 @@ async def _scenario(dice: random.Random) -> None:
         w.api.faults.add(Refuse(500), resource="pods/log", times=dice.randint(1, 4), chance=0.3)
         w.api.faults.add(LoseAnswer(), verb="create", times=dice.randint(1, 4), chance=0.2)
         trouble = asyncio.create_task(_trouble(w, dice))
+        beating = asyncio.create_task(_beat(w))
         comes_and_goes = None
         if dice.random() < 0.4:
             w.refer(parallelism=PARALLELISM, ttlSecondsAfterFinished=TTL_S)
@@ -213,7 +216,12 @@ async def _scenario(dice: random.Random) -> None:
             trouble.cancel()
             if comes_and_goes is not None:
                 comes_and_goes.cancel()
+            assert not beating.done(), beating
+            beating.cancel()
         assert w.result() == expected
+        seen = [change.new for change in w.store.log if change.kind.plural == "workflows" and change.new]
+        events = [event for body in seen for event in body.get("status", {}).get("history", ())]
+        assert not [event for event in events if event.get("timer") == "Heartbeat"], "who beats is not silent"
         _check(w, retry)
         await _check_nothing_stays(w, dice)
         assert all(running.operator._queue.taken < MOST_PASSES for running in w.operators)
@@ -393,6 +401,17 @@ async def _trouble(w: World, dice: random.Random) -> None:
             case "stall":
                 w.decider.stall(dice.randint(1, 3))
         await asyncio.sleep(dice.uniform(0, 4))
+
+
+async def _beat(w: World) -> None:
+    """Every container that runs says so, to whoever is there to hear it: nobody is ever timed out for silence."""
+    while True:
+        for pod in w.objects("pods"):
+            if pod["status"]["phase"] == "Running":
+                caller = Caller(NAMESPACE, pod["metadata"]["name"], pod["metadata"]["uid"])
+                for running in list(w.operators):
+                    await running.operator.attempts.heartbeat(caller, '{"n": 1}')
+        await asyncio.sleep(BEAT_S)
 
 
 async def _definition(w: World, dice: random.Random, source: str, spec: list[dict[str, Any]]) -> None:

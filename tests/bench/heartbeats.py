@@ -86,7 +86,7 @@ async def measure() -> tuple[Cost, Cost]:
             w.submit(SOURCE.format(tasks=TASKS), {"name": "t", "timeouts": timeouts}, name=f"w{n}")
         tokens = await _tokens(w)
         reviewer = Reviewer({token: _user(pod) for token, pod in tokens.items()})
-        checked = Tokens(reviewer, audience="flowy", clock=lambda: NOW)
+        checked = Tokens(reviewer, audience="flowy", clock=lambda: NOW, deaf=reviewer.deaf)
         desk = w.operators[0].operator.attempts
         gateway = Gateway(checked, desk, clock=time.monotonic, caps=Caps.of_this_process())
         listening = open_socket(0)

@@ -69,7 +69,8 @@ class Operator:
     """All parts of one operator process. Make it in a running loop, `run` it once.
 
     What reaches outside is given, beside the client: `host` watches Workflows, `decider` runs their code. `clock` gives
-    aware UTC. `attempts` answers what pods ask at `gateway_url`.
+    aware UTC. `attempts` answers what pods ask at `gateway_url`,
+    `listening` knows since when they could.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class Operator:
             namespaces=self._namespaces,
         )
         self._results = Results(client, self._values, self._queue.add)
-        self._listening = Listening(clock)
+        self.listening = Listening(clock)
         self.attempts = Attempts(
             client=client,
             workflows=self._workflows,
@@ -159,12 +160,12 @@ class Operator:
                 group.create_task(self._recorder.run()),
                 group.create_task(self._results.run()),
                 group.create_task(self._resync()),
-                group.create_task(self._listening.run()),
+                group.create_task(self.listening.run()),
             ]
             host = group.create_task(self._host(self._workflow_changed, self._stop))
             await self._caches_full()
             if not self._stop.is_set():
-                self._listening.begin()
+                self.listening.begin()
                 _log.info("operator is ready", extra={"namespaces": list(self._namespaces or ()) or "all"})
                 await self._queue.run(self._work, self._settings.workers, grace_s=GRACE_S)
             await host
@@ -238,7 +239,7 @@ class Operator:
             self._queue.add(key)
 
     def _view(self, workflow: Workflow) -> View:
-        return view_of(workflow, self._jobs, self._pods, self._listening.since())
+        return view_of(workflow, self._jobs, self._pods, self.listening.since())
 
     async def _caches_full(self) -> None:
         """Wait for both caches, or for the stop."""
@@ -280,7 +281,7 @@ async def run_operator(settings: Settings) -> None:
             clock=_utc_now,
             gateway_url=settings.gateway_url or own_url(client.configuration.host, listening.getsockname()[1]),
         )
-        tokens = Tokens(client, audience=TOKEN_AUDIENCE, clock=_utc_now)
+        tokens = Tokens(client, audience=TOKEN_AUDIENCE, clock=_utc_now, deaf=operator.listening.begin)
         gateway = Gateway(tokens, operator.attempts, clock=time.monotonic, caps=Caps.of_this_process())
 
         def catch_signals() -> None:

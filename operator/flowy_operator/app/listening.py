@@ -1,7 +1,7 @@
 """Since when heartbeats could have been heard without a gap.
 
-Heartbeats live in memory. An operator that has just started, has become leader, was stopped or starved of CPU has missed
-some, and must blame nobody for that: it counts from when it began to listen.
+Heartbeats live in memory. An operator that has just started, has become leader, was stopped or starved of CPU, or couldn't
+check tokens has missed some, and must blame nobody for that: it counts from when it began to listen.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ class Listening:
         self._since = self._seen = in_milliseconds(clock())
 
     def begin(self) -> None:
-        """From now on heartbeats are heard."""
+        """From now on heartbeats are heard; some before may not have been."""
         self._since = self._seen = in_milliseconds(self._clock())
 
     async def run(self) -> None:

@@ -34,9 +34,13 @@ class Reviewer(KubeClient):
 
     def __init__(self, accepted: Mapping[str, Json]) -> None:
         self.reviews: list[str] = []
+        self.missed = 0
         self.error: ApiError | None = None
         self.audiences: list[str] | None = ["flowy"]
         self._accepted = accepted
+
+    def deaf(self) -> None:
+        self.missed += 1
 
     async def create(self, path: str, body: Mapping[str, Any]) -> Json:
         assert path == "/apis/authentication.k8s.io/v1/tokenreviews"

@@ -80,7 +80,10 @@ class Open:
 async def gateway(desk: FixedDesk, *, caps: Caps = PLENTY, pods: int = 3) -> AsyncIterator[Open]:
     reviewer = Reviewer({jwt(f"pod-{n}"): user(f"pod-{n}") for n in range(pods)})
     made = Gateway(
-        Tokens(reviewer, audience="flowy", clock=lambda: NOW), desk, clock=asyncio.get_running_loop().time, caps=caps
+        Tokens(reviewer, audience="flowy", clock=lambda: NOW, deaf=reviewer.deaf),
+        desk,
+        clock=asyncio.get_running_loop().time,
+        caps=caps,
     )
     listening = open_socket(0)
     port = listening.getsockname()[1]

@@ -30,7 +30,7 @@ class Clock:
 
 def tokens(accepted: Mapping[str, Any] | None = None) -> tuple[Tokens, Reviewer, Clock]:
     reviewer, clock = Reviewer({GOOD: user("pod-1")} if accepted is None else accepted), Clock()
-    return Tokens(reviewer, audience="flowy", clock=clock), reviewer, clock
+    return Tokens(reviewer, audience="flowy", clock=clock, deaf=reviewer.deaf), reviewer, clock
 
 
 async def refusal(checked: Tokens, token: str, address: str = "a") -> str:
@@ -134,8 +134,11 @@ async def test_an_api_server_in_trouble_refuses_nobody() -> None:
     reviewer.error = ServerError(500, "InternalError", "etcd has left")
     with pytest.raises(TokenUnchecked):
         await checked.caller_of(GOOD, "a")
+    assert reviewer.missed == 1, "who counts silence knows that somebody spoke"
     reviewer.error = None
     assert await checked.caller_of(GOOD, "a") == CALLER
+    await refusal(checked, jwt("wrong"))
+    assert reviewer.missed == 1
 
 
 async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

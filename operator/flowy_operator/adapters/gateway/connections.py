@@ -131,6 +131,7 @@ class Connection(web.RequestHandler):
             loop=asyncio.get_running_loop(),
             keepalive_timeout=HEAD_S,
             lingering_time=LINGER_S,
+            tcp_keepalive=False,  # the clock ends what is dead, and a system call for each connection is saved
             access_log=None,  # type: ignore[arg-type]  # it means none
             auto_decompress=False,  # a small body would unfold into a large one
         )

@@ -72,12 +72,18 @@ class _Failures:
 
 
 class Tokens:
-    """Checks tokens of one audience. `clock` gives aware UTC."""
+    """Checks tokens of one audience. `clock` gives aware UTC.
 
-    def __init__(self, client: KubeClient, *, audience: str, clock: Callable[[], datetime]) -> None:
+    `deaf` is called when a token can't be checked: whoever counts silence should know that somebody spoke.
+    """
+
+    def __init__(
+        self, client: KubeClient, *, audience: str, clock: Callable[[], datetime], deaf: Callable[[], None]
+    ) -> None:
         self._client = client
         self._audience = audience
         self._clock = clock
+        self._deaf = deaf
         self._good: OrderedDict[bytes, _Good] = OrderedDict()
         self._bad: OrderedDict[bytes, _Bad] = OrderedDict()
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
@@ -133,6 +139,7 @@ class Tokens:
             # A caller that goes away must not end the review of the others.
             return await asyncio.shield(review)
         except ApiError as error:
+            self._deaf()
             raise TokenUnchecked("the API server doesn't check tokens just now: try again") from error
 
     async def _ask(self, key: bytes, token: str, expires_at: datetime) -> _Good | _Bad:

@@ -194,3 +194,29 @@ async def test_one_step_may_take_and_give_a_long_value() -> None:
         assert w.result() == 300_002
         (name,) = jobs(w)
         assert sorted(config_maps(w)) == [name, input_name(name)]
+
+
+@simulated
+async def test_an_abandoned_job_of_an_older_run_keeps_its_arguments() -> None:
+    source = """
+        from flowy import restart, wait
+
+        def w(step, left):
+            def run(n=0):
+                if n == 0:
+                    left("x" * 300_000)
+                wait(step("x" * 300_000))
+                return restart(n + 1) if n < 4 else n
+            return run
+    """
+
+    def act(call: Call) -> Act:
+        return Act(pending_s=100) if call.name == "left" else value(1)
+
+    async with world(act) as w:
+        w.submit(source, "step", "left", onEnd="Abandon", jobs={"keepSucceededSeconds": 1})
+        await w.ended()
+        (left,) = [job["metadata"]["name"] for job in w.objects("jobs") if "-left-" in job["metadata"]["name"]]
+        assert input_name(left) in config_maps(w)
+        await w.until(lambda: not jobs(w))
+        assert config_maps(w) == {}

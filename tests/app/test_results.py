@@ -267,6 +267,26 @@ async def test_more_results_than_a_decision_can_take_stall_with_advice() -> None
 
 
 @simulated
+async def test_results_of_older_runs_go_but_for_the_last() -> None:
+    source = """
+        from flowy import restart, wait
+
+        def w(big):
+            def run(n):
+                r = big(9000 + n)
+                wait(r)
+                return restart(n + 1) if n < 5 else len(r)
+            return run
+    """
+    async with world(sizes) as w:
+        w.submit(source, log("big"), input={"args": [0]})
+        await w.ended()
+        assert w.result() == 9005
+        # Those of the last run stay with its history, however long its Jobs are kept.
+        assert sorted(len(text) for text in config_maps(w).values()) == [9006, 9007]
+
+
+@simulated
 async def test_results_go_with_the_workflow() -> None:
     async with world(sizes) as w:
         w.submit(SIZES, log("big"), "size", input={"args": [9000]}, ttlSecondsAfterFinished=60)

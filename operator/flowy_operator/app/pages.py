@@ -5,7 +5,7 @@ What is in them and when events are sealed is decided in `core/pages.py`.
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -33,6 +33,7 @@ from flowy_operator.core.pages import (
     run_of,
 )
 from flowy_operator.core.state import State
+from flowy_operator.core.values import input_name
 
 READS_AT_ONCE = 4
 """Histories read side by side. Each may be 8 MiB long and takes some times that while it is folded."""
@@ -80,12 +81,13 @@ class Pages:
             tail = tail.cut(there.end, state.first)
         return tail
 
-    async def drop_older(self, owner: Owner, run: int, in_use: Collection[str]) -> None:
+    async def drop_older(self, owner: Owner, run: int, jobs: Iterable[str]) -> None:
         """Delete what the runs before this one have left, but that of the last if its pages aren't long.
 
-        Pages last: what they tell refers to the long values. `in_use` are names of Jobs that are still there: theirs are
-        the arguments in ConfigMaps of these names. Raises ApiError.
+        Pages last: what they tell refers to the long values. `jobs` are names of those that are still there: an abandoned
+        one may have to mount its arguments yet, which go with it. Raises ApiError.
         """
+        in_use = {input_name(job) for job in jobs}
         namespace, selector = owner.namespace, f"{UID_LABEL}={owner.uid},{RUN_LABEL}!={run}"
         pages = await self._client.list_metadata(paths.historypages(namespace), label_selector=selector)
         pages = [page for page in pages if _is_owned(page, owner)]

@@ -7,7 +7,7 @@ from typing import Any
 from flowy.errors import ErrorObject
 from flowy.replay.decision import Call, Decision
 from flowy.replay.history import DEFAULT_TIMER, cancelled_message
-from flowy.replay.loading import Factory, file_of, fresh_module, required_tasks
+from flowy.replay.loading import Factory, factories, file_of, fresh_module, required_tasks, tasks_of
 from flowy.replay.replayer import call_workflow, load
 from flowy.replay.run import Run
 from flowy.replay.source import UserSource
@@ -59,7 +59,9 @@ def decide(
         def body() -> object:
             if isinstance(loaded, BaseException):
                 raise loaded
-            return call_workflow(run, *loaded, given["args"], given["kwargs"])
+            factory, given_names = loaded
+            tasks = tasks_of(factory, given_names, factories(module).values())
+            return call_workflow(run, factory, tasks, given["args"], given["kwargs"])
 
         run.decide(body)
     judged = verdict(run)

@@ -363,7 +363,7 @@ def _key(body: Json) -> Key:
 
 def _task(task: str | Mapping[str, Any]) -> Json:
     given = {"name": task} if isinstance(task, str) else dict(task)
-    return {"activity": {"image": "busybox"}, **given}
+    return given if "workflow" in given else {"activity": {"image": "busybox"}, **given}
 
 
 def _words(event: Event) -> str:

@@ -33,7 +33,7 @@ def test_what_the_workflow_says_lies_over_the_definition(
     own: dict[str, Any], changed: dict[str, Any], recorded: str | None
 ) -> None:
     spec = resolve(Reference(name="video-v1", own=own), DEFINITION, "ns", recorded)
-    assert spec == replace(SPEC, definition_digest="sha256:aa", **changed)
+    assert spec == replace(SPEC, definition="video-v1", definition_digest="sha256:aa", **changed)
 
 
 STALLS: Mapping[str, tuple[Definition | None, str | None, Blocker, str]] = {

@@ -87,7 +87,7 @@ class Operator:
         self._settings = settings
         self._clock = clock
         self._namespaces = settings.namespaces or None
-        self._workflows = Workflows()
+        self._workflows = Workflows(wake=self._parent_changed)
         self._queue = WorkQueue()
         self._stop = asyncio.Event()
         self._host = host
@@ -214,6 +214,10 @@ class Operator:
         # What is there at the start waits behind what happens meanwhile.
         self._queue.add(key, backlog=is_new and "status" in body)
 
+    def _parent_changed(self, key: Key) -> None:
+        if self._workflows.get(key) is not None:
+            self._queue.add(key)
+
     def _job_changed(self, old: JobRecord | None, new: JobRecord | None) -> None:
         record = new or old
         assert record is not None
@@ -239,7 +243,13 @@ class Operator:
             self._queue.add(key)
 
     def _view(self, workflow: Workflow) -> View:
-        return view_of(workflow, self._jobs, self._pods, self.listening.since())
+        return view_of(
+            workflow,
+            self._jobs,
+            self._pods,
+            self.listening.since(),
+            self._workflows.children_of(workflow.owner),
+        )
 
     async def _caches_full(self) -> None:
         """Wait for both caches, or for the stop."""

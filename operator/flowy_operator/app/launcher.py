@@ -1,4 +1,4 @@
-"""Creating the Jobs that the history says should exist. Repeating it is harmless: their names are deterministic."""
+"""Creating the Jobs and children that the history says should exist. Repeating it is harmless: names are deterministic."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,6 +23,7 @@ from flowy_operator.adapters.kube.errors import (
 )
 from flowy_operator.adapters.kube.fields import controller
 from flowy_operator.app.values import ValueInTheWay
+from flowy_operator.core.job import KIND, UID_LABEL
 
 CREATES_AT_ONCE = 50
 """In flight at the API server together; 370-480 creates a second were measured so, and more didn't bring more."""
@@ -35,7 +36,7 @@ NOTHING_FIRST: Mapping[str, Store] = MappingProxyType({})
 
 @dataclass(slots=True)
 class Launched:
-    """What became of a set of Jobs, by their names. `later`: not now, and why; `refused`: never, and why."""
+    """What became of a set of launches, by their names. `later`: not now, and why; `refused`: never, and why."""
 
     created: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
@@ -49,7 +50,7 @@ class Launcher:
         self._slots = asyncio.Semaphore(CREATES_AT_ONCE)
 
     async def launch(self, manifests: Sequence[dict[str, Any]], first: Mapping[str, Store] = NOTHING_FIRST) -> Launched:
-        """Create these Jobs side by side. `first` stores what a Job mounts, by its name."""
+        """Create these Jobs and Workflows side by side. `first` stores what a Job mounts, by its name."""
         launched = Launched()
         await asyncio.gather(
             *(self._create(manifest, first.get(manifest["metadata"]["name"]), launched) for manifest in manifests)
@@ -57,21 +58,20 @@ class Launcher:
         return launched
 
     async def _create(self, manifest: dict[str, Any], store: Store | None, launched: Launched) -> None:
-        metadata = manifest["metadata"]
+        metadata, kind = manifest["metadata"], manifest["kind"]
         name, namespace = metadata["name"], metadata["namespace"]
-        uid = metadata["ownerReferences"][0]["uid"]
         async with self._slots:
             try:
                 if store is not None:
                     await store()
                 try:
-                    created = await self._client.create(paths.jobs(namespace), manifest)
+                    created = await self._client.create(path_of(kind, namespace), manifest)
                 except AlreadyExists:
                     # Ours from a pass that was cut short, as a rule.
-                    created = await self._client.get(paths.jobs(namespace, name))
-                    if controller(created["metadata"]).get("uid") != uid:
+                    created = await self._client.get(path_of(kind, namespace, name))
+                    if _parent(created["metadata"]) != _parent(metadata):
                         launched.refused[name] = (
-                            f"a Job {name!r} that belongs to somebody else is in the way: delete it"
+                            f"a {kind} {name!r} that belongs to somebody else is in the way: delete it"
                         )
                         return
                 launched.created[name] = created["metadata"]["uid"]
@@ -99,3 +99,13 @@ class Launcher:
                 launched.later[name] = str(error)
                 if error.retry_after_s is not None:
                     launched.after_s = max(launched.after_s or 0.0, error.retry_after_s)
+
+
+def path_of(kind: str, namespace: str, name: str | None = None) -> str:
+    """Where the API server has launches of this kind."""
+    return paths.workflows(namespace, name) if kind == KIND else paths.jobs(namespace, name)
+
+
+def _parent(metadata: Mapping[str, Any]) -> object:
+    """The uid of the Workflow that a launch is of: its controller, or for a child that outlives it what its label says."""
+    return controller(metadata).get("uid") or metadata.get("labels", {}).get(UID_LABEL)

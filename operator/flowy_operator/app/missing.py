@@ -37,8 +37,8 @@ async def fill_gaps(
     pods = {**view.pods, **{job: listed[job] for job in doubtful if job in listed}}
     gone = dict.fromkeys(view.gone)
     for name, made in workflow.created.items():
-        overdue = name not in view.jobs and name not in gone and now - made.at >= UNSEEN
-        if overdue and not await _exists(client, workflow, name):
+        is_seen = name in view.jobs or name in view.children or name in gone
+        if not is_seen and now - made.at >= UNSEEN and not await _exists(client, made.path):
             workflow.gone[name] = gone[name] = None
     return replace(view, pods=pods, gone=gone)
 
@@ -46,8 +46,8 @@ async def fill_gaps(
 def _doubtful(spec: WorkflowSpec, state: State, view: View, now: datetime) -> Iterator[str]:
     """Jobs of which something would be concluded from what their pods don't say."""
     for task in state.open():
-        if task.launch is None:
-            continue
+        if task.launch is None or spec.tasks[task.name].workflow is not None:
+            continue  # what a child says of its end, the API server is asked for anyway
         job, pod = view.jobs.get(task.launch.job), view.pods.get(task.launch.job)
         if pod is not None and pod.phase in {"Succeeded", "Failed"}:
             continue
@@ -65,9 +65,9 @@ async def _pods_of(client: KubeClient, workflow: Workflow, view: View, jobs: Seq
     return pods_of(workflow, view.jobs, [pod for pod in map(parse_pod, items) if pod is not None])
 
 
-async def _exists(client: KubeClient, workflow: Workflow, job: str) -> bool:
+async def _exists(client: KubeClient, path: str) -> bool:
     try:
-        await client.get(paths.jobs(workflow.owner.namespace, job))
+        await client.get(path)
     except NotFound:
         return False
     return True

@@ -7,12 +7,12 @@ is still the one that was read.
 
 import logging
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from importlib import metadata
-from typing import Protocol
+from typing import Any, Protocol
 
 from flowy.policy.timeout import schedule_to_close
 from flowy.wire.messages import Answer, AnsweredCall, Request
@@ -22,8 +22,9 @@ from flowy_operator.adapters.kube.errors import ApiError, Invalid, NotFound, Pay
 from flowy_operator.adapters.kube.errors import Conflict as WriteConflict
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.announce import announce
+from flowy_operator.app.children import tend_children
 from flowy_operator.app.definitions import Specs
-from flowy_operator.app.launcher import Launcher, Store
+from flowy_operator.app.launcher import Launched, Launcher, Store, path_of
 from flowy_operator.app.missing import UNSEEN, fill_gaps
 from flowy_operator.app.obstacles import Obstacles, ask_at
 from flowy_operator.app.pages import Pages
@@ -31,6 +32,7 @@ from flowy_operator.app.results import Results
 from flowy_operator.app.tracked import Basis, CreatedJob, Version, Workflow, Workflows, damaged
 from flowy_operator.app.values import ValueLost, Values
 from flowy_operator.core.admission import due_retries
+from flowy_operator.core.child import child_manifest
 from flowy_operator.core.conditions import Blocker, Stall
 from flowy_operator.core.decision import conclude, decision_request, value_refs
 from flowy_operator.core.ending import end_without_code, workflow_deadline
@@ -42,7 +44,7 @@ from flowy_operator.core.observe import View, deadline, observe
 from flowy_operator.core.pages import TAIL_BYTES, Tail, first_portion
 from flowy_operator.core.retention import abandoned_runs_on, may_run_on, tidy, workflow_expires_at
 from flowy_operator.core.spec import WorkflowSpec
-from flowy_operator.core.state import Phase, State, Task, apply, place
+from flowy_operator.core.state import Launch, Phase, State, Task, apply, place
 from flowy_operator.core.status import Patch, Standing, status_fields, status_patch
 from flowy_operator.core.stop import cancel_deadline, comes_first, launching, pass_on, requested
 from flowy_operator.core.values import input_name
@@ -365,30 +367,19 @@ class Reconciler:
             if arguments is None or task.launch is None:
                 unknown += 1  # the decider stalls, or said so many that not all had room; nobody else knows them
                 continue
-            ends = schedule_to_close(spec.tasks[task.name].timeouts, task.first_scheduled_at)
-            until = _earliest(None if ends is None else ends.at, workflow_deadline(spec, version.started_at(state)))
             try:
-                manifest = job_manifest(
-                    workflow.owner,
-                    spec.tasks[task.name],
-                    task.launch,
-                    arguments,
-                    spec.default_template,
-                    deadline=until,
-                    gateway_url=self._gateway_url,
-                )
+                manifests.append(self._manifest(workflow, version, spec, state, task, task.launch, arguments))
             except InvalidActivity as error:
                 refused[task.launch.job] = str(error)
             else:
-                manifests.append(manifest)
-                if is_long(arguments):
+                if spec.tasks[task.name].workflow is None and is_long(arguments):
                     name = input_name(task.launch.job)
                     first[task.launch.job] = partial(
                         self._values.store_input, workflow.owner, name, arguments, run=state.run
                     )
         launched = await self._launcher.launch(manifests, first)
         workflow.forget_long_arguments(state, launched.created)
-        workflow.created.update({name: CreatedJob(uid, self._clock()) for name, uid in launched.created.items()})
+        workflow.created.update(dict(self._created(launched, manifests)))
         refused |= launched.refused
         workflow.refused |= refused
         noted, workflow.notes = workflow.notes, launched.later
@@ -401,9 +392,45 @@ class Reconciler:
             _log.warning("jobs can't be created now", extra=workflow.log_fields | {"jobs": dict(launched.later)})
         return RetryLater("; ".join(sorted(set(launched.later.values()))), launched.after_s)
 
+    def _manifest(
+        self,
+        workflow: Workflow,
+        version: Version,
+        spec: WorkflowSpec,
+        state: State,
+        task: Task,
+        launch: Launch,
+        arguments: str,
+    ) -> dict[str, Any]:
+        """The Job or the child Workflow of a launch. Raises InvalidActivity."""
+        task_spec = spec.tasks[task.name]
+        if task_spec.workflow is not None:
+            return child_manifest(
+                workflow.owner, spec, task_spec, launch, arguments, run=state.run, depth=version.depth
+            )
+        ends = schedule_to_close(task_spec.timeouts, task.first_scheduled_at)
+        until = _earliest(None if ends is None else ends.at, workflow_deadline(spec, version.started_at(state)))
+        return job_manifest(
+            workflow.owner,
+            task_spec,
+            launch,
+            arguments,
+            spec.default_template,
+            deadline=until,
+            gateway_url=self._gateway_url,
+        )
+
+    def _created(self, launched: Launched, manifests: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, CreatedJob]]:
+        now = self._clock()
+        for manifest in manifests:
+            name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
+            if name in launched.created:
+                yield name, CreatedJob(launched.created[name], now, path_of(manifest["kind"], namespace, name))
+
     # -- tidy ---------------------------------------------------------------------------------------------------------
 
     async def _tidy(self, spec: WorkflowSpec, state: State | None, view: View, now: datetime) -> datetime | None:
+        await tend_children(self._client, spec, state, view)
         tidying = tidy(spec, state, view, now)
         for job in tidying.jobs:
             if job.has_input_map:  # first, since nothing but the Job tells that it is there
@@ -432,7 +459,7 @@ class Reconciler:
         if expires_at is None or expires_at > now:
             return _earliest(wake_at, expires_at)
         if abandoned_runs_on(spec, version.state, view):
-            return wake_at  # the end of the Job will tell
+            return wake_at  # the end of the Job or child will tell
         owner = workflow.owner
         with suppress(WriteConflict):  # another object has the name by now
             await self._client.delete(paths.workflows(owner.namespace, owner.name), uid=owner.uid)
@@ -452,6 +479,7 @@ def _to_launch(state: State, view: View, workflow: Workflow, now: datetime) -> l
         if task.launch is not None
         and (task.launch.held_until is None or task.launch.held_until <= now)
         and task.launch.job not in view.jobs
+        and task.launch.job not in view.children
         and task.launch.job not in workflow.created
         and task.launch.job not in workflow.gone
         and task.launch.job not in workflow.refused
@@ -472,7 +500,7 @@ def _timers(
     yield workflow_deadline(spec, version.started_at(state))
     yield cancel_deadline(spec, state)
     for name, made in workflow.created.items():
-        if name not in view.jobs and name not in workflow.gone:
+        if name not in view.jobs and name not in view.children and name not in workflow.gone:
             yield max(made.at, now) + UNSEEN
     for task in state.unfinished():
         due = deadline(spec.tasks[task.name], task, view)

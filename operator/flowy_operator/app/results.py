@@ -12,15 +12,18 @@ from weakref import WeakValueDictionary
 
 from flowy.wire.checks import MalformedMessage, value_text
 from flowy_operator.adapters.container_log import read_log
+from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import ApiError, NotFound
 from flowy_operator.app.tracked import Reading, Workflow
-from flowy_operator.app.values import ValueInTheWay, Values
+from flowy_operator.app.values import ValueInTheWay, Values, ValueTooLong
+from flowy_operator.core.child import ChildEnd, child_end
 from flowy_operator.core.collected import Collected, is_to_collect, reads_log, result_of_log
+from flowy_operator.core.history import Failure
 from flowy_operator.core.job import Owner
 from flowy_operator.core.key import Key
 from flowy_operator.core.observe import View
-from flowy_operator.core.outcome import Disrupted, Succeeded
+from flowy_operator.core.outcome import Deleted, Disrupted, Failed, Pending, Succeeded
 from flowy_operator.core.records import PodRecord
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State
@@ -54,6 +57,16 @@ class _Launch:
     reads_log: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Child:
+    """A child Workflow that has ended; its name is a Job's in all but kind."""
+
+    owner: Owner
+    run: int
+    job: str
+    uid: str
+
+
 class Results:
     """Fetches results while `run` runs. `changed` is told of each workflow for whose next pass there is news."""
 
@@ -77,7 +90,12 @@ class Results:
             if job is None or job in workflow.readings:
                 continue
             pod, activity = view.pods.get(job), spec.tasks[task.name].activity
-            if activity is not None and is_to_collect(spec.tasks[task.name], view.jobs.get(job), pod):
+            child = view.children.get(job)
+            if child is not None and child.ended:
+                workflow.readings[job] = self._begin(
+                    _Child(owner=workflow.owner, run=state.run, job=job, uid=child.uid)
+                )
+            elif activity is not None and is_to_collect(spec.tasks[task.name], view.jobs.get(job), pod):
                 launch = _Launch(owner=workflow.owner, run=state.run, job=job, pod=pod, reads_log=reads_log(activity))
                 workflow.readings[job] = self._begin(launch)
         if not workflow.readings:
@@ -86,13 +104,13 @@ class Results:
         notes = {job: r.note for job, r in workflow.readings.items() if r.outcome is None and r.note is not None}
         return replace(view, results=found, uncollected=notes)
 
-    def _begin(self, launch: _Launch) -> Reading:
+    def _begin(self, launch: _Launch | _Child) -> Reading:
         assert self._group is not None, "nothing is read before `run`"
         reading = Reading()
         reading.task = self._group.create_task(self._fetch(reading, launch))
         return reading
 
-    async def _fetch(self, reading: Reading, launch: _Launch) -> None:
+    async def _fetch(self, reading: Reading, launch: _Launch | _Child) -> None:
         """Until there is an outcome: the pod stays as long as it is neither deleted nor its node given up."""
         key = Key(launch.owner.namespace, launch.owner.name)
         pause_s, refusals = FIRST_PAUSE_S, 0
@@ -116,7 +134,10 @@ class Results:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    async def _in_turn(self, launch: _Launch, *, is_given_up: bool) -> Collected:
+    async def _in_turn(self, launch: _Launch | _Child, *, is_given_up: bool) -> Collected | ChildEnd:
+        if isinstance(launch, _Child):
+            async with self._slots:
+                return await self._end_of(launch)
         node = None if launch.pod is None else launch.pod.node
         share = self._nodes.setdefault(node, asyncio.Semaphore(READS_OF_A_NODE))
         async with share, self._slots:
@@ -131,7 +152,29 @@ class Results:
             found = result_of_log(launch.pod, log)
             return await self._keep(launch, found) if isinstance(found, Succeeded) else found
 
-    async def _keep(self, launch: _Launch, found: Succeeded) -> Succeeded:
+    async def _end_of(self, child: _Child) -> ChildEnd:
+        """How the child ended, by the object itself: the cache keeps no results of what has ended."""
+        try:
+            body = await self._client.get(paths.workflows(child.owner.namespace, child.job))
+        except NotFound:
+            return Deleted()
+        if body["metadata"]["uid"] != child.uid:
+            return Deleted()  # another has its name by now
+        end = child_end(body.get("status") or {})
+        if isinstance(end, Pending):  # somebody has taken its end away again
+            return Failed(
+                Failure(type="ResultLost", message=f"the Workflow {child.job!r} had ended and has no end"), None
+            )
+        if not isinstance(end, Succeeded):
+            return end
+        try:
+            return await self._keep(child, end)
+        except ValueTooLong as error:
+            return Failed(
+                Failure(type="ResultTooLong", message=f"the child's result has {error}"), end.at, retryable=False
+            )
+
+    async def _keep(self, launch: _Launch | _Child, found: Succeeded) -> Succeeded:
         """The result as an event can hold it: a long one is stored first."""
         if len(found.result.encode()) <= INLINE_BYTES:
             return found

@@ -5,14 +5,16 @@ whether it came by the watch or as the answer to our own write: an older cache i
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from flowy.wire.messages import Answer, AnsweredCall
 from flowy_operator.adapters.crd.spec import InvalidSpec, spec_or_reference
+from flowy_operator.adapters.lineage import parse_depth, parse_lineage
 from flowy_operator.core.attempts import Beat
+from flowy_operator.core.child import ChildEnd, ChildRecord, Lineage, standing_of
 from flowy_operator.core.collected import Collected
 from flowy_operator.core.conditions import Blocker, Stall, has_ended
 from flowy_operator.core.definition import Definition, Reference
@@ -34,17 +36,18 @@ Basis = tuple[str, int, Chain]
 
 @dataclass(frozen=True, slots=True)
 class CreatedJob:
-    """A Job that this process made, known before the cache has it."""
+    """A Job or child that this process made, known before the cache has it. `path` is where the API server has it."""
 
     uid: str
     at: datetime
+    path: str
 
 
 @dataclass(slots=True)
 class Reading:
     """A result that is being fetched, by `task`: what came of it, or why that takes so long."""
 
-    outcome: Collected | None = None
+    outcome: Collected | ChildEnd | None = None
     note: str | None = None
     task: asyncio.Task[None] | None = None
 
@@ -82,6 +85,8 @@ class Version:
     resource_version: int = 0
     generation: int = 0
     deleting: bool = False
+    lineage: Lineage | None = None
+    depth: int = 0
     status: Body | None = None
     spec: WorkflowSpec | Reference | None = None
     state: State | None = None
@@ -116,6 +121,7 @@ class Workflow:
     owner: Owner
     version: Version = Version()
     folded: Folded | None = None  # the longest history seen: it never gets shorter, and what follows is folded upon it
+    shown: ChildRecord | None = None  # what its parent was told of last
 
     definition: Key | None = None  # what it refers to, which never changes
     resolved: Resolved | None = None
@@ -170,6 +176,8 @@ class Workflow:
             resource_version=int(metadata["resourceVersion"]),
             generation=metadata["generation"],
             deleting="deletionTimestamp" in metadata,
+            lineage=parse_lineage(metadata),
+            depth=parse_depth(metadata),
             status=None if status is None else _without_history(status),
         )
         try:
@@ -275,6 +283,23 @@ class Workflow:
         )
         self.folded = None
 
+    def seen_by_parent(self) -> ChildRecord | None:
+        """What its parent is told of, None if it has none."""
+        version = self.version
+        if version.lineage is None:
+            return None
+        return ChildRecord(
+            namespace=self.owner.namespace,
+            name=self.owner.name,
+            uid=self.owner.uid,
+            lineage=version.lineage,
+            standing=standing_of(version.status or {}),
+            ended=version.ended,
+            deleting=version.deleting,
+            suspended=version.spec is not None and version.spec.suspend,
+            stop=None if version.spec is None else version.spec.stop,
+        )
+
     def _install(self, version: Version) -> None:
         self.version = version
         if version.state is not None:
@@ -370,11 +395,15 @@ def _without_history(status: Body) -> Body:
 
 
 class Workflows:
-    """All Workflows that are there, by key."""
+    """All Workflows that are there, by key, and whose children they are. `wake` is told of parents that have something to see."""
 
-    def __init__(self) -> None:
+    def __init__(self, wake: Callable[[Key], None]) -> None:
         self._known: dict[Key, Workflow] = {}
         self._of_definition: dict[Key, dict[Key, None]] = {}
+        self._children: dict[
+            tuple[str, str], dict[str, ChildRecord]
+        ] = {}  # by namespace and uid of the parent, by name
+        self._wake = wake
 
     def get(self, key: Key) -> Workflow | None:
         return self._known.get(key)
@@ -393,6 +422,7 @@ class Workflows:
         workflow.accept(body, now)
         if workflow.definition is not None:
             self._of_definition.setdefault(workflow.definition, {})[key] = None
+        self.show(workflow)
 
     def of_definition(self, definition: Key) -> list[Key]:
         """The Workflows that refer to this definition."""
@@ -400,7 +430,10 @@ class Workflows:
 
     def _drop(self, key: Key) -> None:
         workflow = self._known.pop(key, None)
-        if workflow is None or workflow.definition is None:
+        if workflow is None:
+            return
+        self._lost(workflow)
+        if workflow.definition is None:
             return
         others = self._of_definition[workflow.definition]
         del others[key]
@@ -412,6 +445,37 @@ class Workflows:
         workflow = self._known.get(key)
         if workflow is not None and workflow.owner.uid == uid:
             self._drop(key)
+
+    def children_of(self, owner: Owner) -> Mapping[str, ChildRecord]:
+        """The children of a Workflow by their names, as they are now."""
+        return dict(self._children.get((owner.namespace, owner.uid), {}))
+
+    def show(self, workflow: Workflow) -> None:
+        """Tell the parent how its child is doing, if it is doing otherwise than before."""
+        before, after = workflow.shown, workflow.seen_by_parent()
+        if before == after:
+            return
+        if before is not None and (after is None or after.lineage.parent_uid != before.lineage.parent_uid):
+            self._lost(workflow)
+        workflow.shown = after
+        if after is not None:
+            self._children.setdefault((after.namespace, after.lineage.parent_uid), {})[after.name] = after
+            self._wake(Key(after.namespace, after.lineage.parent))
+
+    def _lost(self, workflow: Workflow) -> None:
+        """Take it that a child is gone, and not only unknown: its parent's task ends with it."""
+        child, workflow.shown = workflow.shown, None
+        if child is None:
+            return
+        siblings = self._children[child.namespace, child.lineage.parent_uid]
+        del siblings[child.name]
+        if not siblings:
+            del self._children[child.namespace, child.lineage.parent_uid]
+        key = Key(child.namespace, child.lineage.parent)
+        parent = self._known.get(key)
+        if parent is not None and parent.owner.uid == child.lineage.parent_uid:
+            parent.gone[child.name] = None
+        self._wake(key)
 
     def __iter__(self) -> Iterator[Workflow]:
         return iter(list(self._known.values()))

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from flowy_operator.app.tracked import Workflow
+from flowy_operator.core.child import ChildRecord
 from flowy_operator.core.observe import View
 from flowy_operator.core.records import JobRecord, PodRecord
 
@@ -21,7 +22,13 @@ class Pods(Protocol):
     def of_workflow(self, namespace: str, workflow: str) -> Iterable[PodRecord]: ...
 
 
-def view_of(workflow: Workflow, all_jobs: Jobs, all_pods: Pods, listening_since: datetime) -> View:
+def view_of(
+    workflow: Workflow,
+    all_jobs: Jobs,
+    all_pods: Pods,
+    listening_since: datetime,
+    children: Mapping[str, ChildRecord],
+) -> View:
     """What the caches have of this Workflow, and what was heard of it since `listening_since`."""
     owner = workflow.owner
     jobs = {job.name: job for job in all_jobs.of_workflow(owner.namespace, owner.name) if job.owner_uid == owner.uid}
@@ -34,6 +41,7 @@ def view_of(workflow: Workflow, all_jobs: Jobs, all_pods: Pods, listening_since:
         notes=workflow.notes,
         beats=dict(workflow.beats),
         listening_since=listening_since,
+        children=children,
     )
 
 

@@ -77,4 +77,4 @@ def resolve(
         return Stall(Blocker.DEFINITION_CHANGED, f"{changed} than this run began with ({recorded}): {remedy}")
     if isinstance(definition.spec, str):
         return Stall(Blocker.INVALID_SPEC, f"the WorkflowDefinition {name!r} can't be run: {definition.spec}")
-    return replace(definition.spec, definition_digest=definition.digest, **reference.own)
+    return replace(definition.spec, definition=name, definition_digest=definition.digest, **reference.own)

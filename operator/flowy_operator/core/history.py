@@ -36,7 +36,8 @@ class CancelReason(StrEnum):
     """Why a task was cancelled. The values are history, hence never renamed."""
 
     WORKFLOW_ENDED = "WorkflowEnded"
-    DELETED = "Deleted"  # somebody deleted its Job
+    DELETED = "Deleted"  # somebody deleted its Job, or its child Workflow
+    CHILD_STOPPED = "ChildStopped"  # somebody stopped its child Workflow
     STOP_REQUESTED = "StopRequested"  # spec.stop
     ABANDONED = "Abandoned"  # the workflow ended without it: its Job runs on
 

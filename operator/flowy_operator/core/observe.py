@@ -12,6 +12,7 @@ from enum import Enum, auto
 from flowy.policy.retry import MAX_LAUNCHES, GiveUp, RetryAfter, RetryWhen, after_failure
 from flowy.policy.timeout import Deadline, Timer, next_deadline, schedule_to_close
 from flowy_operator.core.attempts import Beat
+from flowy_operator.core.child import ChildCancelled, ChildEnd, ChildRecord, ChildTimedOut
 from flowy_operator.core.collected import Collected, is_to_collect
 from flowy_operator.core.history import (
     CancelReason,
@@ -50,7 +51,7 @@ class View:
     never take, with its reason; `notes`: those that it doesn't take now. `results`: those of succeeded launches that had
     to be fetched, and are; `uncollected`: why others can't be yet. `beats`: the last heartbeat of each Job that this process
     heard of, listening since `listening_since`. `obstacles`: what Kubernetes Events tell of Jobs that have no pod, or one
-    that doesn't start.
+    that doesn't start. `children`: the child Workflows by their names; how those ended is among `results`.
     """
 
     jobs: Mapping[str, JobRecord] = field(default_factory=dict)
@@ -58,7 +59,8 @@ class View:
     gone: Collection[str] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
-    results: Mapping[str, Collected] = field(default_factory=dict)
+    children: Mapping[str, ChildRecord] = field(default_factory=dict)
+    results: Mapping[str, Collected | ChildEnd] = field(default_factory=dict)
     uncollected: Mapping[str, str] = field(default_factory=dict)
     beats: Mapping[str, Beat] = field(default_factory=dict)
     listening_since: datetime | None = None
@@ -138,6 +140,10 @@ def _observe_task(spec: TaskSpec, task: Task, view: View, moment: _Moment) -> tu
             failure = Failure(type="LaunchRefused", message=view.refused[task.launch.job])
             return now, [_invalid(task, failure)]
         match _outcome(spec, task.launch.job, view):
+            case ChildTimedOut(at):
+                return at or now, _after_timer(spec, task, Timer.START_TO_CLOSE, None, moment)
+            case ChildCancelled(at):
+                return at or now, [_cancelled(task, CancelReason.CHILD_STOPPED)]
             case Succeeded(result, at, ref):
                 node = None if pod is None else pod.node
                 completed = TaskCompleted(
@@ -158,7 +164,7 @@ def _observe_task(spec: TaskSpec, task: Task, view: View, moment: _Moment) -> tu
             case Disrupted(at=at) as lost:
                 return at or now, [_after_disruption(spec, task, task.launch.number, lost, now)]
             case Deleted():
-                return now, [TaskCancelled(task=task.key, attempt=task.attempt, reason=CancelReason.DELETED)]
+                return now, [_cancelled(task, CancelReason.DELETED)]
             case Pending():
                 pass
     due = deadline(spec, task, view)
@@ -167,7 +173,10 @@ def _observe_task(spec: TaskSpec, task: Task, view: View, moment: _Moment) -> tu
     return now, []
 
 
-def _outcome(spec: TaskSpec, job: str, view: View) -> Outcome:
+def _outcome(spec: TaskSpec, job: str, view: View) -> Outcome | ChildEnd:
+    """What became of a launch: a Job's by its records, a child's by its own status."""
+    if spec.workflow is not None:
+        return _child_outcome(job, view)
     record, is_deleted = view.jobs.get(job), job in view.gone
     if not is_to_collect(spec, record, view.pods.get(job)):
         return judge(record, view.pods.get(job), job_deleted=is_deleted)
@@ -178,11 +187,24 @@ def _outcome(spec: TaskSpec, job: str, view: View) -> Outcome:
             return collected
 
 
+def _child_outcome(name: str, view: View) -> Outcome | ChildEnd:
+    end, child = view.results.get(name), view.children.get(name)
+    if end is not None:
+        return end
+    if child is not None and child.ended:
+        return Uncollected()
+    return Deleted() if name in view.gone or (child is not None and child.deleting) else Pending()
+
+
 def _with_progress(fact: Fact, task: Task, view: View) -> Fact:
     """The fact with what the launch that it ends has reported."""
     if task.launch is None or not isinstance(fact, TaskDisrupted | TaskFailed | TaskTimedOut):
         return fact
     return replace(fact, progress=view.progress_of(task.launch.job))
+
+
+def _cancelled(task: Task, reason: CancelReason) -> TaskCancelled:
+    return TaskCancelled(task=task.key, attempt=task.attempt, reason=reason)
 
 
 def _invalid(task: Task, failure: Failure) -> TaskFailed:

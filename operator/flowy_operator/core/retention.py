@@ -57,7 +57,9 @@ def _due(spec: WorkflowSpec, state: State | None, view: View) -> Iterator[tuple[
 
 
 def abandoned_runs_on(spec: WorkflowSpec, state: State | None, view: View) -> bool:
-    """Whether a Job that an end left behind still runs. The Workflow stays for it, since it would take the Job along."""
+    """Whether what an end left behind still runs. The Workflow stays for it, since it would take the Job or child along."""
+    if any(child.lineage.owned and not child.ended for child in view.children.values()):
+        return True
     for job in view.jobs.values():
         if _has_ended(job):
             continue

@@ -112,7 +112,8 @@ class WorkflowSpec:
     suspend: bool = False
     stop: StopMode | None = None
     inherited: Raw = field(default_factory=dict)
-    definition_digest: str | None = None  # of the WorkflowDefinition's content, if it comes from one
+    definition: str | None = None  # the WorkflowDefinition's name, if it comes from one
+    definition_digest: str | None = None  # of its content
     source_digest: str = field(
         init=False
     )  # here, since a source may be long and a spec is read once, but passes are many
@@ -122,5 +123,6 @@ class WorkflowSpec:
         object.__setattr__(self, "source_digest", f"sha256:{digest}")
 
     def closed(self) -> Self:
-        """What of it still counts after the end: how long things stay."""
-        return replace(self, source="", input="", tasks={}, default_template={}, inherited={})
+        """What of it still counts after the end: how long things stay, and what becomes of children."""
+        children = {name: task for name, task in self.tasks.items() if task.workflow is not None}
+        return replace(self, source="", input="", tasks=children, default_template={}, inherited={})

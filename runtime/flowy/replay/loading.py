@@ -7,7 +7,7 @@ import builtins
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
@@ -63,15 +63,20 @@ def fresh_module(printer: Callable[..., None] | None) -> Iterator[ModuleType]:
             sys.modules[MODULE] = before
 
 
-def find_entrypoint(module: ModuleType, entrypoint: str | None) -> Factory:
-    """Find the factory in an executed module. Raises `LoadFailed` of type `EntrypointNotFound`."""
-    candidates = {
+def factories(module: ModuleType) -> dict[str, Factory]:
+    """The public functions and classes that the source defines itself, by name."""
+    return {
         name: member
         for name, member in vars(module).items()
         if not name.startswith("_")
         and isinstance(member, (FunctionType, type))
         and member.__module__ == MODULE  # what was imported came from elsewhere
     }
+
+
+def find_entrypoint(module: ModuleType, entrypoint: str | None) -> Factory:
+    """Find the factory in an executed module. Raises `LoadFailed` of type `EntrypointNotFound`."""
+    candidates = factories(module)
     names = ", ".join(candidates) or "none"
     if entrypoint is not None:
         found = vars(module).get(entrypoint)
@@ -105,8 +110,12 @@ def _parameters(factory: Factory) -> Sequence[inspect.Parameter]:
         raise LoadFailed("TasksMismatch", f"the parameters of {factory!r} cannot be read: {error}") from error
 
 
-def check_tasks(factory: Factory, tasks: Sequence[str]) -> None:
-    """Hold the factory's parameters against the names of the tasks, both ways. Raises `LoadFailed`."""
+def tasks_of(factory: Factory, tasks: Sequence[str], others: Iterable[Factory] = ()) -> list[str]:
+    """Which of the tasks the factory is to be given, after holding its parameters against their names both ways.
+
+    One list of tasks serves all factories of a source, since one may be a task of another: a name that the factory does not
+    ask for is fine if one of the `others` does. Raises `LoadFailed`.
+    """
     takes_any = False
     known: dict[str, bool] = {}  # name -> may stay away
     for parameter in _parameters(factory):
@@ -120,9 +129,22 @@ def check_tasks(factory: Factory, tasks: Sequence[str]) -> None:
     missing = [name for name, optional in known.items() if not optional and name not in tasks]
     if missing:
         raise LoadFailed("TasksMismatch", f"the factory asks for tasks that are not given: {', '.join(missing)}")
+    if takes_any:
+        return list(tasks)
     surplus = [name for name in tasks if name not in known]
-    if surplus and not takes_any:
-        raise LoadFailed("TasksMismatch", f"tasks are given that the factory does not ask for: {', '.join(surplus)}")
+    if surplus:
+        of_others = {name for other in others for name in _names(other)}
+        unknown = ", ".join(name for name in surplus if name not in of_others)
+        if unknown:
+            raise LoadFailed("TasksMismatch", f"tasks are given that the factory does not ask for: {unknown}")
+    return [name for name in tasks if name in known]
+
+
+def _names(factory: Factory) -> list[str]:
+    try:
+        return [parameter.name for parameter in _parameters(factory) if parameter.kind in _NAMED]
+    except LoadFailed:  # a class of the source that is no factory, such as an Enum
+        return []
 
 
 def file_of(factory: Factory) -> str:

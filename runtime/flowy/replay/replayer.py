@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from flowy.replay.determinism import deterministic
-from flowy.replay.loading import FILENAME, Factory, check_tasks, compiled, find_entrypoint, fresh_module
+from flowy.replay.loading import FILENAME, Factory, compiled, factories, find_entrypoint, fresh_module, tasks_of
 from flowy.replay.run import Run
 from flowy.replay.source import UserSource
 from flowy.replay.task import Task
@@ -38,7 +38,8 @@ def replay(request: Request, leave: Callable[[Answer], NoReturn] | None = None) 
 
         def body() -> object:
             factory = load(run, module, request.source, request.entrypoint)
-            return call_workflow(run, factory, request.tasks, given["args"], given["kwargs"])
+            tasks = tasks_of(factory, request.tasks, factories(module).values())
+            return call_workflow(run, factory, tasks, given["args"], given["kwargs"])
 
         if leave is None:
             run.decide(body)
@@ -61,7 +62,6 @@ def load(run: Run, module: ModuleType, source: str, entrypoint: str | None) -> F
 def call_workflow(
     run: Run, factory: Factory, tasks: Sequence[str], args: Sequence[object], kwargs: Mapping[str, object]
 ) -> object:
-    """Give the factory its tasks and the workflow its input. Raises `LoadFailed` if the names don't match."""
-    check_tasks(factory, tasks)
+    """Give the factory these tasks, which are those of `tasks_of`, and the workflow its input."""
     workflow = factory(**{name: Task(run, name) for name in tasks})
     return workflow(*args, **kwargs)

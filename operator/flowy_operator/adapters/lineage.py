@@ -1,0 +1,42 @@
+"""A Workflow's metadata as JSON -> whose child it is. Whatever is of an odd shape is a Workflow without a parent."""
+
+from flowy_operator.adapters.kube.fields import Raw, controller, mapping, text
+from flowy_operator.core.child import DEPTH_ANNOTATION, MAX_DEPTH, SUSPENDED_ANNOTATION, Lineage
+from flowy_operator.core.job import API_VERSION, KIND, RUN_LABEL, TASK_ANNOTATION, UID_LABEL, WORKFLOW_LABEL
+
+
+def parse_lineage(metadata: Raw) -> Lineage | None:
+    """Find the parent: the controller, or for an abandoned child what its labels say."""
+    labels, annotations = mapping(metadata.get("labels")), mapping(metadata.get("annotations"))
+    parent, parent_uid = text(labels.get(WORKFLOW_LABEL)), text(labels.get(UID_LABEL))
+    task, run = text(annotations.get(TASK_ANNOTATION)), _number(labels.get(RUN_LABEL))
+    owner = controller(metadata)
+    if owner:
+        if owner.get("apiVersion") != API_VERSION or owner.get("kind") != KIND:
+            return None
+        parent, parent_uid = text(owner.get("name")), text(owner.get("uid"))
+    if parent is None or parent_uid is None or task is None or run is None:
+        return None
+    return Lineage(
+        parent=parent,
+        parent_uid=parent_uid,
+        owned=bool(owner),
+        task=task,
+        run=run,
+        suspended_by_parent=SUSPENDED_ANNOTATION in annotations,
+    )
+
+
+def parse_depth(metadata: Raw) -> int:
+    """How many parents are above it, 0 if nothing sensible is said."""
+    depth = _number(mapping(metadata.get("annotations")).get(DEPTH_ANNOTATION))
+    return 0 if depth is None else min(depth, MAX_DEPTH)
+
+
+def _number(value: object) -> int | None:
+    return (
+        int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _DIGITS else None
+    )
+
+
+_DIGITS = 10

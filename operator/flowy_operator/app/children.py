@@ -1,0 +1,50 @@
+"""Doing to children what their parent owes them. Each act may be repeated: done, the child itself shows it."""
+
+from contextlib import suppress
+
+from flowy_operator.adapters.kube import paths
+from flowy_operator.adapters.kube.client import KubeClient
+from flowy_operator.adapters.kube.errors import Conflict, NotFound
+from flowy_operator.core.child import SUSPENDED_ANNOTATION, ChildRecord
+from flowy_operator.core.history import StopMode
+from flowy_operator.core.observe import View
+from flowy_operator.core.spec import WorkflowSpec
+from flowy_operator.core.state import State
+from flowy_operator.core.status import Patch
+from flowy_operator.core.tending import Act, tend
+
+_SUSPENDED = f"/metadata/annotations/{SUSPENDED_ANNOTATION.replace('/', '~1')}"
+_SPEC_STOP = "/spec/stop"
+
+
+async def tend_children(client: KubeClient, spec: WorkflowSpec, state: State | None, view: View) -> None:
+    """Suspend, resume, stop and delete what is due. Raises ApiError."""
+    for child, act in tend(spec, state, view):
+        path = paths.workflows(child.namespace, child.name)
+        # By its uid and not its version: the child writes its status all the time.
+        with suppress(Conflict, NotFound):
+            if act is Act.DELETE:
+                await client.delete(path, uid=child.uid)
+            else:
+                await client.json_patch(path, [_is_still(child), *_changes(act)])
+
+
+def _is_still(child: ChildRecord) -> dict[str, object]:
+    return {"op": "test", "path": "/metadata/uid", "value": child.uid}
+
+
+def _changes(act: Act) -> Patch:
+    match act:
+        case Act.SUSPEND:
+            return [
+                {"op": "add", "path": "/spec/suspend", "value": True},
+                {"op": "add", "path": _SUSPENDED, "value": "true"},
+            ]
+        case Act.RESUME:
+            return [{"op": "add", "path": "/spec/suspend", "value": False}, {"op": "remove", "path": _SUSPENDED}]
+        case Act.CANCEL:
+            return [{"op": "add", "path": _SPEC_STOP, "value": StopMode.CANCEL}]
+        case Act.TERMINATE:
+            return [{"op": "add", "path": _SPEC_STOP, "value": StopMode.TERMINATE}]
+        case Act.DELETE:
+            raise AssertionError("a deletion is no change")

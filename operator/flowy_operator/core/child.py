@@ -1,0 +1,200 @@
+"""A launch whose task is a workflow: the manifest of its child, what is seen of the child, how the child ended.
+
+A child is a Workflow like any other, with its own history, timers and Jobs. Its parent knows it by its name, which the
+parent's history implies, and by whose it is; all that it wants to know is in the child's status.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flowy.wire.checks import MalformedMessage, value_text
+from flowy_operator.core.conditions import Reason, has_ended
+from flowy_operator.core.history import Failure, StopMode, parse_time
+from flowy_operator.core.job import (
+    API_VERSION,
+    ATTEMPT_LABEL,
+    KIND,
+    MANAGED_BY,
+    RUN_LABEL,
+    TASK_ANNOTATION,
+    TASK_LABEL,
+    UID_LABEL,
+    WORKFLOW_LABEL,
+    InvalidActivity,
+    Owner,
+    owner_reference,
+)
+from flowy_operator.core.outcome import Deleted, Failed, Pending, Succeeded
+from flowy_operator.core.sentences import line
+from flowy_operator.core.spec import DEFAULT_PARALLELISM, OnParentEnd, TaskSpec, WorkflowSpec
+from flowy_operator.core.state import Launch
+
+DEPTH_ANNOTATION = "flowy.dev/depth"
+"""How many parents a child has above it."""
+
+SUSPENDED_ANNOTATION = "flowy.dev/suspended-by-parent"
+"""On a child that was suspended because its parent is: it goes on with the parent. Whom a person suspended, a person resumes."""
+
+MAX_DEPTH = 32
+"""Of children below children: deep enough for any recursion that a person follows, and an endless one ends soon. A setting
+would be one more number to explain; how many Workflows there may be in all, a ResourceQuota says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """What a Workflow's metadata says of its parent. Anybody who may create a Workflow can claim it.
+
+    `owned` children go with their parent; one that is abandoned at the parent's end has no owner from the beginning.
+    `task` is the key of the parent's task, `run` the parent's run that it belongs to.
+    """
+
+    parent: str
+    parent_uid: str
+    owned: bool
+    task: str
+    run: int
+    suspended_by_parent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildRecord:
+    """A child as its parent sees it. `standing` says in one line how it is doing."""
+
+    namespace: str
+    name: str
+    uid: str
+    lineage: Lineage
+    standing: str
+    ended: bool = False
+    deleting: bool = False
+    suspended: bool = False
+    stop: StopMode | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChildTimedOut:
+    """The child's own time was over: the StartToClose of the parent's attempt."""
+
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChildCancelled:
+    """Somebody stopped the child."""
+
+    at: datetime | None
+
+
+ChildEnd = Succeeded | Failed | ChildTimedOut | ChildCancelled | Deleted
+"""How a child ended, as far as that concerns its parent."""
+
+
+def child_manifest(
+    owner: Owner, spec: WorkflowSpec, task: TaskSpec, launch: Launch, arguments: str, *, run: int, depth: int
+) -> dict[str, Any]:
+    """The child of one launch. `depth` is that of its parent; `arguments` is JSON text of args and kwargs.
+
+    `InvalidActivity` if it would be too deep.
+    """
+    sub = task.workflow
+    assert sub is not None, "an activity's manifest is made in job.py"
+    if depth >= MAX_DEPTH:
+        raise InvalidActivity(
+            f"it would be nested {depth + 1} Workflows deep, at most {MAX_DEPTH} are allowed: end the recursion earlier, or"
+            " use restart() for a loop"
+        )
+    annotations = {TASK_ANNOTATION: launch.task, DEPTH_ANNOTATION: str(depth + 1)}
+    own = _code(spec, sub.entrypoint) | {"input": {"json": arguments}}
+    if task.timeouts.start_to_close_s is not None:
+        own["timeouts"] = {**own.get("timeouts", {}), "workflowSeconds": task.timeouts.start_to_close_s}
+    if spec.suspend:
+        own["suspend"] = True
+        annotations[SUSPENDED_ANNOTATION] = "true"
+    abandoned = sub.on_parent_end is OnParentEnd.ABANDON
+    if abandoned and spec.ttl_s is not None:
+        own["ttlSecondsAfterFinished"] = spec.ttl_s  # nobody else will delete it
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {
+            "name": launch.job,
+            "namespace": owner.namespace,
+            "labels": MANAGED_BY
+            | {
+                WORKFLOW_LABEL: owner.name,
+                UID_LABEL: owner.uid,
+                TASK_LABEL: launch.task.strip("_-"),
+                ATTEMPT_LABEL: str(launch.attempt),
+                RUN_LABEL: str(run),
+            },
+            "annotations": annotations,
+            **({} if abandoned else {"ownerReferences": [owner_reference(owner)]}),
+        },
+        "spec": own,
+    }
+
+
+def _code(spec: WorkflowSpec, entrypoint: str) -> dict[str, Any]:
+    """What of a child's spec is its parent's: all that stands there, or the definition that it stands in."""
+    if spec.definition is None:
+        return {**spec.inherited, "code": {"source": spec.source, "entrypoint": entrypoint}}
+    parallelism = {} if spec.parallelism == DEFAULT_PARALLELISM else {"parallelism": spec.parallelism}
+    return {"definitionRef": {"name": spec.definition, "entrypoint": entrypoint}, **parallelism}
+
+
+def standing_of(status: Mapping[str, Any]) -> str:
+    """How a Workflow is doing, in one line. Steps of a healthy run are not told: each would be a write of the parent too."""
+    found = {condition.get("type"): condition for condition in status.get("conditions", ())}
+    succeeded, stalled = found.get("Succeeded", {}), found.get("Stalled", {})
+    if stalled.get("status") == "True":
+        return f"{stalled.get('reason')}: {line(str(stalled.get('message', '')))}"
+    reason = str(succeeded.get("reason") or Reason.RUNNING)
+    first: Mapping[str, Any] = next(iter(status.get("waitingOn", ())), {})
+    if reason == Reason.RUNNING and first.get("reason"):
+        return line(f"{first.get('task')}: {first['reason']}")
+    return reason
+
+
+def child_end(status: Mapping[str, Any]) -> Succeeded | Failed | ChildTimedOut | ChildCancelled | Pending:
+    """How the Workflow of this status ended. Its result is given whole, wherever it will be kept."""
+    if not has_ended(status):
+        return Pending()
+    found = {condition.get("type"): condition for condition in status["conditions"]}["Succeeded"]
+    at, reason = _time(status, "completionTime"), found.get("reason")
+    if found["status"] == "True":
+        return _completed(status, at)
+    if reason == Reason.TIMED_OUT:
+        return ChildTimedOut(at)
+    if reason in {Reason.CANCELLED, Reason.TERMINATED}:
+        return ChildCancelled(at)
+    return Failed(_failure(status, str(found.get("message", ""))), at, retryable=reason != Reason.INVALID_CODE)
+
+
+def _completed(status: Mapping[str, Any], at: datetime | None) -> Succeeded | Failed:
+    result = str(status.get("result", "null"))
+    try:
+        value_text(result, "the result")
+    except MalformedMessage as error:
+        # Only by hand: an operator writes none.
+        return Failed(Failure(type="ResultInvalid", message=f"{error}"), at, retryable=False)
+    return Succeeded(result, at)
+
+
+def _failure(status: Mapping[str, Any], message: str) -> Failure:
+    """The child's error as it is, so that the parent's code can tell what it was; where it arose, the child says."""
+    error = status.get("error", {})
+    return Failure(
+        type=str(error.get("type", "Error")),
+        message=str(error.get("message", message)),
+        exit_code=error.get("exitCode"),
+        details=error.get("details"),
+    )
+
+
+def _time(status: Mapping[str, Any], name: str) -> datetime | None:
+    try:
+        return parse_time(status[name])
+    except (KeyError, TypeError, ValueError):
+        return None

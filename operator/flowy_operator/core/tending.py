@@ -1,0 +1,74 @@
+"""What is done to children that are there: suspended and resumed with their parent, stopped when nobody wants them any more.
+
+Children of the current run stay until their parent goes, since people look at them. Only what belongs to an older run of a
+parent that restarted is deleted: a loop of restarts must not pile them up.
+"""
+
+from collections.abc import Iterator
+from enum import Enum, auto
+
+from flowy_operator.core.child import ChildRecord
+from flowy_operator.core.history import StopMode
+from flowy_operator.core.observe import View
+from flowy_operator.core.spec import OnParentEnd, WorkflowSpec
+from flowy_operator.core.state import LaunchEnd, State, task_name
+
+
+class Act(Enum):
+    """What is to be done to a child."""
+
+    SUSPEND = auto()
+    RESUME = auto()
+    CANCEL = auto()
+    TERMINATE = auto()
+    DELETE = auto()
+
+
+def tend(spec: WorkflowSpec, state: State | None, view: View) -> Iterator[tuple[ChildRecord, Act]]:
+    """What the parent owes its children now. Done, nothing is left to do. Without a state: of a workflow that has ended."""
+    for child in view.children.values():
+        act = None if child.deleting else _act(spec, state, child)
+        if act is not None:
+            yield child, act
+
+
+def _act(spec: WorkflowSpec, state: State | None, child: ChildRecord) -> Act | None:
+    if state is None:
+        return None if child.ended else _stop(spec, child)
+    if child.lineage.run < state.run:
+        return _leave_behind(spec, child)
+    launch = state.launches.get(child.name)
+    if launch is None or child.ended:
+        return None
+    if launch.end is None:
+        return _pause(spec, child)
+    return _stop(spec, child) if launch.end is LaunchEnd.STOPPED else None
+
+
+def _leave_behind(spec: WorkflowSpec, child: ChildRecord) -> Act | None:
+    """An older run's child: one that may clean up does so first."""
+    if not child.lineage.owned:
+        return None
+    act = None if child.ended else _stop(spec, child)
+    return Act.DELETE if child.ended or act is Act.TERMINATE or child.stop is StopMode.TERMINATE else act
+
+
+def _stop(spec: WorkflowSpec, child: ChildRecord) -> Act | None:
+    """By `onParentEnd`. What the history of an ended parent can't tell any more, the child does: whose nobody is, was abandoned."""
+    task = spec.tasks.get(task_name(child.lineage.task))
+    policy = OnParentEnd.TERMINATE if task is None or task.workflow is None else task.workflow.on_parent_end
+    if not child.lineage.owned or policy is OnParentEnd.ABANDON:
+        return None
+    if policy is OnParentEnd.CANCEL:
+        return Act.CANCEL if child.stop is None else None
+    return Act.TERMINATE if child.stop is not StopMode.TERMINATE else None
+
+
+def _pause(spec: WorkflowSpec, child: ChildRecord) -> Act | None:
+    """Pass on the parent's `suspend` when it changes, and only that: a person may suspend a child or resume it alone."""
+    by_parent = child.lineage.suspended_by_parent
+    if spec.suspend and not child.suspended and not by_parent:
+        return Act.SUSPEND
+    if not spec.suspend and by_parent:
+        return Act.RESUME
+    return None

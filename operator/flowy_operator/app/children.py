@@ -20,13 +20,14 @@ _SPEC_STOP = "/spec/stop"
 async def tend_children(client: KubeClient, spec: WorkflowSpec, state: State | None, view: View) -> None:
     """Suspend, resume, stop and delete what is due. Raises ApiError."""
     for child, act in tend(spec, state, view):
-        path = paths.workflows(child.namespace, child.name)
         # By its uid and not its version: the child writes its status all the time.
         with suppress(Conflict, NotFound):
             if act is Act.DELETE:
-                await client.delete(path, uid=child.uid)
+                await client.delete(paths.workflows(child.namespace, child.name), uid=child.uid)
             else:
-                await client.json_patch(path, [_is_still(child), *_changes(act)])
+                await client.json_patch(
+                    paths.workflows(child.namespace, child.name), [_is_still(child), *_changes(act)]
+                )
 
 
 def _is_still(child: ChildRecord) -> dict[str, object]:

@@ -65,7 +65,10 @@ class Launcher:
                 if store is not None:
                     await store()
                 try:
-                    created = await self._client.create(path_of(kind, namespace), manifest)
+                    if kind == KIND:
+                        created = await self._client.create(paths.workflows(namespace), manifest)
+                    else:
+                        created = await self._client.create(paths.jobs(namespace), manifest)
                 except AlreadyExists:
                     # Ours from a pass that was cut short, as a rule.
                     created = await self._client.get(path_of(kind, namespace, name))

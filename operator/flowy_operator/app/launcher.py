@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from flowy_operator.adapters.kube import paths
-from flowy_operator.adapters.kube.client import KubeClient
+from flowy_operator.adapters.kube.client import Json, KubeClient
 from flowy_operator.adapters.kube.errors import (
     AlreadyExists,
     ApiError,
@@ -65,13 +65,10 @@ class Launcher:
                 if store is not None:
                     await store()
                 try:
-                    if kind == KIND:
-                        created = await self._client.create(paths.workflows(namespace), manifest)
-                    else:
-                        created = await self._client.create(paths.jobs(namespace), manifest)
+                    created = await self._made(kind, namespace, manifest)
                 except AlreadyExists:
                     # Ours from a pass that was cut short, as a rule.
-                    created = await self._client.get(path_of(kind, namespace, name))
+                    created = await self._found(kind, namespace, name)
                     if _parent(created["metadata"]) != _parent(metadata):
                         launched.refused[name] = (
                             f"a {kind} {name!r} that belongs to somebody else is in the way: delete it"
@@ -103,9 +100,19 @@ class Launcher:
                 if error.retry_after_s is not None:
                     launched.after_s = max(launched.after_s or 0.0, error.retry_after_s)
 
+    async def _made(self, kind: str, namespace: str, manifest: dict[str, Any]) -> Json:
+        if kind == KIND:
+            return await self._client.create(paths.workflows(namespace), manifest)
+        return await self._client.create(paths.jobs(namespace), manifest)
 
-def path_of(kind: str, namespace: str, name: str | None = None) -> str:
-    """Where the API server has launches of this kind."""
+    async def _found(self, kind: str, namespace: str, name: str) -> Json:
+        if kind == KIND:
+            return await self._client.get(paths.workflows(namespace, name))
+        return await self._client.get(paths.jobs(namespace, name))
+
+
+def path_of(kind: str, namespace: str, name: str) -> str:
+    """Where the API server has a launch of this kind."""
     return paths.workflows(namespace, name) if kind == KIND else paths.jobs(namespace, name)
 
 

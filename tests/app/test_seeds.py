@@ -445,32 +445,39 @@ async def _check_nothing_stays(w: World, dice: random.Random) -> None:
 
 
 def _check(w: World, retry: dict[str, Any]) -> None:
-    body = w.body()
-    owner = body["metadata"]["uid"]
-    # Each launch's Job was made once, and nothing is there that nobody owns.
+    # Each launch's Job was made once, by the history of a workflow that is there, and nothing is there that nobody owns.
     assert not [name for name, count in Counter(w.kubelet.created).items() if count > 1]
+    bodies = w.objects("workflows")
+    uids = {body["metadata"]["uid"] for body in bodies}
     for plural in ("jobs", "pods"):
         for found in w.objects(plural):
             assert found["metadata"]["ownerReferences"][0]["controller"]
-    assert all(job["metadata"]["ownerReferences"][0]["uid"] == owner for job in w.objects("jobs"))
+    for plural in ("jobs", "configmaps", "historypages"):
+        assert {found["metadata"]["ownerReferences"][0]["uid"] for found in w.objects(plural)} <= uids
+    launches = [_check_one(w, body["metadata"]["name"], body["metadata"]["uid"], retry) for body in bodies]
+    assert {name for _, name in w.kubelet.created} <= set().union(*launches)
+    assert {namespace for namespace, _ in w.kubelet.created} <= {NAMESPACE}
+    assert w.torn == []
+
+
+def _check_one(w: World, name: str, owner: str, retry: dict[str, Any]) -> set[str]:
+    """Gives the launches that the history implies."""
     # What the history refers to is there, to the byte; what it doesn't, was kept for nothing by who died then.
     kept = {found["metadata"]["name"]: found for found in w.objects("configmaps")}
-    for event in w.history():
+    for event in w.history(name):
         if isinstance(event.fact, TaskCompleted) and event.fact.result_ref is not None:
             ref = event.fact.result_ref
             text = text_of(kept[ref.name])
             assert text is not None
             assert reference(ref.name, text) == ref
-    assert all(found["metadata"]["ownerReferences"][0]["uid"] == owner for found in kept.values())
     # The history is one, its fold knows every Job, and never had more tasks open than allowed.
-    state = State(workflow="w", uid=owner, started_at=START)
+    state = State(workflow=name, uid=owner, started_at=START)
     scheduled: Counter[tuple[int, str, int]] = Counter()
     due: dict[tuple[str, int], datetime] = {}
     has_backoff = "backoff" in retry
     waits_s = RetrySpec(backoff=BACKOFF) if has_backoff else None
-    assert w.torn == []
     launches: set[str] = set()
-    for event in w.history():
+    for event in w.history(name):
         state = apply(state, [event])
         launches |= set(state.launches)
         if isinstance(event.fact, TaskScheduled):
@@ -484,10 +491,9 @@ def _check(w: World, retry: dict[str, Any]) -> None:
                 assert event.fact.at - event.time <= timedelta(seconds=delay_before(waits_s, event.fact.attempt, seed))
         assert sum(task.phase is Phase.OPEN for task in state.tasks.values()) <= PARALLELISM
     assert max(scheduled.values(), default=1) == 1
-    assert {name for _, name in w.kubelet.created} <= launches
-    assert {namespace for namespace, _ in w.kubelet.created} <= {NAMESPACE}
     # Pages and status together are the history, each event once: of this run whole, of the one before if it is there.
-    there = w.readable()
-    assert there == w.history()[-len(there) :]
+    there = w.readable(name)
+    assert there == w.history(name)[-len(there) :]
     assert there[0].id <= state.first
-    assert {page["spec"]["run"] for page in w.pages()} <= {state.run - 1, state.run}
+    assert {page["spec"]["run"] for page in w.pages(name)} <= {state.run - 1, state.run}
+    return launches

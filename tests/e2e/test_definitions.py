@@ -110,3 +110,16 @@ def test_an_operator_for_definitions_only(kube: Kube, tmp_path: Path) -> None:
     finally:
         assert process.stop() == 0
         other.run("delete", "namespace", other.namespace, "--wait=false")
+
+
+def test_a_task_that_is_a_definition_runs_as_a_workflow_of_it(kube: Kube, operator: OperatorProcess) -> None:
+    source = "def outer(twice):\n    def run(n):\n        return twice(twice(n))\n    return run\n"
+    kube.apply(workflow("outer", source, [{"name": "twice", "workflow": {"definitionRef": {"name": "inner-v1"}}}], 1))
+    body = kube.wait_until(
+        "workflow", "outer", lambda body: "DefinitionNotFound" in str(body.get("status", {}).get("waitingOn"))
+    )
+    assert "there is no WorkflowDefinition 'inner-v1'" in body["status"]["waitingOn"][0]["reason"]
+    kube.apply(definition("inner-v1", SOURCE, add))
+    assert result(kube.wait_end("outer")) == 5
+    words = ["get", "workflows.flowy.dev", "--field-selector", "spec.definitionRef.name=inner-v1", "-o", "name"]
+    assert len(kube.run(*words).stdout.split()) == 2

@@ -28,7 +28,7 @@ from flowy_operator.core.job import (
 )
 from flowy_operator.core.outcome import Deleted, Failed, Pending, Succeeded
 from flowy_operator.core.sentences import line
-from flowy_operator.core.spec import DEFAULT_PARALLELISM, OnParentEnd, TaskSpec, WorkflowSpec
+from flowy_operator.core.spec import DEFAULT_PARALLELISM, OnParentEnd, SubWorkflow, TaskSpec, WorkflowSpec
 from flowy_operator.core.state import Launch
 
 DEPTH_ANNOTATION = "flowy.dev/depth"
@@ -106,7 +106,7 @@ def child_manifest(
             " use restart() for a loop"
         )
     annotations = {TASK_ANNOTATION: launch.task, DEPTH_ANNOTATION: str(depth + 1)}
-    own = _code(spec, sub.entrypoint) | {"input": {"json": arguments}}
+    own = _code(spec, sub) | {"input": {"json": arguments}}
     if task.timeouts.start_to_close_s is not None:
         own["timeouts"] = {**own.get("timeouts", {}), "workflowSeconds": task.timeouts.start_to_close_s}
     if spec.suspend:
@@ -136,12 +136,18 @@ def child_manifest(
     }
 
 
-def _code(spec: WorkflowSpec, entrypoint: str) -> dict[str, Any]:
-    """What of a child's spec is its parent's: all that stands there, or the definition that it stands in."""
+def _code(spec: WorkflowSpec, sub: SubWorkflow) -> dict[str, Any]:
+    """What a child runs: a definition of its own and nothing of its parent's, or another factory of the parent's source.
+
+    Of that, all the rest of the spec is the parent's too: what stands there, or the definition that it stands in.
+    """
+    chosen = {} if sub.entrypoint is None else {"entrypoint": sub.entrypoint}
+    if sub.definition is not None:
+        return {"definitionRef": {"name": sub.definition, **chosen}}
     if spec.definition is None:
-        return {**spec.inherited, "code": {"source": spec.source, "entrypoint": entrypoint}}
+        return {**spec.inherited, "code": {"source": spec.source, **chosen}}
     parallelism = {} if spec.parallelism == DEFAULT_PARALLELISM else {"parallelism": spec.parallelism}
-    return {"definitionRef": {"name": spec.definition, "entrypoint": entrypoint}, **parallelism}
+    return {"definitionRef": {"name": spec.definition, **chosen}, **parallelism}
 
 
 def standing_of(status: Mapping[str, Any]) -> str:

@@ -63,9 +63,10 @@ class OnParentEnd(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubWorkflow:
-    """What one attempt runs: another factory of the same source, as a Workflow of its own."""
+    """What one attempt runs, as a Workflow of its own: another factory of the same source, or a WorkflowDefinition by name."""
 
-    entrypoint: str
+    entrypoint: str | None = None
+    definition: str | None = None
     on_parent_end: OnParentEnd = OnParentEnd.TERMINATE
 
 

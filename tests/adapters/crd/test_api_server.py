@@ -119,7 +119,7 @@ REFUSED: Mapping[str, tuple[Manifest, str]] = {
     ),
     "a workflow without entrypoint": (
         workflow(tasks=[{"name": "a", "workflow": {}}]),
-        f"{EMBED}.workflow.entrypoint: Required value",
+        f"{EMBED}.workflow: Invalid value: give either entrypoint or definitionRef: exactly one of the two",
     ),
     "a workflow's entrypoint that is a path": (
         workflow(tasks=[{"name": "a", "workflow": {"entrypoint": "a.b"}}]),

@@ -16,7 +16,7 @@ from flowy_operator.adapters.crd.rules import OF_THE_DEFINITION, OWN_FIELDS
 from flowy_operator.adapters.crd.spec import InvalidSpec, definition_spec, spec_or_reference, workflow_spec
 from flowy_operator.core.definition import Reference
 from flowy_operator.core.history import StopMode
-from flowy_operator.core.spec import WorkflowSpec
+from flowy_operator.core.spec import SubWorkflow, WorkflowSpec
 
 CODE = {"source": "def f(embed): ...", "entrypoint": "f"}
 TASKS = [{"name": "embed", "activity": {"image": "ffmpeg:9"}}]
@@ -142,6 +142,22 @@ def test_a_reference_holds_what_the_workflow_says_itself(spec: dict[str, Any], o
     body = workflow(**spec)
     body["spec"] = {name: value for name, value in body["spec"].items() if value is not None}
     assert spec_or_reference(body) == Reference(name="video-v1", own=own)
+
+
+TASKS_OF_WORKFLOWS: Mapping[str, tuple[dict[str, Any], SubWorkflow]] = {
+    "another factory": ({"entrypoint": "f"}, SubWorkflow(entrypoint="f")),
+    "a definition": ({"definitionRef": {"name": "b-v1"}}, SubWorkflow(definition="b-v1")),
+    "a definition's other factory": (
+        {"definitionRef": {"name": "b-v1", "entrypoint": "f"}},
+        SubWorkflow(definition="b-v1", entrypoint="f"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), TASKS_OF_WORKFLOWS.values(), ids=TASKS_OF_WORKFLOWS)
+def test_a_task_may_be_a_workflow_of_a_definition(given: dict[str, Any], expected: SubWorkflow) -> None:
+    spec = definition_spec(definition(tasks=[{"name": "a", "workflow": given}]))
+    assert spec.tasks["a"].workflow == expected
 
 
 def test_a_workflow_with_code_is_no_reference() -> None:

@@ -113,6 +113,14 @@ REFUSED: Mapping[str, tuple[Manifest, str]] = {
         workflow(timeouts={"decisionSeconds": 5}),
         business("timeouts.decisionSeconds"),
     ),
+    "a task of a factory and of a definition": (
+        definition(tasks=[{"name": "a", "workflow": {"entrypoint": "f", "definitionRef": {"name": "a"}}}]),
+        "spec.tasks[0].workflow: Invalid value: give either entrypoint or definitionRef: exactly one of the two",
+    ),
+    "a task of a definition without a name": (
+        definition(tasks=[{"name": "a", "workflow": {"definitionRef": {}}}]),
+        "spec.tasks[0].workflow.definitionRef.name: Required value",
+    ),
     "a definition without code": (definition(code=None), "spec.code: Required value"),
     "a definition without source": (definition(code={}), "spec.code.source: Required value"),
     "a definition with an input": (definition(input={"args": []}), 'unknown field "spec.input"'),
@@ -156,6 +164,12 @@ TAKEN: Mapping[str, Manifest] = {
     "with timeouts that say nothing": workflow(timeouts={}),
     "another factory": workflow(definitionRef={"name": "video-v4", "entrypoint": "process"}),
     "a name with dots": workflow(definitionRef={"name": "video-v4.2"}),
+    "tasks that are definitions": definition(
+        tasks=[
+            {"name": "a", "workflow": {"definitionRef": {"name": "b-v1"}}},
+            {"name": "c", "workflow": {"definitionRef": {"name": "b-v1", "entrypoint": "d"}}, "onParentEnd": "Cancel"},
+        ]
+    ),
     "a definition of code alone": definition(),
     "a definition with everything": definition(
         code={**CODE, "entrypoint": "f"},

@@ -353,9 +353,13 @@ REFUSED: Mapping[str, tuple[Mapping[str, Any], str]] = {
         body(tasks=[task(workflow={"entrypoint": "f"})]),
         "spec.tasks[0]: has both activity and workflow: give exactly one of the two",
     ),
+    "a workflow of a factory and a definition": (
+        body(tasks=[{"name": "a", "workflow": {"entrypoint": "f", "definitionRef": {"name": "b"}}}]),
+        "spec.tasks[0].workflow: needs exactly one of entrypoint and definitionRef",
+    ),
     "a workflow without entrypoint": (
         body(tasks=[{"name": "a", "workflow": {}}]),
-        "spec.tasks[0].workflow.entrypoint: is missing",
+        "spec.tasks[0].workflow: needs exactly one of entrypoint and definitionRef",
     ),
     "onParentEnd of an activity": (
         body(tasks=[task(onParentEnd="Cancel")]),

@@ -233,14 +233,36 @@ class Retry(Shape):
     )
 
 
+class DefinitionRef(Shape):
+    """The WorkflowDefinition to run, in the same namespace."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=253,
+        pattern=OBJECT_NAME,
+        description="Name of the WorkflowDefinition. It need not be there yet: the run waits for it.",
+    )
+    entrypoint: Annotated[str, Field(max_length=128, pattern=IDENTIFIER)] | None = Field(
+        None,
+        description="Name of another factory in the definition's source to run.",
+        json_schema_extra=absent("the factory that the definition's own code.entrypoint says"),
+    )
+
+
 class SubWorkflow(Shape):
     """What one attempt of a task runs: a Workflow of its own, with its own history and its own tasks."""
 
-    entrypoint: str = Field(
-        min_length=1,
-        max_length=128,
-        pattern=IDENTIFIER,
-        description="Name of the factory in spec.code.source: a function or class whose parameters are tasks of spec.tasks.",
+    model_config = ConfigDict(json_schema_extra=rules.SUB_WORKFLOW)
+
+    entrypoint: Annotated[str, Field(min_length=1, max_length=128, pattern=IDENTIFIER)] | None = Field(
+        None,
+        description="Name of a factory in the same source: a function or class whose parameters are tasks of spec.tasks.",
+        json_schema_extra=absent("definitionRef says what to run"),
+    )
+    definition_ref: DefinitionRef | None = Field(
+        None,
+        description="The WorkflowDefinition to run, in the same namespace.",
+        json_schema_extra=absent("entrypoint says what to run"),
     )
 
 
@@ -320,22 +342,6 @@ class Jobs(Shape):
         None,
         description="How long a Job that failed stays after its outcome is recorded.",
         json_schema_extra=absent(str(DEFAULTS.keep_failed_s)),
-    )
-
-
-class DefinitionRef(Shape):
-    """The WorkflowDefinition to run, in the same namespace."""
-
-    name: str = Field(
-        min_length=1,
-        max_length=253,
-        pattern=OBJECT_NAME,
-        description="Name of the WorkflowDefinition. It need not be there yet: the run waits for it.",
-    )
-    entrypoint: Annotated[str, Field(max_length=128, pattern=IDENTIFIER)] | None = Field(
-        None,
-        description="Name of another factory in the definition's source to run.",
-        json_schema_extra=absent("the factory that the definition's own code.entrypoint says"),
     )
 
 

@@ -180,6 +180,13 @@ PAGE = rules(
         "fieldPath": ".spec",
     }
 )
+SUB_WORKFLOW = rules(
+    {
+        "rule": "has(self.entrypoint) != has(self.definitionRef)",
+        "message": "give either entrypoint or definitionRef: exactly one of the two says what to run",
+        "reason": "FieldValueInvalid",
+    }
+)
 INPUT = rules(
     {
         # Lists and maps of anything have no type in CEL: they are no fields of `self` there, only of the value behind it.

@@ -254,12 +254,19 @@ def _workflow_task(task: model.Task, path: str) -> TaskSpec:
             raise InvalidSpec(f"{path}.timeouts.{field}", f"has no meaning for a workflow: {why}")
     return TaskSpec(
         name=task.name,
-        workflow=SubWorkflow(
-            entrypoint=task.workflow.entrypoint, on_parent_end=task.on_parent_end or OnParentEnd.TERMINATE
-        ),
+        workflow=_sub_workflow(task.workflow, task.on_parent_end or OnParentEnd.TERMINATE, f"{path}.workflow"),
         timeouts=_timeouts(None, task.timeouts, f"{path}.timeouts"),
         retry=_retry(None, task.retry, f"{path}.retry"),
     )
+
+
+def _sub_workflow(given: model.SubWorkflow, on_parent_end: OnParentEnd, path: str) -> SubWorkflow:
+    reference = given.definition_ref
+    if (given.entrypoint is None) == (reference is None):
+        raise InvalidSpec(path, "needs exactly one of entrypoint and definitionRef")
+    if reference is None:
+        return SubWorkflow(entrypoint=given.entrypoint, on_parent_end=on_parent_end)
+    return SubWorkflow(definition=reference.name, entrypoint=reference.entrypoint, on_parent_end=on_parent_end)
 
 
 def _activity(raw: Mapping[str, Any]) -> Activity:

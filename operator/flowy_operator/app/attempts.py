@@ -127,7 +127,8 @@ class Attempts:
         if version.state is None:
             return workflow, Unknown(f"the history of the workflow {pod.workflow} can't be read")
         found = standing(version.state, job, None if record is None else record.run)
-        if version.ended and not isinstance(found, Abandoned):
+        # Its end leaves no task open, so what counts needs no look at the conditions.
+        if not isinstance(found, Counts | Abandoned) and version.ended:
             return workflow, Over(f"the workflow {pod.workflow} has ended")
         if isinstance(found, Unknown):
             return workflow, _Stale(found.why)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
-from tests.bench import decider, heartbeats, report, scale, scenarios
+from flowy_operator.core.pages import PageLimits
+from tests.bench import decider, heartbeats, history, report, scale, scenarios
 from tests.bench.report import Figure
 from tests.bench.scenarios import Writes
 from tests.cluster import cluster
@@ -23,6 +24,7 @@ ROUNDS = 3
 MIB = 1024 * 1024
 FAKE_NODES = 5
 WIDE, NARROW, MANY, OPEN = 1000, 20, 300, 1000
+LONG = 2000
 
 
 def main() -> None:
@@ -94,7 +96,14 @@ async def _at_scale(kube: Kube, operator: OperatorProcess) -> list[Figure]:
         many = await scale.many(client, namespace, operator, MANY)
         _say(f"{OPEN:,} open workflows")
         opened = await scale.open_workflows(client, namespace, operator, OPEN)
+        _say(f"the writes of a chain of {LONG:,}")
+        long = await history.chain(client, namespace, "long", LONG, PageLimits())
+        whole = await history.chain(client, namespace, "whole", LONG // 2, history.unsealed())
     return [
+        _figure("write-first-steps-ms", long.first_ms, "ms", "", whole.first_ms),
+        _figure(
+            "write-last-steps-ms", long.last_ms, "ms", "<= 1.5 x the first steps'; beside: unsealed", whole.last_ms
+        ),
         _figure("throughput-wide-per-s", wide.per_s, "/s", ">= 90 % of bare Jobs", bare.per_s),
         _figure("throughput-wide-20-per-s", narrow.per_s, "/s", ""),
         _figure("throughput-workflows-per-s", many.per_s, "/s", ">= 90 % of bare Jobs", bare.per_s),

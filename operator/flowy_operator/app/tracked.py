@@ -278,7 +278,7 @@ class Workflow:
             status={name: value for name, value in (version.status or {}).items() if name not in _LONG_FIELDS},
             # Left are the times that Jobs and the object are kept for, and which launch a Job is of.
             spec=version.spec and version.spec.closed(),
-            state=version.state and replace(version.state, tasks={}, input=None),
+            state=version.state and replace(version.state, tasks={}, pending={}, input=None),
             tail=Tail(),
         )
         self.folded = None

@@ -140,7 +140,11 @@ class State:
     stop: Stop | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
     launches: Mapping[str, Launch] = field(default_factory=dict)
+    # Of `tasks` those without a final outcome, in the same order: in a long run they are few, and each pass looks at them
+    # a dozen times.
+    pending: Mapping[str, Task] = field(default_factory=dict)
     finished: int = 0
+    succeeded: int = 0
     events: int = 0
     last_time: datetime | None = None
     chain: Chain = Chain()
@@ -148,11 +152,11 @@ class State:
 
     def open(self) -> Iterator[Task]:
         """Tasks with an attempt on record that has no outcome yet."""
-        return (task for task in self.tasks.values() if task.phase is Phase.OPEN)
+        return (task for task in self.pending.values() if task.phase is Phase.OPEN)
 
     def unfinished(self) -> Iterator[Task]:
         """Tasks without a final outcome."""
-        return (task for task in self.tasks.values() if task.phase is not Phase.FINAL)
+        return iter(self.pending.values())
 
 
 def task_name(key: str) -> str:
@@ -190,7 +194,9 @@ def apply(state: State, events: Iterable[Event]) -> State:
         stop=fold.stop,
         tasks=fold.tasks,
         launches=fold.launches,
+        pending=fold.pending,
         finished=fold.finished,
+        succeeded=fold.succeeded,
         events=events[-1].id,
         last_time=events[-1].time,
         chain=fold.chain,
@@ -206,6 +212,7 @@ class _Fold:
         self.started_at, self.run, self.first, self.input = state.started_at, state.run, state.first, state.input
         self.stop = state.stop
         self.tasks, self.launches = dict(state.tasks), dict(state.launches)
+        self.pending, self.succeeded = dict(state.pending), state.succeeded
         self.finished, self.outcomes, self.chain = state.finished, state.outcomes, state.chain
 
     def event(self, event: Event) -> None:
@@ -230,7 +237,7 @@ class _Fold:
             task = replace(task, progress=fact.progress)
         match fact:
             case TaskScheduled() | RetryScheduled():
-                self.tasks[fact.task] = self._scheduled(task, fact, event)
+                self._goes_on(self._scheduled(task, fact, event))
             case TaskCancelled(digest=str()):
                 self._finish(self._held_back(task, fact, event), fact, event)
             case _ if task is None or task.phase is Phase.FINAL:
@@ -239,11 +246,11 @@ class _Fold:
                 self._check_current(task, fact, event)
                 self._end_launch(task, event, LaunchEnd.FAILED)
                 launch = self._launch(task.key, task.attempt, fact.launch + 1, event.time)
-                self.tasks[task.key] = replace(task, launch=launch, disrupted_by=(*task.disrupted_by, fact.reason))
+                self._goes_on(replace(task, launch=launch, disrupted_by=(*task.disrupted_by, fact.reason)))
             case TaskFailed(final=False) | TaskTimedOut(final=False):
                 self._check_current(task, fact, event)
                 self._end_launch(task, event, _end_of(fact))
-                self.tasks[task.key] = replace(task, phase=Phase.RETRYING, last_failure=fact)
+                self._goes_on(replace(task, phase=Phase.RETRYING, last_failure=fact))
             case TaskCompleted() | TaskFailed() | TaskTimedOut() | TaskCancelled():
                 if task.phase is Phase.OPEN:
                     self._check_current(task, fact, event)
@@ -254,7 +261,11 @@ class _Fold:
                     raise _contradiction(event, "that attempt is not the current one")
                 self._finish(task, fact, event)
 
+    def _goes_on(self, task: Task) -> None:
+        self.tasks[task.key] = self.pending[task.key] = task
+
     def _finish(self, task: Task, fact: Final, event: Event) -> None:
+        self.pending.pop(task.key, None)
         self.tasks[task.key] = replace(
             task,
             phase=Phase.FINAL,
@@ -266,6 +277,7 @@ class _Fold:
             disrupted_by=(),
         )
         self.finished += 1
+        self.succeeded += isinstance(fact, TaskCompleted)
         self.outcomes = self.outcomes.extended([event])
         if self.stop is not None and isinstance(fact, TaskCancelled) and fact.reason is CancelReason.STOP_REQUESTED:
             self.stop = replace(self.stop, passed_on=True)
@@ -358,10 +370,10 @@ class _Fold:
             raise _contradiction(event, f"run {self.run} is the current one")
         if self.stop is not None:
             raise _contradiction(event, "a stop was requested, after which no new run begins")
-        if any(task.phase is not Phase.FINAL for task in self.tasks.values()):
+        if self.pending:
             raise _contradiction(event, "tasks of the old run are still open")
         self.run, self.first, self.input, self.started_at = fact.run, event.id, fact.input, event.time
-        self.tasks, self.launches, self.finished = {}, {}, 0
+        self.tasks, self.launches, self.finished, self.succeeded = {}, {}, 0, 0
         self.outcomes = self.chain = Chain()
 
 

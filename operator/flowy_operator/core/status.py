@@ -12,7 +12,7 @@ from typing import Any
 
 from flowy.wire.messages import AnsweredWait, ErrorObject
 from flowy_operator.core.conditions import Reason, Stall, Status, conditions
-from flowy_operator.core.history import Event, TaskCompleted, event_json, format_time
+from flowy_operator.core.history import Event, event_json, format_time
 from flowy_operator.core.observe import View
 from flowy_operator.core.pages import Tail, tail_json
 from flowy_operator.core.sentences import attempt_of, attempt_sentence, attempts, line, reasons
@@ -213,14 +213,12 @@ def _waiting_sentence(waits: Sequence[Mapping[str, Any]], held_back: int) -> str
 
 
 def _progress(state: State) -> dict[str, Any]:
-    running = sum(1 for task in state.tasks.values() if task.phase is Phase.OPEN)
-    succeeded = sum(1 for task in state.tasks.values() if isinstance(task.final, TaskCompleted))
     scheduled = len(state.tasks)
     return {
         "scheduled": scheduled,
-        "running": running,
-        "succeeded": succeeded,
-        "failed": state.finished - succeeded,
+        "running": sum(1 for _ in state.open()),
+        "succeeded": state.succeeded,
+        "failed": state.finished - state.succeeded,
         "summary": f"{state.finished}/{scheduled}",
     }
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import re
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -45,6 +47,34 @@ CAREFUL = """
             return a
         return run
 """
+FAMILY = """
+    from flowy import TaskError, first, restart, wait
+
+    def parent(sub, t):
+        def run():
+            a, b = sub(1), sub(2)
+            try:
+                wait([a, b])
+            except TaskError:
+                return None
+            return t(3)
+        return run
+
+    def hasty(sub, t):
+        def run():
+            return first([sub(1), t(2)])
+        return run
+
+    def again(sub):
+        def run(n=0):
+            return restart(n + 1) if int(sub(n)) and n < 3 else n
+        return run
+
+    def sub(t):
+        def run(n):
+            return t(t(n))
+        return run
+"""
 AGAIN = """
     from flowy import restart
 
@@ -56,6 +86,9 @@ AGAIN = """
 """
 
 
+Hand = Callable[[World, str], None]
+
+
 class Row(NamedTuple):
     """One kind of workflow: what it is made of, what its containers do, and what a person does to it meanwhile."""
 
@@ -63,8 +96,16 @@ class Row(NamedTuple):
     tasks: list[Any]
     act: Callable[[Call], Act]
     spec: Mapping[str, Any] = MappingProxyType({})
-    hand: Callable[[World, str], None] | None = None
+    hand: Hand | None = None
     after_s: float = 3.0
+
+
+def sub_hangs(call: Call) -> Act:
+    return Act(lasts_s=400.0) if "-sub-" in call.workflow else value(1)
+
+
+def sub_fails(call: Call) -> Act:
+    return failure() if "-sub-" in call.workflow else value(1)
 
 
 def good(call: Call) -> Act:
@@ -109,7 +150,23 @@ RETRIED = {"name": "t", "retry": {"when": ["Error", "Timeout"], "delaysSeconds":
 TIMED = {"name": "t", "timeouts": {"startToCloseSeconds": 4}, "retry": {"maxAttempts": 2}}
 LOGGED = {"name": "t", "activity": {"image": "busybox", "result": {"from": "Log"}}}
 
+
+def _family(entrypoint: str, act: Callable[[Call], Act], hand: Hand | None = None, **sub: str) -> Row:
+    """A workflow with children. What they hang upon lasts 400 s."""
+    child = {"name": "sub", "workflow": {"entrypoint": "sub"}, **sub}
+    code = {"entrypoint": entrypoint, "source": textwrap.dedent(FAMILY)}
+    return Row(FAMILY, [child, "t"], act, {"code": code}, hand)
+
+
 KINDS: dict[str, Row] = {
+    "family": _family("parent", good),
+    "family-fails": _family("parent", sub_fails),
+    "family-in-haste": _family("hasty", sub_hangs),
+    "family-abandons": _family("hasty", sub_hangs, onParentEnd="Abandon"),
+    "family-cancels": _family("hasty", sub_hangs, onParentEnd="Cancel"),
+    "family-stopped": _family("parent", sub_hangs, patch(stop="Terminate")),
+    "family-deleted": _family("parent", sub_hangs, delete),
+    "family-again": _family("again", good),
     "chain": Row(CHAIN, ["t"], good),
     "wide": Row(WIDE, ["t"], good, {"parallelism": 2}),
     "fails": Row(CHAIN, ["t"], lambda call: failure()),
@@ -134,7 +191,8 @@ KINDS: dict[str, Row] = {
 
 
 def _kind(workflow: str) -> str:
-    return workflow.rpartition("-")[0]
+    """The kind that a workflow, or the oldest of its parents, is of."""
+    return re.split(r"-\d", workflow, maxsplit=1)[0]
 
 
 def _act(call: Call) -> Act:
@@ -198,6 +256,8 @@ def _check_jobs(w: World, launches: _Launches) -> Counter[str]:
     for name in _names(w, "workflows"):
         for launch, is_past in launches.of(name):
             job, until, now = launch.job, _over_at(launch), w.clock()
+            if launch.task.startswith("sub-"):
+                continue  # a child stays as long as its parent
             if is_past and launch.end is LaunchEnd.STOPPED:
                 continue  # it may have ended by itself at that moment, and is then kept as one that did
             if until is not None and now < until:
@@ -216,11 +276,12 @@ def _check_owners(w: World) -> None:
     """Everything but Workflows and definitions has an owner that is there."""
     uids = {o["metadata"]["uid"] for kind in w.store.kinds for o in w.store.all(kind)}
     for kind in w.store.kinds:
-        if kind.plural in {"events", "workflows", "workflowdefinitions"}:
+        if kind.plural in {"events", "workflowdefinitions"}:
             continue
         for found in w.store.all(kind, NAMESPACE):
-            (owner,) = found["metadata"]["ownerReferences"]
-            assert owner["uid"] in uids, f"{kind.plural} {found['metadata']['name']}"
+            owners = found["metadata"].get("ownerReferences", [])
+            assert len(owners) == 1 or kind.plural == "workflows"
+            assert all(owner["uid"] in uids for owner in owners), f"{kind.plural} {found['metadata']['name']}"
 
 
 @simulated
@@ -245,7 +306,10 @@ async def test_two_hundred_mixed_workflows_leave_nothing() -> None:
             await w.settle(30)
         ends = Counter(w.reason(name) for name in names if _is_there(w, name))
         assert set(ends) == {"Completed", "Failed", "TimedOut", "InvalidCode", "Terminated"}
-        assert sum(ends.values()) == MANY - sum(_kind(name) == "deleted" for name in names)
+        assert sum(ends.values()) == MANY - sum(
+            _kind(name).endswith("deleted") and _kind(name) != "job-deleted" for name in names
+        )
+        assert sum("-sub-" in name for name in _names(w, "workflows")) > 40
         assert {"jobs", "pods", "configmaps", "historypages", "workflows"} <= set(w.left())
         for _ in range(14):  # until the last failed Job's time is over
             _check_owners(w)

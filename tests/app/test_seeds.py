@@ -7,6 +7,7 @@ import asyncio
 import operator
 import os
 import random
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -174,7 +175,28 @@ PROGRAMS: dict[str, tuple[str, list[str], Any]] = {
         ["inc"],
         6,
     ),
+    "nested": (
+        """
+        def w(sub, add):
+            def run():
+                return add(sub(0), sub(10))
+            return run
+
+        def sub(leaf, inc):
+            def run(n):
+                return inc(leaf(inc(n)))
+            return run
+
+        def leaf(inc):
+            def run(n):
+                return inc(n)
+            return run
+        """,
+        ["sub", "leaf", "inc", "add"],
+        16,
+    ),
 }
+CHILDREN = {"sub", "leaf"}
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -188,7 +210,10 @@ async def _scenario(dice: random.Random) -> None:
     retry = {"maxAttempts": 3, "when": ["Timeout", "Error"]} | dice.choice(WAITS)
     timeouts = {"startToCloseSeconds": 20, "heartbeatSeconds": SILENT_S}
     spec: list[dict[str, Any]] = [
-        {"name": task, "retry": retry, "timeouts": timeouts, "activity": activity_of(task)} for task in tasks
+        {"name": task, "workflow": {"entrypoint": task}}
+        if task in CHILDREN
+        else {"name": task, "retry": retry, "timeouts": timeouts, "activity": activity_of(task)}
+        for task in tasks
     ]
     # Mostly so short a tail that a few events are a page: sealing then happens between any other two writes.
     settings = Settings(history_tail_bytes=dice.choice([256, 256, 700, 1500, 32_768]))
@@ -208,7 +233,8 @@ async def _scenario(dice: random.Random) -> None:
             comes_and_goes = asyncio.create_task(_definition(w, random.Random(dice.random()), source, spec))
         else:
             keep = {"keepSucceededSeconds": dice.choice([1, 300]), "keepFailedSeconds": dice.choice([1, 50])}
-            w.submit(source, *spec, parallelism=PARALLELISM, jobs=keep, ttlSecondsAfterFinished=TTL_S)
+            code = {"entrypoint": "w", "source": textwrap.dedent(source)}
+            w.submit(source, *spec, code=code, parallelism=PARALLELISM, jobs=keep, ttlSecondsAfterFinished=TTL_S)
         try:
             await w.ended()
             assert w.reason() == "Completed", w.condition()
@@ -417,7 +443,8 @@ async def _beat(w: World) -> None:
 async def _definition(w: World, dice: random.Random, source: str, spec: list[dict[str, Any]]) -> None:
     """The definition may come late; then it goes, is there with other content, and is back, a few times."""
     await asyncio.sleep(dice.choice([0, dice.uniform(0, 20)]))
-    w.define(source, *spec)
+    code = {"entrypoint": "w", "source": textwrap.dedent(source)}
+    w.define(source, *spec, code=code)
     for _ in range(dice.randint(0, 3)):
         await asyncio.sleep(dice.uniform(0, 8))
         if "definitionDigest" not in w.status():
@@ -428,7 +455,7 @@ async def _definition(w: World, dice: random.Random, source: str, spec: list[dic
             w.define("def w(other):\n    return lambda: other()\n", "other")
             await asyncio.sleep(dice.uniform(0, 10))
             w.undefine()
-        w.define(source, *spec)
+        w.define(source, *spec, code=code)
 
 
 async def _check_nothing_stays(w: World, dice: random.Random) -> None:

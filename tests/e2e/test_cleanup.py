@@ -1,7 +1,8 @@
-"""What twenty mixed workflows leave on a real cluster: logs as long as they are kept, and in the end no object of any kind."""
+"""What some twenty mixed workflows leave on a real cluster: logs as long as they are kept, and in the end no object of any kind."""
 
 import json
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -44,6 +45,25 @@ AGAIN = """
         return run
 """
 
+FAMILY = """
+from flowy import first
+
+def parent(sub, t):
+    def run():
+        return t(sub(1))
+    return run
+
+def hasty(sub, t):
+    def run():
+        return first([sub(1), t()])
+    return run
+
+def sub(t, slow):
+    def run(n):
+        return [t(n), slow(n)]
+    return run
+"""
+
 GOOD = shell("t", "echo 1 > $FLOWY_RESULT_FILE")
 BAD = shell("t", "echo attempt $FLOWY_ATTEMPT broke >&2; exit 3", retry={"when": ["Error"]})
 LUCKY = shell("t", "[ $FLOWY_ATTEMPT = 2 ] || exit 1", retry={"when": ["Error"]})
@@ -57,6 +77,8 @@ NOWHERE = shell(
 LOGS = shell("t", "head -c 6000 /dev/zero | tr '\\0' x | sed 's/.*/\"&\"/'", activity={"result": {"from": "Log"}})
 FOREVER = shell("t", "sleep 300")
 SLOW, UNDO = shell("slow", "sleep 15"), shell("undo", "true")
+
+SUB = {"name": "sub", "workflow": {"entrypoint": "sub"}}
 
 KEPT = "fails-and-keeps"
 SPECS: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
@@ -80,6 +102,13 @@ SPECS: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
     "stopped": (CAREFUL, [FOREVER, UNDO], {}),
     "terminated": (WIDE, [FOREVER], {}),
     "deleted": (WIDE, [FOREVER], {}),
+    "family": (FAMILY, [SUB, GOOD, SLOW], {"code": {"entrypoint": "parent", "source": FAMILY}}),
+    "family-hasty": (FAMILY, [SUB, GOOD, SLOW], {"code": {"entrypoint": "hasty", "source": FAMILY}}),
+    "family-abandons": (
+        FAMILY,
+        [SUB | {"onParentEnd": "Abandon"}, GOOD, SLOW],
+        {"code": {"entrypoint": "hasty", "source": FAMILY}},
+    ),
 }
 ENDS = {
     "chain": "Completed",
@@ -101,7 +130,12 @@ ENDS = {
     "loser-abandoned": "Completed",
     "stopped": "Completed",
     "terminated": "Terminated",
+    "family": "Completed",
+    "family-hasty": "Completed",
+    "family-abandons": "Completed",
 }
+
+WORKFLOWS = "workflows.flowy.dev"
 
 OTHERS = {"events", "events.events.k8s.io", "serviceaccounts", "configmaps/kube-root-ca.crt"}
 """What Kubernetes puts into every namespace, and Events, which it forgets by itself."""
@@ -114,7 +148,7 @@ def _applied(kube: Kube) -> None:
 
 
 def _patched(kube: Kube, names: list[str], **spec: Any) -> None:
-    kube.run("patch", "workflows.flowy.dev", *names, "--type=merge", "-p", json.dumps({"spec": spec}))
+    kube.run("patch", WORKFLOWS, *names, "--type=merge", "-p", json.dumps({"spec": spec}))
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +159,11 @@ def ended(kube: Kube, operator: OperatorProcess) -> dict[str, str]:
         kube.run("wait", "--for=jsonpath={.status.phase}=Running", "pod", "-l", running, "--timeout=60s")
     _patched(kube, ["stopped"], stop="Cancel")
     _patched(kube, ["terminated"], stop="Terminate")
-    kube.run("delete", "workflows.flowy.dev", "deleted")
+    kube.run("delete", WORKFLOWS, "deleted")
     operator.kill()  # in the middle of whatever it is
     operator.start()
-    kube.run("wait", "--for=condition=Reconciling=False", "workflows.flowy.dev", "--all", "--timeout=120s")
-    return {body["metadata"]["name"]: condition(body, "Succeeded")[1] for body in kube.list("workflows.flowy.dev")}
+    kube.run("wait", "--for=condition=Reconciling=False", WORKFLOWS, "--all", "--timeout=120s")
+    return {body["metadata"]["name"]: condition(body, "Succeeded")[1] for body in kube.list(WORKFLOWS)}
 
 
 def _objects(kube: Kube) -> list[str]:
@@ -150,7 +184,9 @@ def _wait_for(kube: Kube, left: set[str], timeout_s: float = 60) -> None:
 
 @pytest.mark.timeout(300)
 def test_twenty_mixed_workflows_leave_nothing(kube: Kube, ended: dict[str, str]) -> None:
-    assert ended == ENDS
+    assert {name: reason for name, reason in ended.items() if name in SPECS} == ENDS
+    children = Counter(reason for name, reason in ended.items() if name not in SPECS)
+    assert children == {"Completed": 2, "Terminated": 1}
     # What failed can be read as long as it is kept: by default a day.
     for attempt in (1, 2, 3):
         labels = f"flowy.dev/workflow={KEPT},flowy.dev/attempt={attempt}"
@@ -163,6 +199,8 @@ def test_twenty_mixed_workflows_leave_nothing(kube: Kube, ended: dict[str, str])
     names = [body["metadata"]["name"] for body in kube.list("configmaps", "flowy.dev/workflow=long-argument")]
     assert len(names) == 1, "the result alone"
     # Then they go themselves, with all that they own.
-    _patched(kube, sorted(ended), ttlSecondsAfterFinished=1)
-    kube.run("wait", "--for=delete", "workflows.flowy.dev", "--all", "--timeout=60s")
+    roots = [body["metadata"] for body in kube.list(WORKFLOWS) if "ownerReferences" not in body["metadata"]]
+    assert len(roots) == len(ENDS) + 1, "the abandoned child is nobody's"
+    _patched(kube, [metadata["name"] for metadata in roots], ttlSecondsAfterFinished=1)
+    kube.run("wait", "--for=delete", WORKFLOWS, "--all", "--timeout=60s")
     _wait_for(kube, set())

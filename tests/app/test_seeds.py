@@ -253,6 +253,77 @@ async def _scenario(dice: random.Random) -> None:
         assert all(running.operator._queue.taken < MOST_PASSES for running in w.operators)
 
 
+# Children of two kinds, of which some fail for good, and a parent that begins anew.
+NESTED = """
+    from flowy import TaskError, restart, wait
+
+    def parent(child, hopeless, add):
+        def workflow(n=0):
+            total = parallel(add, [child(i) for i in range(4)])
+            try:
+                wait(hopeless(n))
+            except TaskError as error:
+                return restart(n + 1) if n < 1 else [total, error.message]
+        return workflow
+
+    def parallel(add, items):
+        from flowy import parallel_reduce
+        return parallel_reduce(add, items)
+
+    def child(inc):
+        def workflow(n):
+            return inc(inc(n))
+        return workflow
+
+    def hopeless(child):
+        def workflow(n):
+            wait(child(n))
+            raise ValueError("no hope")
+        return workflow
+"""
+
+
+@pytest.mark.parametrize("seed", range(SEEDS // 3))
+def test_seed_with_children(seed: int) -> None:
+    run_virtual(_children_scenario(random.Random(seed)))
+
+
+async def _children_scenario(dice: random.Random) -> None:
+    retry = {"maxAttempts": 3, "when": ["Timeout", "Error"]} | dice.choice(WAITS)
+    spec: list[dict[str, Any]] = [
+        {"name": "child", "workflow": {"entrypoint": "child"}, "onParentEnd": dice.choice(["Terminate", "Cancel"])},
+        {"name": "hopeless", "workflow": {"entrypoint": "hopeless"}, "retry": {"when": ["Error"], "maxAttempts": 2}},
+        *({"name": task, "retry": retry, "timeouts": {"startToCloseSeconds": 20}} for task in ("inc", "add")),
+    ]
+    settings = Settings(history_tail_bytes=dice.choice([256, 1500, 32_768]))
+    activity = _activity(random.Random(dice.random()))
+    async with world(activity, latency=lambda: dice.uniform(0.0005, 0.03), settings=settings) as w:
+        w.api.faults.add(Refuse(409, "Conflict"), verb="patch", times=dice.randint(1, 4), chance=0.3)
+        w.api.faults.add(Refuse(500, "InternalError"), times=dice.randint(1, 6), chance=0.1)
+        w.api.faults.add(LoseAnswer(), verb="patch", times=dice.randint(1, 4), chance=0.2)
+        w.api.faults.add(LoseAnswer(), verb="create", times=dice.randint(1, 4), chance=0.2)
+        made: Counter[str] = Counter()
+
+        def count() -> None:
+            change = w.store.log[-1]
+            if change.kind.plural == "workflows" and change.old is None and change.new is not None:
+                made[change.new["metadata"]["name"]] += 1
+
+        w.store.news.append(count)
+        code = {"source": textwrap.dedent(NESTED), "entrypoint": "parent"}
+        w.submit("", *spec, code=code, ttlSecondsAfterFinished=TTL_S)
+        trouble = asyncio.create_task(_trouble(w, dice))
+        try:
+            await w.ended()
+        finally:
+            trouble.cancel()
+        assert w.result() == [4 * 2 + 6, "no hope"]
+        assert set(made.values()) == {1}, "a child was created twice"
+        assert not [name for name, count in Counter(w.kubelet.created).items() if count > 1]
+        assert w.torn == []
+        await _check_nothing_stays(w, dice)
+
+
 # Undoes what it did when it is stopped. Each run leaves a task behind.
 STOPPABLE = """
     from flowy import TaskCancelled, restart, wait

@@ -23,7 +23,7 @@ CRDS = Path(__file__).resolve().parents[2] / "crds"
 ROUNDS = 3
 MIB = 1024 * 1024
 FAKE_NODES = 5
-WIDE, NARROW, MANY, OPEN = 1000, 20, 300, 1000
+WIDE, NARROW, MANY, CHILDREN, OPEN = 1000, 20, 300, 200, 1000
 LONG = 2000
 
 
@@ -94,6 +94,8 @@ async def _at_scale(kube: Kube, operator: OperatorProcess) -> list[Figure]:
         narrow = await scale.wide(client, namespace, operator, WIDE, NARROW)
         _say(f"{MANY} workflows with a task each")
         many = await scale.many(client, namespace, operator, MANY)
+        _say(f"one workflow with {CHILDREN} sub-workflows")
+        nested = await scale.children(client, namespace, operator, CHILDREN)
         _say(f"{OPEN:,} open workflows")
         opened = await scale.open_workflows(client, namespace, operator, OPEN)
         _say(f"the writes of a chain of {LONG:,}")
@@ -107,6 +109,7 @@ async def _at_scale(kube: Kube, operator: OperatorProcess) -> list[Figure]:
         _figure("throughput-wide-per-s", wide.per_s, "/s", ">= 90 % of bare Jobs", bare.per_s),
         _figure("throughput-wide-20-per-s", narrow.per_s, "/s", ""),
         _figure("throughput-workflows-per-s", many.per_s, "/s", ">= 90 % of bare Jobs", bare.per_s),
+        _figure("throughput-children-per-s", nested.per_s, "/s", ">= 90 % of bare Jobs", bare.per_s),
         _figure("cpu-per-task-ms", wide.cpu_ms, "ms", "<= 5 ms"),
         _figure("cpu-per-workflow-ms", many.cpu_ms, "ms", ""),
         _figure("rss-1000-open-mib", opened.rss_bytes / MIB, "MiB", "<= 200 MiB"),

@@ -36,6 +36,17 @@ def one(step):
         return step(1)
     return run
 """
+NESTED = """
+def parent(child):
+    def run(n):
+        return len([r for r in [child(i) for i in range(n)] if r == 1])
+    return run
+
+def child(step):
+    def run(i):
+        return step(i)
+    return run
+"""
 STEP = {"name": "step", "activity": {"image": "none.invalid/step", "template": POD_TEMPLATE}}
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -71,6 +82,14 @@ async def many(client: KubeClient, namespace: str, operator: OperatorProcess, co
     return await _measured(client, namespace, operator, manifests, count)
 
 
+async def children(client: KubeClient, namespace: str, operator: OperatorProcess, count: int) -> Rate:
+    """One workflow with so many sub-workflows, each of which has one task."""
+    tasks = [{"name": "child", "workflow": {"entrypoint": "child"}}, STEP]
+    code = {"source": NESTED, "entrypoint": "parent"}
+    manifest = workflow("nested", NESTED, tasks, count, parallelism=count, jobs=_KEEP, code=code)
+    return await _measured(client, namespace, operator, [manifest], count)
+
+
 _KEEP = {"keepSucceededSeconds": 3600}  # clean-up would be measured too, and bare Jobs have none
 
 
@@ -83,7 +102,7 @@ async def _measured(
         await _side_by_side(client.create(paths.workflows(namespace), manifest) for manifest in manifests)
         await watcher.until(lambda: len(watcher.ended) >= tasks, LIMIT_S)
         wall_s = time.monotonic() - began
-    await _ended(client, namespace, len(manifests))
+    await _ended(client, namespace)
     rate = Rate(tasks / wall_s, (cpu_s(operator.pid) - used) * 1000 / tasks)
     await _clear(client, namespace, paths.workflows(namespace))
     return rate
@@ -133,13 +152,15 @@ def _generation(item: Any) -> int:
     return int((item.get("status") or {}).get("observedGeneration", 0))
 
 
-async def _ended(client: KubeClient, namespace: str, count: int) -> None:
+async def _ended(client: KubeClient, namespace: str) -> None:
+    """Wait until all Workflows have ended, children too."""
     async with asyncio.timeout(LIMIT_S):
         while True:
             items, _ = await client.list(paths.workflows(namespace))
-            ends = [c["status"] for item in items for c in item["status"]["conditions"] if c["type"] == "Succeeded"]
+            found = [item.get("status", {}).get("conditions", ()) for item in items]
+            ends = [c["status"] for conditions in found for c in conditions if c["type"] == "Succeeded"]
             assert "False" not in ends, "a workflow failed"
-            if ends.count("True") == count:
+            if ends.count("True") == len(items):
                 return
             await asyncio.sleep(0.2)
 

@@ -40,11 +40,11 @@ FAILS: Mapping[str, tuple[str, list[dict[str, Any]], list[Any], str, str]] = {
         "args[0]: a set has no order",
     ),
     "arguments that are too long": (
-        "def w(t):\n    def run():\n        return t('x' * 300_000)\n    return run\n",
+        "def w(t):\n    def run():\n        return t('x' * 1_100_000)\n    return run\n",
         [OK],
         [],
         "Failed",
-        "at most 256,000",
+        "at most 1,048,576",
     ),
     "a result that isn't JSON": (
         ONE,

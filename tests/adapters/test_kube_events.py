@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowy_operator.adapters.kube_events import Told, parse_told
+from flowy_operator.core.sentences import SHOWN_CHARS
 from tests.adapters.objects import spoiled
 
 AT = datetime(2026, 11, 24, 10, tzinfo=UTC)
@@ -85,3 +86,9 @@ def test_what_tells_nothing(useless: dict[str, Any]) -> None:
 @given(st.data())
 def test_any_shape_is_survived(data: st.DataObject) -> None:
     parse_told(data.draw(spoiled(event(series={"lastObservedTime": STAMP}))))
+
+
+def test_a_text_of_any_length_is_read_in_time() -> None:
+    told = parse_told(event(", used: " * 500_000))
+    assert told is not None
+    assert len(told.words) <= SHOWN_CHARS

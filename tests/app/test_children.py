@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from flowy_operator.app.settings import Settings
 from tests.app.kubelet import NEVER_ENDS, Act, Call, failure, value
-from tests.app.world import World, simulated, world
+from tests.app.world import NAMESPACE, World, simulated, world
+from tests.fakes.faults import Refuse
+from tests.fakes.store import WORKFLOWS
 
 NESTED = """
     from flowy import TaskError, wait
@@ -340,3 +343,105 @@ async def test_a_child_whose_operator_dies_is_neither_lost_nor_doubled() -> None
         await w.ended(within_s=60)
         assert w.result() == ["x", 3]
         assert len(children(w)) == 2
+
+
+@pytest.mark.parametrize("change", ["a restart of the operator", "an edit of the parent"])
+def test_abandoned_children_run_on_whoever_looks_later(change: str) -> None:
+    @simulated
+    async def scenario() -> None:
+        source = _dedented(NESTED).replace(
+            "return [child(item) for item in inputs]", "child(-2); return step(inputs[0])"
+        )
+        source = source.replace("def parent(child)", "def parent(child, step)").replace(
+            "step(inputs[0])", "int(step(inputs[0]))"
+        )
+        async with world(step, settings=Settings(history_tail_bytes=256)) as w:
+            code = {"source": source, "entrypoint": "parent"}
+            w.submit("", CHILD, "step", code=code, input={"args": [1]}, onEnd="Abandon")
+            await w.ended(within_s=60)
+            if change == "a restart of the operator":
+                await w.restart()
+            w.edit(lambda body: body["spec"].update(ttlSecondsAfterFinished=1000))
+            await w.settle(30)
+            assert [w.reason(name) for name in children(w)] == ["Running"]
+
+    scenario()
+
+
+@simulated
+async def test_a_child_stays_until_its_parent_has_recorded_its_end() -> None:
+    async with world(step) as w:
+        inner = {"code": {"source": _dedented(NESTED), "entrypoint": "child"}, "ttlSecondsAfterFinished": 5}
+        w.define("", "step", CHILD, name="inner", **inner)
+        child = {"name": "child", "workflow": {"definitionRef": {"name": "inner"}}}
+        outer = {"code": {"source": _dedented(NESTED), "entrypoint": "parent"}}
+        w.define("", child, "step", name="outer", **outer)
+        w.refer("outer", input={"args": ["3"]})
+        await w.until(lambda: bool(w.jobs()), within_s=20)
+        w.undefine("outer")
+        await w.settle(60)
+        assert w.stalled() == "DefinitionNotFound"
+        w.define("", child, "step", name="outer", **outer)
+        await w.ended(within_s=60)
+        assert w.result() == ["x"]
+
+
+@simulated
+async def test_what_an_event_cannot_hold_of_an_error_is_told() -> None:
+    source = _dedented(NESTED).replace(
+        "return step(step(item))", 'raise TaskError("too much", "Big", {"text": "ä" * 250_000})'
+    )
+    async with world(step) as w:
+        w.submit("", CHILD, "step", code={"source": source, "entrypoint": "catching"}, input={"args": [1]})
+        await w.ended(within_s=60)
+        kind, name, message, details, *_ = w.result()
+        assert (kind, name, details) == ("TaskError", "Big", None)
+        assert message.startswith("too much (without its details, which have 500,")
+
+
+@simulated
+async def test_a_child_whom_nobody_would_resume_is_let_go() -> None:
+    async with world(step) as w:
+        submit(w, "5", child=CHILD | {"onParentEnd": "Abandon"})
+        await w.until(lambda: bool(w.jobs()), within_s=20)
+        (child,) = children(w)
+        w.edit(lambda body: body["spec"].update(suspend=True))
+        await w.until(lambda: w.reason(child) == "Suspended", within_s=20)
+        w.edit(lambda body: body["spec"].update(stop="Terminate"))
+        await w.ended(child, within_s=60)
+        assert w.result(child) == "x"
+
+
+@simulated
+async def test_a_child_that_cannot_be_stopped_holds_up_nobody_else() -> None:
+    timeouts = {"timeouts": {"scheduleToCloseSeconds": 5}}
+    source = _dedented(NESTED).replace("return [child(item) for item in inputs]", "return [child(-2), step(-2)]")
+    source = source.replace("def parent(child)", "def parent(child, step)")
+    async with world(step) as w:
+        w.api.faults.add(Refuse(403, "Forbidden"), verb="patch", resource="workflows", times=10**6)
+        late = {"name": "step", **timeouts, "retry": {"maxAttempts": 1}}
+        w.submit("", CHILD | timeouts, late, code={"source": source, "entrypoint": "parent"})
+        await w.ended(within_s=60)
+        await w.settle(60)
+        mine = [job for job in w.objects("jobs") if job["metadata"]["labels"]["flowy.dev/workflow"] == "w"]
+        assert mine == []
+
+
+@simulated
+async def test_labels_make_nobody_a_child() -> None:
+    """A Workflow that claims to be what the next launch will be, and has no owner."""
+    async with world(step) as w:
+        submit(w, "5")
+        await w.until(lambda: bool(w.jobs()), within_s=20)
+        (child,) = children(w)
+        forged = {"metadata": dict(w.body(child)["metadata"]), "spec": w.body(child)["spec"]}
+        (job,) = [j["metadata"]["name"] for j in w.objects("jobs")]
+        labels = {
+            **forged["metadata"]["labels"],
+            "flowy.dev/workflow": child,
+            "flowy.dev/workflow-uid": w.body(child)["metadata"]["uid"],
+        }
+        meta = {"name": job, "labels": labels, "annotations": forged["metadata"]["annotations"]}
+        w.store.create(WORKFLOWS, NAMESPACE, {"metadata": meta, "spec": forged["spec"]})
+        await w.ended(within_s=60)
+        assert w.result() == ["x"]

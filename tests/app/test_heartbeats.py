@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flowy_operator.app.listening import GAP, Listening
+from flowy_operator.app.settings import Settings
 from flowy_operator.core.attempts import Caller, Counts, Over, Standing, Unknown
 from tests.app.kubelet import NEVER_ENDS, Act, Call, value
 from tests.app.world import NAMESPACE, START, World, simulated, world
@@ -293,3 +294,36 @@ def test_the_job_knows_the_way(field: dict[str, Any]) -> None:
             await w.ended()
 
     scenario()
+
+
+@simulated
+async def test_silence_before_the_history_is_read_is_nobodys() -> None:
+    """Heartbeats can't be judged before: after a start the pages may take longer than a timeout."""
+    source = """
+        from flowy import wait
+
+        def w(t, u):
+            def run():
+                for _ in range(4):
+                    wait(u())
+                return t()
+            return run
+    """
+
+    def act(call: Call) -> Act:
+        return value(7, lasts_s=200 if call.name == "t" else 0)
+
+    async with world(act, settings=Settings(history_tail_bytes=256)) as w:
+        w.submit(source, ONCE, "u")
+        async with beating(w, 1):
+            await w.until(lambda: bool(w.pages()) and "TaskScheduled t-0" in w.told())
+            await w.settle(3)
+            (page, *_) = w.pages()
+            w.delete("historypages", page["metadata"]["name"])
+            await w.restart()
+            await w.until(lambda: w.stalled() == "HistoryInvalid")
+            await w.settle(60)
+            metadata = {name: page["metadata"][name] for name in ("name", "labels", "ownerReferences")}
+            w.store.create(w.store.kind("historypages"), NAMESPACE, {"metadata": metadata, "spec": page["spec"]})
+            await w.ended()
+        assert w.result() == 7

@@ -8,7 +8,7 @@ import pytest
 from flowy_operator.core.attempts import Counts, Differs, Over, Standing, Unknown
 from flowy_operator.core.history import TaskCompleted
 from flowy_operator.core.values import INLINE_BYTES
-from tests.app.kubelet import NEVER_ENDS, Act, value
+from tests.app.kubelet import NEVER_ENDS, Act, printed, value
 from tests.app.test_heartbeats import ONE, callers, linger, started
 from tests.app.world import NAMESPACE, World, simulated, world
 from tests.fakes.faults import Delay, LoseAnswer, Refuse
@@ -152,3 +152,15 @@ async def test_it_survives_its_pod_too() -> None:
         w.start()
         await w.ended()
         assert (w.result(), len(w.kubelet.calls)) == (7, 1)
+
+
+@simulated
+async def test_whose_result_is_its_log_uploads_none() -> None:
+    async with world(lambda call: printed("1", lasts_s=5)) as w:
+        w.submit(ONE, {**CALLS, "activity": {"image": "busybox", "gateway": True, "result": {"from": "Log"}}})
+        await started(w)
+        found = await upload(w, "2")
+        assert isinstance(found, Differs)
+        assert "what it prints" in found.why
+        await w.ended()
+        assert str(w.result()) == "1"

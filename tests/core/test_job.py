@@ -334,6 +334,14 @@ def test_an_escaped_reference_is_none() -> None:
     assert main(activity)["args"] == activity.args
 
 
+@pytest.mark.parametrize(
+    "text", ["$" * 500_000, "$(FLOWY_ARG_" * 50_000, "$(" * 200_000], ids=["dollars", "names", "openings"]
+)
+def test_no_text_takes_longer_than_its_length(text: str) -> None:
+    # Quadratic, each would take minutes: of the loop that all workflows share.
+    assert main(Activity(image="i", args=[text]))["args"] == [text]
+
+
 def test_the_longest_variable() -> None:
     assert len(variables(None, "x" * VARIABLE_BYTES)["FLOWY_ARG_0"]) == VARIABLE_BYTES
 

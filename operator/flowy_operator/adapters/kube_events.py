@@ -16,6 +16,10 @@ _REFUSED = re.compile(r'^Error creating: (?:pods "[^"]*" is forbidden: )?')
 _USED = re.compile(r", used: .*?(?=, limited: )")  # quota plug-in
 
 
+MOST_CHARS = 4000
+"""Of a message that is looked at. Those that Kubernetes writes are shorter, and a person is shown 300."""
+
+
 class Told(NamedTuple):
     """What an Event says of the object of this uid, last at this time."""
 
@@ -31,7 +35,7 @@ def parse_told(event: Raw) -> Told | None:
     at = _last_seen(event)
     if uid is None or message is None or at is None:
         return None
-    words = _REFUSED.sub("can't be created: ", message.removeprefix(_COMBINED))
+    words = _REFUSED.sub("can't be created: ", message[:MOST_CHARS].removeprefix(_COMBINED))
     return Told(uid, line(_USED.sub("", words)), at)
 
 

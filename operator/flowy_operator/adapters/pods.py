@@ -49,6 +49,9 @@ _PULL_PREFIXES = re.compile(
 )
 """What stands before the cause: kubelet's and containerd's words for the pull that failed, which name the image again."""
 
+MOST_CHARS = 4000
+"""Of what a registry says that is looked at; a person is shown a line of it."""
+
 _PORT = re.compile(r"\b[\d.]+:\d+->")  # our end of a connection, another one at each try
 _LONG_HEX = re.compile(r"\b[0-9a-f]{12,64}\b")  # container ids, new at each of the kubelet's tries
 
@@ -178,7 +181,8 @@ def _waiting(scheduled: Raw, statuses: list[Raw], containers: list[Raw]) -> str 
             continue
         container = text(status.get("name"))
         if reason in _UNPULLED:
-            cause = _PORT.sub("", _PULL_PREFIXES.sub("", text(wait.get("message")) or "", count=1))
+            said = (text(wait.get("message")) or "")[:MOST_CHARS]  # a registry's words, of any length
+            cause = _PORT.sub("", _PULL_PREFIXES.sub("", said, count=1))
             return _line(f"image can't be pulled: {_image(status, container, containers)}: {cause}")
         if reason == "CrashLoopBackOff":
             # Its message counts the seconds. Only init containers can come here: nothing of ours restarts.

@@ -15,9 +15,12 @@ from flowy_operator.adapters.kube.errors import ApiError, NotFound
 from flowy_operator.app.tracked import Workflow, Workflows
 from flowy_operator.app.values import ValueInTheWay, Values
 from flowy_operator.core.attempts import Abandoned, Beat, Caller, Counts, Differs, Over, Standing, Unknown, standing
+from flowy_operator.core.collected import reads_log
 from flowy_operator.core.history import in_milliseconds
 from flowy_operator.core.key import Key
 from flowy_operator.core.records import JobRecord, PodRecord
+from flowy_operator.core.spec import WorkflowSpec
+from flowy_operator.core.state import Task
 
 ASKED_AGAIN = timedelta(seconds=2)
 """For so long one pod gets the answer that the API server gave, so that its questions don't become as many calls."""
@@ -81,6 +84,8 @@ class Attempts:
         workflow, found = await self._find(caller)
         if workflow is None or workflow.version.state is None or not isinstance(found, Counts):
             return found
+        if _is_its_log(workflow, found.task):
+            return Differs("the result of this activity is what it prints (result.from: Log), and no upload")
         other = Differs("this attempt has uploaded another result before: an attempt has one")
         try:
             kept = await self._values.find(workflow.owner, found.job)
@@ -150,3 +155,12 @@ class Attempts:
         self._workflows.accept(Key(pod.namespace, pod.workflow), body, self._clock())
         workflow, found = self._judge(pod, job)
         return workflow, Over(found.why) if isinstance(found, _Stale) else found
+
+
+def _is_its_log(workflow: Workflow, task: Task) -> bool:
+    """Whether the task's result is read elsewhere, so that an upload would be nobody's."""
+    known = workflow.version.spec if workflow.resolved is None else workflow.resolved.spec
+    if not isinstance(known, WorkflowSpec):
+        return False
+    activity = known.tasks[task.name].activity if task.name in known.tasks else None
+    return activity is not None and reads_log(activity)

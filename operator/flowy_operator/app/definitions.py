@@ -1,7 +1,7 @@
 """Which spec a Workflow is run by: its own, or that of the definition which it names, as far as that is to be had."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flowy_operator.adapters.crd.definition import parse_definition
 from flowy_operator.adapters.kube import paths
@@ -11,7 +11,7 @@ from flowy_operator.app.tracked import Resolved, Version, Workflow, check_tasks,
 from flowy_operator.core.conditions import Blocker, Stall
 from flowy_operator.core.definition import Definition, Reference, resolve
 from flowy_operator.core.history import HistoryInvalid, StopMode
-from flowy_operator.core.spec import WorkflowSpec
+from flowy_operator.core.spec import OnEnd, WorkflowSpec
 from flowy_operator.core.state import State
 
 _INLINE_CODE = Stall(
@@ -68,7 +68,8 @@ class Specs:
         match version.spec:
             case Reference() as reference:
                 spec = await self._resolved(workflow, version, reference)
-                return spec if isinstance(spec, WorkflowSpec) else reference.alone()
+                # Not to take from what runs on what may be meant to: an `onEnd` that nobody knows any more could be Abandon.
+                return spec if isinstance(spec, WorkflowSpec) else replace(reference.alone(), on_end=OnEnd.ABANDON)
             case own:
                 return own
 

@@ -117,5 +117,6 @@ def path_of(kind: str, namespace: str, name: str) -> str:
 
 
 def _parent(metadata: Mapping[str, Any]) -> object:
-    """The uid of the Workflow that a launch is of: its controller, or for a child that outlives it what its label says."""
-    return controller(metadata).get("uid") or metadata.get("labels", {}).get(UID_LABEL)
+    """Which Workflow a launch is of: its controller, or where it has none, and is to have none, what its label says."""
+    uid = controller(metadata).get("uid")
+    return uid, None if uid is not None else metadata.get("labels", {}).get(UID_LABEL)

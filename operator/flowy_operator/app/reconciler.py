@@ -60,6 +60,9 @@ VERSIONS = {
     "flowy": metadata.version("flowy-operator"),
 }
 
+PARENT_AGAIN = timedelta(seconds=15)
+"""How often a child whose time is over looks whether its parent has recorded its end."""
+
 FIRST_STALL_S = 1.0
 LONGEST_STALL_S = 600.0
 
@@ -118,16 +121,18 @@ class Reconciler:
         version = workflow.version  # a newer one may arrive at any await; this pass is about this one
         # History has milliseconds; a finer clock would show the code another time at its first decision than later.
         now = in_milliseconds(self._clock())
-        view = self._view(workflow)
         if version.ended:  # an end stands, whatever is done to the history afterwards
-            return await self._after_the_end(workflow, version, view, now)
+            return await self._after_the_end(workflow, version, self._view(workflow), now)
         version = await self._read(workflow, version)
         spec, state = await self._specs.of(workflow, version), version.state
         if isinstance(spec, Stall):
-            await self._hold(workflow, version, spec, view, now)
+            workflow.is_held = True
+            await self._hold(workflow, version, spec, self._view(workflow), now)
             return None if version.unread is None else now + PAGES_AGAIN
         assert state is not None  # it is known of every valid version
         state = workflow.begun(version, state, now)
+        workflow.listen(now)
+        view = self._view(workflow)
         view = await fill_gaps(self._client, workflow, spec, state, view, now)
         view = await self._obstacles.explain(workflow.owner.namespace, state, view, now)
         view = self._results.collect(workflow, spec, state, view)
@@ -143,11 +148,13 @@ class Reconciler:
             # the calls.
             return now
         postponed = await self._launch(workflow, version, spec, state, view, now)
+        untended = await tend_children(self._client, spec, state, view)
         tidy_at = await self._tidy(spec, state, view, now)
         await self._drop_older_runs(workflow, version, state, view)
         # What is due and couldn't be recorded waits for room, under the cap or in the history, and not for time.
         timers = [at for at in _timers(workflow, version, spec, state, view, now) if at is not None and at > now]
         wake_at = _earliest(tidy_at, *timers)
+        postponed = postponed or untended
         if postponed is None:
             return wake_at
         # Raised only now: it may be the Jobs that were to be deleted which fill the quota.
@@ -238,7 +245,7 @@ class Reconciler:
         overruled = end_without_code(spec, state, version.started_at(state), now)
         if overruled is not None:
             return overruled
-        ready = [*_to_launch(state, view, workflow, now), *due_retries(state, now)]
+        ready = [*_to_launch(spec, state, view, workflow, now), *due_retries(state, now)]
         wanted = [task.key for task in ready if workflow.arguments_of(task) is None]
         retry_at = workflow.retry_decision_at
         if (
@@ -326,7 +333,9 @@ class Reconciler:
             stall = Stall(Blocker.STATUS_REFUSED, f"the API server refuses the status: {error.message}")
             workflow.refuse(version, stall)
             raise RetryLater(str(error), after_s=0.0 if version.invalid is None else None) from error
-        return workflow.wrote(version, body, state, tail)
+        written = workflow.wrote(version, body, state, tail)
+        self._workflows.show(workflow)  # its parent need not wait for the watch
+        return written
 
     async def _read_again(self, workflow: Workflow) -> None:
         owner = workflow.owner
@@ -362,7 +371,7 @@ class Reconciler:
         """Create what is missing. Gives why another pass is needed for it: to record a refusal, or to try again."""
         manifests, first, refused = [], dict[str, Store](), {}
         unknown = 0
-        for task in _to_launch(state, view, workflow, now):
+        for task in _to_launch(spec, state, view, workflow, now):
             arguments = workflow.arguments_of(task)
             if arguments is None or task.launch is None:
                 unknown += 1  # the decider stalls, or said so many that not all had room; nobody else knows them
@@ -430,7 +439,6 @@ class Reconciler:
     # -- tidy ---------------------------------------------------------------------------------------------------------
 
     async def _tidy(self, spec: WorkflowSpec, state: State | None, view: View, now: datetime) -> datetime | None:
-        await tend_children(self._client, spec, state, view)
         tidying = tidy(spec, state, view, now)
         for job in tidying.jobs:
             if job.has_input_map:  # first, since nothing but the Job tells that it is there
@@ -453,17 +461,41 @@ class Reconciler:
         workflow.close()
         if spec is None:
             return None
+        untended = await tend_children(self._client, spec, version.state, view)
         wake_at = await self._tidy(spec, version.state, view, now)
+        if untended is not None:
+            raise RetryLater(str(untended), untended.after_s, wake_at=wake_at)
         completed_at = (version.status or {}).get("completionTime")
         expires_at = workflow_expires_at(spec, parse_time(completed_at)) if completed_at else None
         if expires_at is None or expires_at > now:
             return _earliest(wake_at, expires_at)
         if abandoned_runs_on(spec, version.state, view):
             return wake_at  # the end of the Job or child will tell
+        if await self._is_awaited(workflow, version):
+            return now + PARENT_AGAIN
         owner = workflow.owner
         with suppress(WriteConflict):  # another object has the name by now
             await self._client.delete(paths.workflows(owner.namespace, owner.name), uid=owner.uid)
         return None
+
+    async def _is_awaited(self, workflow: Workflow, version: Version) -> bool:
+        """Whether a parent hasn't recorded yet how this child ended: held up for longer than its time to live."""
+        lineage = version.lineage
+        if lineage is None:
+            return False
+        key = Key(workflow.owner.namespace, lineage.parent)
+        if self._workflows.get(key) is None:  # not listed yet, as a rule
+            try:
+                body = await self._client.get(paths.workflows(key.namespace, key.name))
+            except NotFound:
+                return False
+            self._workflows.accept(key, body, self._clock())
+        parent = self._workflows.get(key)
+        if parent is None or parent.owner.uid != lineage.parent_uid or parent.version.deleting or parent.version.ended:
+            return False
+        state = parent.version.state
+        launch = None if state is None else state.launches.get(workflow.owner.name)
+        return state is None or (launch is not None and launch.end is None)
 
 
 def _basis(spec: WorkflowSpec, state: State) -> Basis:
@@ -471,7 +503,7 @@ def _basis(spec: WorkflowSpec, state: State) -> Basis:
     return spec.definition_digest or spec.source_digest, state.run, state.outcomes
 
 
-def _to_launch(state: State, view: View, workflow: Workflow, now: datetime) -> list[Task]:
+def _to_launch(spec: WorkflowSpec, state: State, view: View, workflow: Workflow, now: datetime) -> list[Task]:
     """Open tasks whose current launch is due and has no Job yet, as far as we know."""
     return [
         task
@@ -479,7 +511,7 @@ def _to_launch(state: State, view: View, workflow: Workflow, now: datetime) -> l
         if task.launch is not None
         and (task.launch.held_until is None or task.launch.held_until <= now)
         and task.launch.job not in view.jobs
-        and task.launch.job not in view.children
+        and view.child(spec.tasks[task.name], task.launch.job) is None
         and task.launch.job not in workflow.created
         and task.launch.job not in workflow.gone
         and task.launch.job not in workflow.refused

@@ -90,7 +90,7 @@ class Results:
             if job is None or job in workflow.readings:
                 continue
             pod, activity = view.pods.get(job), spec.tasks[task.name].activity
-            child = view.children.get(job)
+            child = view.child(spec.tasks[task.name], job)
             if child is not None and child.ended:
                 workflow.readings[job] = self._begin(
                     _Child(owner=workflow.owner, run=state.run, job=job, uid=child.uid)
@@ -186,6 +186,9 @@ class Results:
         text = await self._values.find(launch.owner, launch.job)
         if text is None:
             return Succeeded("null", pod.finished_at)
+        if not _is_value(text):  # the gateway stores none: somebody has made this ConfigMap
+            message = f"the ConfigMap {launch.job!r} holds no JSON value, and not by the gateway's doing"
+            return Failed(Failure(type="ResultInvalid", message=message, exit_code=0), pod.finished_at)
         return await self._keep(launch, Succeeded(text, pod.finished_at))
 
     async def _kept(self, launch: _Launch) -> Collected:

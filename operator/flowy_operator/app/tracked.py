@@ -125,6 +125,8 @@ class Workflow:
 
     definition: Key | None = None  # what it refers to, which never changes
     resolved: Resolved | None = None
+    is_held: bool = True  # until a pass could act upon it: nobody's heartbeats were judged before
+    heard_since: datetime | None = None
     begun_at: datetime | None = None  # the first pass that could act, until the status has it
 
     # The last decision, and what it was made upon: code, run and outcomes. Their number wouldn't do: a pass whose patch was
@@ -227,6 +229,11 @@ class Workflow:
         # Once chosen it stays: code that looks at the clock must always see the same.
         self.begun_at = self.begun_at or now
         return replace(state, started_at=self.begun_at)
+
+    def listen(self, now: datetime) -> None:
+        """Count silence from now on, if heartbeats couldn't be judged so far: the history was unread, or not to be acted upon."""
+        if self.is_held:
+            self.is_held, self.heard_since = False, now
 
     def refuse(self, version: Version, stall: Stall) -> Version:
         """Don't act upon this version any more."""

@@ -40,7 +40,7 @@ def view_of(
         refused=workflow.refused,
         notes=workflow.notes,
         beats=dict(workflow.beats),
-        listening_since=listening_since,
+        listening_since=max(listening_since, workflow.heard_since or listening_since),
         children=children,
     )
 

@@ -30,6 +30,7 @@ from flowy_operator.core.outcome import Deleted, Failed, Pending, Succeeded
 from flowy_operator.core.sentences import line
 from flowy_operator.core.spec import DEFAULT_PARALLELISM, OnParentEnd, SubWorkflow, TaskSpec, WorkflowSpec
 from flowy_operator.core.state import Launch
+from flowy_operator.core.values import INLINE_BYTES
 
 DEPTH_ANNOTATION = "flowy.dev/depth"
 """How many parents a child has above it."""
@@ -191,12 +192,27 @@ def _completed(status: Mapping[str, Any], at: datetime | None) -> Succeeded | Fa
 def _failure(status: Mapping[str, Any], message: str) -> Failure:
     """The child's error as it is, so that the parent's code can tell what it was; where it arose, the child says."""
     error = status.get("error", {})
+    details, without = _details(error.get("details"))
     return Failure(
         type=str(error.get("type", "Error")),
-        message=str(error.get("message", message)),
+        message=f"{error.get('message', message)}{without}",
         exit_code=error.get("exitCode"),
-        details=error.get("details"),
+        details=details,
     )
+
+
+def _details(found: object) -> tuple[str | None, str]:
+    """An error's details as far as an event can hold them, and what is said where it can't."""
+    if not isinstance(found, str):
+        return None, ""
+    size = len(found.encode())
+    if size > INLINE_BYTES:
+        return None, f" (without its details, which have {size:,} bytes, at most {INLINE_BYTES:,}: the child has them)"
+    try:
+        value_text(found, "the details")
+    except MalformedMessage:
+        return None, " (without its details, which are no JSON: somebody has edited them)"
+    return found, ""
 
 
 def _time(status: Mapping[str, Any], name: str) -> datetime | None:

@@ -58,7 +58,8 @@ _AROUND_BYTES = len('{"name":"","value":""},')
 
 DEADLINE_MARGIN_S = 600
 
-_EXPANSION = re.compile(r"(\$+)\((FLOWY_(?:ARG|KWARG)_[^)]*)\)")
+# Begun at a run's first dollar only, and ended by the next one: in linear time, whatever stands there.
+_EXPANSION = re.compile(r"(?<!\$)(\$+)\((FLOWY_(?:ARG|KWARG)_[^)$]*)\)")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 

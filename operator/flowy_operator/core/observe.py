@@ -39,7 +39,7 @@ from flowy_operator.core.outcome import (
 )
 from flowy_operator.core.records import JobRecord, PodRecord
 from flowy_operator.core.sentences import attempt_sentence, line, reasons
-from flowy_operator.core.spec import TaskSpec, WorkflowSpec
+from flowy_operator.core.spec import OnParentEnd, TaskSpec, WorkflowSpec
 from flowy_operator.core.state import Phase, State, Task, retry_seed
 
 
@@ -81,6 +81,13 @@ class View:
         """What keeps the pod of this Job from running, if that is known."""
         pod = self.pods.get(job)
         return pod.waiting if pod is not None and pod.waiting is not None else self.obstacles.get(job)
+
+    def child(self, spec: TaskSpec, name: str) -> ChildRecord | None:
+        """The child of a launch of this task. Labels alone anybody may set: they are believed only where nobody is to own it."""
+        child = self.children.get(name)
+        if child is None or spec.workflow is None:
+            return None
+        return child if child.lineage.owned or spec.workflow.on_parent_end is OnParentEnd.ABANDON else None
 
 
 class Launching(Enum):
@@ -176,7 +183,7 @@ def _observe_task(spec: TaskSpec, task: Task, view: View, moment: _Moment) -> tu
 def _outcome(spec: TaskSpec, job: str, view: View) -> Outcome | ChildEnd:
     """What became of a launch: a Job's by its records, a child's by its own status."""
     if spec.workflow is not None:
-        return _child_outcome(job, view)
+        return _child_outcome(spec, job, view)
     record, is_deleted = view.jobs.get(job), job in view.gone
     if not is_to_collect(spec, record, view.pods.get(job)):
         return judge(record, view.pods.get(job), job_deleted=is_deleted)
@@ -187,8 +194,8 @@ def _outcome(spec: TaskSpec, job: str, view: View) -> Outcome | ChildEnd:
             return collected
 
 
-def _child_outcome(name: str, view: View) -> Outcome | ChildEnd:
-    end, child = view.results.get(name), view.children.get(name)
+def _child_outcome(spec: TaskSpec, name: str, view: View) -> Outcome | ChildEnd:
+    end, child = view.results.get(name), view.child(spec, name)
     if end is not None:
         return end
     if child is not None and child.ended:

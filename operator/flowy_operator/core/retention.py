@@ -74,8 +74,11 @@ def abandoned_runs_on(spec: WorkflowSpec, state: State | None, view: View) -> bo
 
 
 def may_run_on(spec: WorkflowSpec, view: View) -> bool:
-    """Whether Jobs still run that an end may have left behind."""
-    return spec.on_end is OnEnd.ABANDON and not all(_has_ended(job) for job in view.jobs.values())
+    """Whether Jobs or children still run that an end may have left behind."""
+    if spec.on_end is not OnEnd.ABANDON:
+        return False
+    children = (child for child in view.children.values() if child.lineage.owned)
+    return not all(_has_ended(job) for job in view.jobs.values()) or not all(child.ended for child in children)
 
 
 def _has_ended(job: JobRecord) -> bool:

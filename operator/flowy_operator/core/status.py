@@ -257,11 +257,11 @@ def _why(key: str, state: State, standing: Standing, view: View) -> str | None:
     is_child = spec is not None and spec.workflow is not None
     if task.launch.job in standing.notes:
         return f"{'Workflow' if is_child else 'Job'}: {standing.notes[task.launch.job]}"
+    if task.launch.job in view.uncollected:
+        return f"Result: {view.uncollected[task.launch.job]}"
     if is_child:
         child = view.children.get(task.launch.job)
         return f"Workflow {task.launch.job}: {'Running' if child is None else child.standing}"
-    if task.launch.job in view.uncollected:
-        return f"Result: {view.uncollected[task.launch.job]}"
     obstacle = view.obstacle(task.launch.job)
     if obstacle is not None:
         return f"Pod: {obstacle}"

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from flowy_operator.core.child import ChildRecord
 from flowy_operator.core.history import StopMode
 from flowy_operator.core.observe import View
-from flowy_operator.core.spec import OnParentEnd, WorkflowSpec
+from flowy_operator.core.spec import OnEnd, OnParentEnd, WorkflowSpec
 from flowy_operator.core.state import LaunchEnd, State, task_name
 
 
@@ -34,34 +34,47 @@ def tend(spec: WorkflowSpec, state: State | None, view: View) -> Iterator[tuple[
 
 def _act(spec: WorkflowSpec, state: State | None, child: ChildRecord) -> Act | None:
     if state is None:
-        return None if child.ended else _stop(spec, child)
+        return None if child.ended else _stop(spec, child) or _let_go(child)
     if child.lineage.run < state.run:
         return _leave_behind(spec, child)
     launch = state.launches.get(child.name)
     if launch is None or child.ended:
         return None
-    if launch.end is None:
-        return _pause(spec, child)
-    return _stop(spec, child) if launch.end is LaunchEnd.STOPPED else None
+    match launch.end:
+        case None:
+            return _pause(spec, child)
+        case LaunchEnd.STOPPED:
+            return _stop(spec, child) or _let_go(child)
+        case _:
+            return _let_go(child)
 
 
 def _leave_behind(spec: WorkflowSpec, child: ChildRecord) -> Act | None:
-    """An older run's child: one that may clean up does so first."""
-    if not child.lineage.owned:
-        return None
-    act = None if child.ended else _stop(spec, child)
-    return Act.DELETE if child.ended or act is Act.TERMINATE or child.stop is StopMode.TERMINATE else act
+    """An older run's child: one that may clean up does so first, and what the end of a run leaves alone runs to its own."""
+    if child.ended:
+        return Act.DELETE if child.lineage.owned else None
+    if not child.lineage.owned or (spec.on_end is OnEnd.ABANDON and child.stop is None):
+        return _let_go(child)
+    act = _stop(spec, child)
+    return Act.DELETE if act is Act.TERMINATE or child.stop is StopMode.TERMINATE else act
 
 
 def _stop(spec: WorkflowSpec, child: ChildRecord) -> Act | None:
     """By `onParentEnd`. What the history of an ended parent can't tell any more, the child does: whose nobody is, was abandoned."""
     task = spec.tasks.get(task_name(child.lineage.task))
-    policy = OnParentEnd.TERMINATE if task is None or task.workflow is None else task.workflow.on_parent_end
+    policy = None if task is None or task.workflow is None else task.workflow.on_parent_end
     if not child.lineage.owned or policy is OnParentEnd.ABANDON:
         return None
-    if policy is OnParentEnd.CANCEL:
-        return Act.CANCEL if child.stop is None else None
-    return Act.TERMINATE if child.stop is not StopMode.TERMINATE else None
+    if policy is OnParentEnd.TERMINATE:
+        return Act.TERMINATE if child.stop is not StopMode.TERMINATE else None
+    if child.stop is not None:
+        return None  # it may clean up, or nobody knows whether it may
+    return Act.CANCEL if policy is OnParentEnd.CANCEL else Act.TERMINATE
+
+
+def _let_go(child: ChildRecord) -> Act | None:
+    """Nobody is left who would resume it later."""
+    return Act.RESUME if child.lineage.suspended_by_parent else None
 
 
 def _pause(spec: WorkflowSpec, child: ChildRecord) -> Act | None:

@@ -47,6 +47,10 @@ PAUSE_S = 1.0
 CALL_S = 10.0
 """For one call. A heartbeat must not hold up the work much longer than it would take to do without."""
 
+SILENCE_COSTS = 10
+"""How many times as long as a heartbeat waited in vain for its answer it is until the next is sent: where packets vanish, a
+loop of short steps loses a tenth of its time, and not nearly all of it."""
+
 UPLOAD_TRIES_S = 120.0
 """For so long an upload is tried: an operator that restarts is back within it."""
 
@@ -90,7 +94,8 @@ def heartbeat(details: object = None) -> bool:
 
     True in every other case, also if nobody was reached. `details`, any JSON of at most 4,095 bytes, is what `progress`
     gives the next attempt; None leaves that of before. May be called as often as one likes, from any thread: at most one
-    call a second is made. Raises ValueError if the details are no JSON or too long.
+    call a second is made, and after one that waited in vain for an answer, for `CALL_S`, none for ten times as long as that
+    took. Raises ValueError if the details are no JSON or too long.
     """
     return _pulse.beat(None if details is None else _json(details, "the details of the heartbeat", DETAILS_BYTES))
 
@@ -301,7 +306,7 @@ class _Pulse:
 
     def __init__(self, gateway: _Gateway) -> None:
         self._gateway = gateway
-        self._sent_at: float | None = None
+        self._due_at: float | None = None
         self._details: bytes | None = None
         self._counts = True
 
@@ -310,26 +315,34 @@ class _Pulse:
             return True
         if details is not None:
             self._details = details
-        now = time.monotonic()
-        if self._counts and (self._sent_at is None or now - self._sent_at >= PAUSE_S):
-            self._sent_at = now
-            self._send()
+        began = time.monotonic()
+        if self._counts and (self._due_at is None or began >= self._due_at):
+            self._due_at = began + 2 * CALL_S  # other threads go on meanwhile, and don't queue behind this one
+            was_answered = self._send()
+            ended = time.monotonic()
+            # A kept connection may have cost two waits; the next call has none.
+            silence_s = 0.0 if was_answered else SILENCE_COSTS * min(ended - began, CALL_S)
+            self._due_at = ended + max(PAUSE_S, silence_s)
         return self._counts
 
-    def _send(self) -> None:
+    def _send(self) -> bool:
+        """Whether there was an answer, be it a refusal."""
         details, self._details = self._details, None
+        was_answered = False
         try:
             status, answer = self._gateway.call("POST", "/heartbeat", details)
+            was_answered = True
             if status == 200:  # noqa: PLR2004 - HTTP
                 # Once over, always over.
                 self._counts = json.loads(answer)["continue"] is not False
-                return
+                return True
             why = _said(status, answer)
         except (OSError, ValueError, KeyError, TypeError) as error:
             why = str(error)
         if self._details is None:
             self._details = details  # for the next one
         print(f"heartbeat: {why}", file=sys.stderr)  # noqa: T201 - a line in the pod's log is all that can be done
+        return was_answered
 
 
 _gateway = _Gateway()

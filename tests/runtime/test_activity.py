@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -323,6 +324,67 @@ def test_nobody_there_means_nothing(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     assert run(tmp_path, "main(lambda: heartbeat(1))", url=f"http://127.0.0.1:{port}").value is True
+
+
+def test_a_gateway_that_does_not_answer_holds_the_work_up_once(tmp_path: Path) -> None:
+    program = """
+    flowy_activity.CALL_S = flowy_activity.PAUSE_S = 0.2
+    def f():
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            assert heartbeat(1) is True
+            time.sleep(0.01)
+    main(f)
+    """
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections and says nothing
+        ended = run(tmp_path, program, url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert ended.code == 0, ended.log
+    assert ended.log.count("heartbeat: ") == 1
+
+
+def test_after_silence_the_pause_grows_with_what_the_call_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    calls: list[float] = []
+
+    class Slow:
+        cost_s = 10.0
+        answer: tuple[int, bytes] | None = None
+
+        def is_there(self) -> bool:
+            return True
+
+        def call(self, *args: object) -> tuple[int, bytes]:
+            nonlocal now
+            calls.append(now)
+            now += self.cost_s
+            if self.answer is None:
+                raise OSError("timed out")
+            return self.answer
+
+    slow = Slow()
+    pulse = activity._Pulse(slow)  # type: ignore[arg-type]
+    monkeypatch.setattr(activity, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def beat_until(end: float) -> None:
+        nonlocal now
+        while now < end:
+            assert pulse.beat(None) is True
+            now += 0.25
+
+    beat_until(1240)
+    assert calls == [1000.0, 1110.0, 1220.0], "ten times as long as it took, counted from its end"
+    slow.cost_s = 0.0
+    beat_until(1333)
+    assert calls[3:] == [1330.0, 1331.0, 1332.0], "refused at once: once a second, as ever"
+    slow.cost_s = 20.0
+    calls.clear()
+    beat_until(1454)
+    assert calls == [1333.0, 1453.0], "a kept connection is tried twice, its successors are not"
+    slow.cost_s, slow.answer = 1.0, (503, b"{}")
+    calls.clear()
+    now = 2000.0
+    beat_until(2004)
+    assert calls == [2000.0, 2002.0], "an answer, though a late one: it was heard"
 
 
 def test_a_connection_that_was_closed_is_made_anew(tmp_path: Path) -> None:

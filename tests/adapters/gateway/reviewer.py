@@ -1,5 +1,6 @@
 """The API server as far as tokens go: it accepts those that it was told of."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Mapping
@@ -30,13 +31,15 @@ def user(pod: str, namespace: str = "ns") -> Json:
 
 
 class Reviewer(KubeClient):
-    """`reviews` are the tokens that were asked about, in their order."""
+    """`reviews` are the tokens that were asked about, in their order. Answers wait for `answers`, which is set at first."""
 
     def __init__(self, accepted: Mapping[str, Json]) -> None:
         self.reviews: list[str] = []
         self.missed = 0
         self.error: ApiError | None = None
         self.audiences: list[str] | None = ["flowy"]
+        self.answers = asyncio.Event()
+        self.answers.set()
         self._accepted = accepted
 
     def deaf(self) -> None:
@@ -47,6 +50,7 @@ class Reviewer(KubeClient):
         assert body["spec"]["audiences"] == ["flowy"]
         token = body["spec"]["token"]
         self.reviews.append(token)
+        await self.answers.wait()
         if self.error is not None:
             raise self.error
         if token not in self._accepted:

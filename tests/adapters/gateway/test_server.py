@@ -93,7 +93,7 @@ async def gateway(desk: FixedDesk, *, caps: Caps = PLENTY, pods: int = 3) -> Asy
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "AFTER_A_WRONG_TOKEN_S", 0.0)
+    monkeypatch.setattr(server, "HELD_S", 0.0)
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------
@@ -201,6 +201,45 @@ async def test_what_is_no_http_is_told_so_in_json() -> None:
         assert b" 400 " in head.splitlines()[0]
         assert list(json.loads(body)) == ["error"]
         writer.close()
+
+
+NO_UTF_8: dict[str, tuple[bytes, bytes]] = {
+    "in the token": (b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\r\n\r\n", b" 401 "),
+    "in the path": (b"POST /\xff HTTP/1.1\r\nHost: x\r\n\r\n", b" 400 "),
+    "in the path, escaped": (b"POST /%ff HTTP/1.1\r\nHost: x\r\n\r\n", b" 404 "),
+}
+
+
+@pytest.mark.parametrize(("head", "status"), NO_UTF_8.values(), ids=NO_UTF_8)
+async def test_bytes_that_are_no_utf_8_are_refused_like_others(
+    head: bytes, status: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with gateway(FixedDesk()) as there:
+        reader, writer = await there.stream()
+        writer.write(head.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+        first, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        assert status in first.splitlines()[0]
+        assert list(json.loads(body)) == ["error"]
+        writer.close()
+    assert not caplog.records
+
+
+WITHOUT_A_TOKEN: dict[str, tuple[str, str, dict[str, str]]] = {
+    "no such path": ("GET", "/", {}),
+    "no such method": ("DELETE", "/result", {}),
+    "a compressed body": ("POST", "/heartbeat", {"Content-Encoding": "gzip"}),
+    "a wrong token": ("POST", "/heartbeat", {}),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "headers"), WITHOUT_A_TOKEN.values(), ids=WITHOUT_A_TOKEN)
+async def test_what_needs_no_good_token_is_answered_late(
+    method: str, path: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HELD_S", 3600.0)
+    async with gateway(FixedDesk()) as there:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(there.ask(method, path, token=None, **headers), 0.2)
 
 
 async def test_a_fault_of_ours_is_an_answer_and_a_log_line(caplog: pytest.LogCaptureFixture) -> None:

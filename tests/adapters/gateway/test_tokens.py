@@ -69,6 +69,7 @@ NOT_WORTH_A_QUESTION: dict[str, tuple[str, str]] = {
     "nothing": ("", "FLOWY_TOKEN_FILE"),
     "a password": ("hunter2", "FLOWY_TOKEN_FILE"),
     "three words": ("a.b.c", "FLOWY_TOKEN_FILE"),
+    "a byte that is no UTF-8": ("\udcff", "FLOWY_TOKEN_FILE"),
     "no object": (jwt("x").replace(jwt("x").split(".")[1], "W10"), "FLOWY_TOKEN_FILE"),
     "very deep JSON": (f"e30.{'W1tb' * 1500}.s", "FLOWY_TOKEN_FILE"),
     "another audience": (jwt("x", aud=["https://kubernetes.default.svc"]), "audience 'flowy'"),
@@ -129,6 +130,91 @@ async def test_a_thousand_wrong_tokens_cost_few_reviews_and_harm_no_other_addres
     await refusal(checked, jwt("later"), "hostile")
 
 
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def come_and_go(checked: Tokens, token: str, address: str) -> None:
+    """Bring a token and close before the answer."""
+    call = asyncio.create_task(checked.caller_of(token, address))
+    await settle()
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+
+
+async def test_who_goes_away_before_the_answer_is_blamed_all_the_same() -> None:
+    checked, reviewer, clock = tokens()
+    for n in range(100):
+        reviewer.answers.clear()
+        await come_and_go(checked, jwt(f"wrong-{n}"), "hostile")
+        reviewer.answers.set()
+        await settle()
+    assert len(reviewer.reviews) == BAD_PER_ADDRESS
+    assert not checked._reviews
+    assert await checked.caller_of(GOOD, "honest") == CALLER
+    clock.pass_s(BAD_S)
+    await refusal(checked, jwt("later"), "hostile")
+
+
+async def test_reviews_that_nobody_waits_for_are_bounded_for_one_address() -> None:
+    checked, reviewer, _ = tokens()
+    reviewer.answers.clear()
+    for n in range(100):
+        await come_and_go(checked, jwt(f"wrong-{n}"), "hostile")
+    assert len(checked._reviews) == BAD_PER_ADDRESS
+    reviewer.answers.set()
+    await settle()
+    assert len(reviewer.reviews) == BAD_PER_ADDRESS
+
+
+async def test_wrong_tokens_at_once_cost_no_more_reviews_than_one_after_another() -> None:
+    checked, reviewer, _ = tokens()
+    calls = (checked.caller_of(jwt(f"wrong-{n}"), "hostile") for n in range(256))
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    assert len(reviewer.reviews) == BAD_PER_ADDRESS
+    assert sum(isinstance(error, TokenRefused) for error in found) == BAD_PER_ADDRESS
+    assert sum(isinstance(error, TokenUnchecked) for error in found) == 256 - BAD_PER_ADDRESS
+
+
+async def test_many_good_pods_behind_one_address_are_all_heard() -> None:
+    good = {jwt(f"pod-{n}"): user(f"pod-{n}") for n in range(256)}
+    checked, reviewer, _ = tokens(good)
+    wrong = [checked.caller_of(jwt(f"wrong-{n}"), "node") for n in range(BAD_PER_ADDRESS - 1)]
+    twice = [checked.caller_of(token, "node") for token in [*good, *good]]
+    found = await asyncio.gather(*wrong, *twice, return_exceptions=True)
+    pods = [caller.pod for caller in found if isinstance(caller, Caller)]
+    assert pods == [f"pod-{n}" for n in range(256)] * 2
+    assert len(reviewer.reviews) == 256 + BAD_PER_ADDRESS - 1
+
+
+async def test_reviews_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REVIEWS_PENDING", 3)
+    checked, reviewer, _ = tokens()
+    reviewer.answers.clear()
+    for n in range(3):
+        await come_and_go(checked, jwt(f"wrong-{n}"), f"a{n}")
+    with pytest.raises(TokenUnchecked, match="many tokens are being checked"):
+        await checked.caller_of(GOOD, "honest")
+    assert reviewer.missed == 1, "somebody spoke and wasn't heard"
+    reviewer.answers.set()
+    await settle()
+    assert await checked.caller_of(GOOD, "honest") == CALLER
+
+
+async def test_trouble_of_the_api_server_is_no_fault_of_the_address_and_is_told_though_nobody_waits() -> None:
+    checked, reviewer, _ = tokens()
+    reviewer.error = ServerError(500, "InternalError", "etcd has left")
+    for n in range(2 * BAD_PER_ADDRESS):
+        reviewer.answers.clear()
+        await come_and_go(checked, jwt(f"pod-{n}"), "a")
+        reviewer.answers.set()
+        await settle()
+    assert reviewer.missed == 2 * BAD_PER_ADDRESS
+    reviewer.error = None
+    assert await checked.caller_of(GOOD, "a") == CALLER
+
+
 async def test_an_api_server_in_trouble_refuses_nobody() -> None:
     checked, reviewer, _ = tokens()
     reviewer.error = ServerError(500, "InternalError", "etcd has left")
@@ -150,5 +236,5 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for n, token in enumerate(good):
         assert (await checked.caller_of(token, f"a{n}")).pod == f"pod-{n}"
         await refusal(checked, jwt(f"bad-{n}"), f"a{n}")
-    assert (len(checked._good), len(checked._bad), len(checked._failures)) == (3, 3, 3)
+    assert (len(checked._good), len(checked._bad), len(checked._senders)) == (3, 3, 3)
     assert not checked._reviews

@@ -34,8 +34,9 @@ without a pause takes no more of the operator than this."""
 
 MOST_HELD_BACK_S = 5.0
 
-AFTER_A_WRONG_TOKEN_S = 1.0
-"""Such an answer is held back: with the cap on connections, one address gets no more than some hundred a second."""
+HELD_S = 1.0
+"""A refusal that needs no good token is held back so long: with the cap on connections, one address gets no more than some
+hundred a second."""
 
 SHORT_CHARS = 16 * 1024  # of JSON that is parsed on the spot
 
@@ -140,6 +141,20 @@ class Gateway:
             connection.end()
 
     async def _answer(self, request: web.BaseRequest, address: str) -> web.Response:
+        try:
+            route = self._route(request)
+        except _Refused:
+            await asyncio.sleep(HELD_S)
+            raise
+        caller = await self._caller(request, address)
+        wait_s = self._paces.wait_s(caller.uid)
+        if wait_s > MOST_HELD_BACK_S:
+            raise _Refused(429, f"this pod asks more than {PER_S:.0f} times a second: pause between calls", _AGAIN)
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        return await route(request, caller)
+
+    def _route(self, request: web.BaseRequest) -> Callable[[web.BaseRequest, Caller], Awaitable[web.Response]]:
         route = self._routes.get((request.method, request.path))
         if route is None:
             methods = [method for method, path in self._routes if path == request.path]
@@ -150,23 +165,17 @@ class Gateway:
             raise _Refused(404, f"there is no {request.path} here: there are {paths}")
         if "Content-Encoding" in request.headers:
             raise _Refused(415, "the body is compressed: send it as it is")
-        caller = await self._caller(request, address)
-        wait_s = self._paces.wait_s(caller.uid)
-        if wait_s > MOST_HELD_BACK_S:
-            raise _Refused(429, f"this pod asks more than {PER_S:.0f} times a second: pause between calls", _AGAIN)
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
-        return await route(request, caller)
+        return route
 
     async def _caller(self, request: web.BaseRequest, address: str) -> Caller:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         try:
             return await self._tokens.caller_of(token.strip() if scheme.lower() == "bearer" else "", address)
         except TokenRefused as refused:
-            await asyncio.sleep(AFTER_A_WRONG_TOKEN_S)
+            await asyncio.sleep(HELD_S)
             raise _Refused(401, str(refused), {"WWW-Authenticate": 'Bearer realm="flowy"'}) from None
         except TokenUnchecked as unchecked:
-            await asyncio.sleep(AFTER_A_WRONG_TOKEN_S)
+            await asyncio.sleep(HELD_S)
             raise _Refused(503, str(unchecked), _AGAIN) from None
 
     async def _heartbeat(self, request: web.BaseRequest, caller: Caller) -> web.Response:

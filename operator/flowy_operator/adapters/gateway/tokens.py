@@ -2,6 +2,8 @@
 
 A review costs the API server a signature check, and anybody who reaches the gateway can ask for one. So what can't be a
 good token is refused unasked, answers are remembered, and an address that keeps sending bad ones is not asked for again.
+A sender may close before the answer, and the review goes on: so it is the review that counts against an address, from its
+begin, and not the call that waits for it.
 """
 
 import asyncio
@@ -12,7 +14,7 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -25,6 +27,10 @@ from flowy_operator.core.attempts import Caller
 REVIEWS_AT_ONCE = 16
 """In flight at the API server together. A thousand pods that start together are through in a second or two."""
 
+REVIEWS_PENDING = 2_048
+"""In all, those that wait for their turn among them: as many as there may be connections, since most tokens come from as many
+addresses as there are pods."""
+
 KNOWN_TOKENS = 20_000
 """Good tokens remembered, 500 bytes each; the longest unused goes first and costs one review when it comes again."""
 
@@ -33,7 +39,9 @@ BAD_S = 10.0
 """How long a refusal holds. A token may become good: its pod's record reaches the API server's cache a little later."""
 
 BAD_PER_ADDRESS = 10
-"""Reviews that may fail for one address within BAD_S; what it sends beyond that is refused without a review."""
+"""Reviews that may fail for one address within BAD_S; what it sends beyond that is refused without a review. As many may
+be under way for it at once, less those that failed: more wait for their turn and aren't refused, since an address may stand
+for all pods of a node."""
 
 ADDRESSES = 10_000
 
@@ -66,9 +74,22 @@ class _Bad:
 
 
 @dataclass(slots=True)
-class _Failures:
-    since: datetime
-    count: int = 0
+class _Sender:
+    """An address. A review takes a permit before it begins and gives it back at its end, unless the token was wrong."""
+
+    wrong: int = 0
+    since: datetime | None = None  # of the first wrong one
+    permits: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BAD_PER_ADDRESS))
+
+    def is_suspect(self) -> bool:
+        return self.wrong >= BAD_PER_ADDRESS
+
+    def blame(self, now: datetime) -> None:
+        self.since = self.since or now
+        self.wrong += 1
+        if self.is_suspect():
+            # No review is under way that would wake those who wait: each wakes the next, and all are refused.
+            self.permits.release()
 
 
 class Tokens:
@@ -86,38 +107,37 @@ class Tokens:
         self._deaf = deaf
         self._good: OrderedDict[bytes, _Good] = OrderedDict()
         self._bad: OrderedDict[bytes, _Bad] = OrderedDict()
-        self._failures: OrderedDict[str, _Failures] = OrderedDict()
+        self._senders: OrderedDict[str, _Sender] = OrderedDict()
         self._reviews: dict[bytes, asyncio.Task[_Good | _Bad]] = {}
         self._slots = asyncio.Semaphore(REVIEWS_AT_ONCE)
 
     async def caller_of(self, token: str, address: str) -> Caller:
         """The pod of a token that came from this address. Raises TokenRefused or TokenUnchecked."""
+        if _JWT.fullmatch(token) is None:  # first: what isn't ASCII may have no bytes
+            raise TokenRefused(_NOTHING_SENT)
         key = hashlib.sha256(token.encode()).digest()
+        known = self._remembered(key)
+        if not isinstance(known, _Good):
+            expires_at = self._expires_at(token, self._clock())
+            known = known or await self._review(key, token, expires_at, address)
+        if isinstance(known, _Bad):
+            raise TokenRefused(known.why)
+        return known.caller
+
+    def _remembered(self, key: bytes) -> _Good | _Bad | None:
         now = self._clock()
-        known = self._good.get(key)
-        if known is not None and now < known.until:
+        good = self._good.get(key)
+        if good is not None and now < good.until:
             self._good.move_to_end(key)
-            return known.caller
-        expires_at = self._expires_at(token, now)
-        refused = self._bad.get(key)
-        if refused is not None and now < refused.until:
-            raise TokenRefused(refused.why)
-        if self._is_suspect(address, now):
-            raise TokenUnchecked("too many wrong tokens came from this address: wait 10 seconds")
-        match await self._review(key, token, expires_at):
-            case _Good(caller=caller):
-                return caller
-            case _Bad(why=why):
-                self._blame(address)
-                raise TokenRefused(why)
+            return good
+        bad = self._bad.get(key)
+        return bad if bad is not None and now < bad.until else None
 
     def _expires_at(self, token: str, now: datetime) -> datetime:
         """When the token says that it expires. Not proven yet, but what it says against itself may be believed."""
         claims = _claims(token)
         if claims is None:
-            raise TokenRefused(
-                "no token: send `Authorization: Bearer` with what is in the file that FLOWY_TOKEN_FILE names"
-            )
+            raise TokenRefused(_NOTHING_SENT)
         audiences = claims.get("aud")
         if self._audience not in (audiences if isinstance(audiences, list) else [audiences]):
             raise TokenRefused(f"the token is not for the audience {self._audience!r}: take that of FLOWY_TOKEN_FILE")
@@ -129,37 +149,76 @@ class Tokens:
             raise TokenRefused("the token has expired: read FLOWY_TOKEN_FILE again for each call, it changes")
         return at
 
-    async def _review(self, key: bytes, token: str, expires_at: datetime) -> _Good | _Bad:
+    async def _review(self, key: bytes, token: str, expires_at: datetime, address: str) -> _Good | _Bad:
         """Ask the API server, once for all that wait for the same token."""
-        review = self._reviews.get(key)
-        if review is None:
-            review = self._reviews[key] = asyncio.create_task(self._ask(key, token, expires_at))
-            review.add_done_callback(lambda _: self._reviews.pop(key, None))
+        if key not in self._reviews:
+            sender = await self._permitted(address)
+            # Another may have brought the same token while this one waited for its turn.
+            known = self._remembered(key)
+            if known is None and key not in self._reviews:
+                self._begin(key, token, expires_at, sender)
+            else:
+                sender.permits.release()
+            if known is not None:
+                return known
         try:
             # A caller that goes away must not end the review of the others.
-            return await asyncio.shield(review)
+            return await asyncio.shield(self._reviews[key])
         except ApiError as error:
-            self._deaf()
             raise TokenUnchecked("the API server doesn't check tokens just now: try again") from error
 
-    async def _ask(self, key: bytes, token: str, expires_at: datetime) -> _Good | _Bad:
-        spec = {"token": token, "audiences": [self._audience]}
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
-        async with self._slots:
-            try:
-                answer = await self._client.create(paths.tokenreviews(), body)
-            except ApiError as error:
-                _log.warning("tokens of pods can't be checked", extra={"error": str(error)})
-                raise
-        found = self._judged(mapping(answer.get("status")), expires_at)
+    async def _permitted(self, address: str) -> _Sender:
+        """Wait until one more review may begin for this address; whoever gets this must begin it, or release the permit."""
+        sender = self._senders.get(address)
+        if sender is None or (sender.since is not None and self._clock() - sender.since >= _BAD_TIME):
+            sender = _Sender()
+        _remember(self._senders, address, sender, ADDRESSES)
+        if not sender.is_suspect():
+            await sender.permits.acquire()
+            if not sender.is_suspect():
+                return sender
+            sender.permits.release()
+        raise TokenUnchecked("too many wrong tokens came from this address: wait 10 seconds")
+
+    def _begin(self, key: bytes, token: str, expires_at: datetime, sender: _Sender) -> None:
+        if len(self._reviews) >= REVIEWS_PENDING:
+            sender.permits.release()
+            self._deaf()
+            raise TokenUnchecked("many tokens are being checked: try again")
+        review = self._reviews[key] = asyncio.create_task(self._ask(key, token, expires_at, sender))
+        review.add_done_callback(lambda _: self._reviews.pop(key, None))
+
+    async def _ask(self, key: bytes, token: str, expires_at: datetime, sender: _Sender) -> _Good | _Bad:
+        """One review from its begin to what follows from it, whether or not anybody still waits for it."""
+        found: _Good | _Bad | None = None
+        try:
+            async with self._slots:
+                found = self._judged(await self._answer(token), expires_at)
+        finally:
+            if isinstance(found, _Bad):
+                sender.blame(self._clock())
+            else:
+                sender.permits.release()
         if isinstance(found, _Good):
             _remember(self._good, key, found, KNOWN_TOKENS)
         else:
             _remember(self._bad, key, found, BAD_TOKENS)
         return found
 
+    async def _answer(self, token: str) -> Mapping[str, Any]:
+        """The status of a TokenReview. Raises ApiError."""
+        spec = {"token": token, "audiences": [self._audience]}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
+        try:
+            return mapping((await self._client.create(paths.tokenreviews(), body)).get("status"))
+        except ApiError as error:
+            # Here and not where it is waited for: somebody spoke, though it may have gone since.
+            self._deaf()
+            _log.warning("tokens of pods can't be checked", extra={"error": str(error)})
+            raise
+
     def _judged(self, status: Mapping[str, Any], expires_at: datetime) -> _Good | _Bad:
-        until = self._clock() + timedelta(seconds=BAD_S)
+        until = self._clock() + _BAD_TIME
         # An API server that knows nothing of audiences would leave the list out.
         if status.get("authenticated") is not True or self._audience not in (status.get("audiences") or ()):
             return _Bad("the API server doesn't accept the token", until)
@@ -171,19 +230,9 @@ class Tokens:
             return _Bad("the token is not bound to a pod: take that of FLOWY_TOKEN_FILE", until)
         return _Good(Caller(account[1], pod, uid), expires_at)
 
-    def _is_suspect(self, address: str, now: datetime) -> bool:
-        found = self._failures.get(address)
-        if found is not None and now - found.since >= timedelta(seconds=BAD_S):
-            del self._failures[address]
-            return False
-        return found is not None and found.count >= BAD_PER_ADDRESS
 
-    def _blame(self, address: str) -> None:
-        found = self._failures.get(address) or _Failures(self._clock())
-        found.count += 1
-        _remember(self._failures, address, found, ADDRESSES)
-
-
+_BAD_TIME = timedelta(seconds=BAD_S)
+_NOTHING_SENT = "no token: send `Authorization: Bearer` with what is in the file that FLOWY_TOKEN_FILE names"
 _FAR = 2**33  # a year that datetime knows
 
 

@@ -48,7 +48,7 @@ HOSTILE = {
     "10 GB at once": (body("bytearray(10 << 30)"), StallReason.MEMORY, "128 MiB"),
     "ever more": (body("kept = []", "while True: kept.append('x' * 100_000)"), StallReason.MEMORY, "128 MiB"),
     "an answer that doesn't fit into memory": (
-        body("return ['x' * 20_000_000] * 4"),
+        body("return 'x' * 70_000_000"),
         StallReason.MEMORY,
         "128 MiB",
     ),

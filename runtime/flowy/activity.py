@@ -44,12 +44,12 @@ MESSAGE_CHARS = 1000
 PAUSE_S = 1.0
 """Heartbeats that follow sooner are not sent, but for their details, which the next one takes along."""
 
-CALL_S = 10.0
+CALL_S = 5.0
 """For one call. A heartbeat must not hold up the work much longer than it would take to do without."""
 
-SILENCE_COSTS = 10
+SILENCE_COSTS = 2
 """How many times as long as a heartbeat waited in vain for its answer it is until the next is sent: where packets vanish, a
-loop of short steps loses a tenth of its time, and not nearly all of it."""
+loop of short steps loses a third of its time, and not nearly all of it. More would let a short `heartbeatSeconds` fire."""
 
 UPLOAD_TRIES_S = 120.0
 """For so long an upload is tried: an operator that restarts is back within it."""
@@ -94,7 +94,7 @@ def heartbeat(details: object = None) -> bool:
 
     True in every other case, also if nobody was reached. `details`, any JSON of at most 4,095 bytes, is what `progress`
     gives the next attempt; None leaves that of before. May be called as often as one likes, from any thread: at most one
-    call a second is made, and after one that waited in vain for an answer, for `CALL_S`, none for ten times as long as that
+    call a second is made, and after one that waited in vain for an answer, for `CALL_S`, none for twice as long as that
     took. Raises ValueError if the details are no JSON or too long.
     """
     return _pulse.beat(None if details is None else _json(details, "the details of the heartbeat", DETAILS_BYTES))

@@ -326,7 +326,7 @@ def test_nobody_there_means_nothing(tmp_path: Path) -> None:
     assert run(tmp_path, "main(lambda: heartbeat(1))", url=f"http://127.0.0.1:{port}").value is True
 
 
-def test_a_gateway_that_does_not_answer_holds_the_work_up_once(tmp_path: Path) -> None:
+def test_a_gateway_that_does_not_answer_holds_the_work_up_for_a_part_of_its_time(tmp_path: Path) -> None:
     program = """
     flowy_activity.CALL_S = flowy_activity.PAUSE_S = 0.2
     def f():
@@ -339,7 +339,7 @@ def test_a_gateway_that_does_not_answer_holds_the_work_up_once(tmp_path: Path) -
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections and says nothing
         ended = run(tmp_path, program, url=f"http://127.0.0.1:{silent.getsockname()[1]}")
     assert ended.code == 0, ended.log
-    assert ended.log.count("heartbeat: ") == 1
+    assert 1 <= ended.log.count("heartbeat: ") <= 3  # each takes 0.2 s, and a pause of 0.4 s follows
 
 
 def test_after_silence_the_pause_grows_with_what_the_call_cost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,7 +347,7 @@ def test_after_silence_the_pause_grows_with_what_the_call_cost(monkeypatch: pyte
     calls: list[float] = []
 
     class Slow:
-        cost_s = 10.0
+        cost_s = 5.0
         answer: tuple[int, bytes] | None = None
 
         def is_there(self) -> bool:
@@ -371,15 +371,15 @@ def test_after_silence_the_pause_grows_with_what_the_call_cost(monkeypatch: pyte
             assert pulse.beat(None) is True
             now += 0.25
 
-    beat_until(1240)
-    assert calls == [1000.0, 1110.0, 1220.0], "ten times as long as it took, counted from its end"
+    beat_until(1040)
+    assert calls == [1000.0, 1015.0, 1030.0], "twice as long as it took, counted from its end"
     slow.cost_s = 0.0
-    beat_until(1333)
-    assert calls[3:] == [1330.0, 1331.0, 1332.0], "refused at once: once a second, as ever"
+    beat_until(1048)
+    assert calls[3:] == [1045.0, 1046.0, 1047.0], "refused at once: once a second, as ever"
     slow.cost_s = 20.0
     calls.clear()
-    beat_until(1454)
-    assert calls == [1333.0, 1453.0], "a kept connection is tried twice, its successors are not"
+    beat_until(1079)
+    assert calls == [1048.0, 1078.0], "a kept connection is tried twice, its successors are not"
     slow.cost_s, slow.answer = 1.0, (503, b"{}")
     calls.clear()
     now = 2000.0

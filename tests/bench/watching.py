@@ -11,6 +11,7 @@ from typing import Any
 
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
+from flowy_operator.adapters.kube.errors import ApiError
 
 
 class Watcher:
@@ -30,9 +31,15 @@ class Watcher:
                 await self._news.wait()
 
     async def follow(self, client: KubeClient, path: str, see: Callable[[dict[str, Any]], None]) -> None:
-        items, version = await client.list(path)
-        for item in items:
-            see(item)
+        while True:
+            items, version = await client.list(path)
+            for item in items:
+                see(item)
+            self._news.set()
+            with suppress(ApiError):  # the API server lets go of watches that lag behind a thousand pods
+                await self._watch(client, path, version, see)
+
+    async def _watch(self, client: KubeClient, path: str, version: str, see: Callable[[dict[str, Any]], None]) -> None:
         async with aclosing(client.watch(path, resource_version=version, timeout_s=3600)) as events:
             async for event in events:
                 if event.type in {"ADDED", "MODIFIED"}:

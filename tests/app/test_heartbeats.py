@@ -14,7 +14,7 @@ from flowy_operator.app.settings import Settings
 from flowy_operator.core.attempts import Caller, Counts, Over, Standing, Unknown
 from tests.app.kubelet import NEVER_ENDS, Act, Call, value
 from tests.app.world import NAMESPACE, START, World, simulated, world
-from tests.fakes.faults import Refuse
+from tests.fakes.faults import Refuse, Rule
 
 ONE = """
     def w(t):
@@ -325,5 +325,22 @@ async def test_silence_before_the_history_is_read_is_nobodys() -> None:
             await w.settle(60)
             metadata = {name: page["metadata"][name] for name in ("name", "labels", "ownerReferences")}
             w.store.create(w.store.kind("historypages"), NAMESPACE, {"metadata": metadata, "spec": page["spec"]})
+            await w.ended()
+        assert w.result() == 7
+
+
+@simulated
+async def test_silence_of_a_pod_that_nobody_could_see_is_nobodys() -> None:
+    """While the watch of pods is away, a new pod's heartbeats can't be told from a stranger's."""
+    async with world(lambda call: value(7, lasts_s=60)) as w:
+        await w.settle(1)
+        away = Rule(Refuse(503, "ServiceUnavailable"), times=10**6, resource="pods")
+        w.api.faults.rules.insert(0, away)
+        w.api.cut_watches()
+        w.submit(ONE, ONCE)
+        async with beating(w, 1):
+            await w.settle(40)
+            assert isinstance(await beat(w), Unknown)
+            w.api.faults.rules.remove(away)
             await w.ended()
         assert w.result() == 7

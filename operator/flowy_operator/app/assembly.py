@@ -44,8 +44,10 @@ from flowy_operator.app.settings import Settings
 from flowy_operator.app.tracked import Workflow, Workflows
 from flowy_operator.app.values import Values
 from flowy_operator.app.view import view_of
+from flowy_operator.core.attempts import Beat
 from flowy_operator.core.definition import Definition
 from flowy_operator.core.errors import RetryLater
+from flowy_operator.core.history import in_milliseconds
 from flowy_operator.core.job import MANAGED_BY, TOKEN_AUDIENCE
 from flowy_operator.core.key import Key
 from flowy_operator.core.observe import View
@@ -233,8 +235,13 @@ class Operator:
         record = new or old
         assert record is not None
         key = Key(record.namespace, record.workflow)
-        if self._workflows.get(key) is not None:
-            self._queue.add(key)
+        workflow = self._workflows.get(key)
+        if workflow is None:
+            return
+        if old is None and record.job is not None:
+            # Its heartbeats couldn't be judged before, and its container may have begun long ago: the watch was away.
+            workflow.beats.setdefault(record.job, Beat(in_milliseconds(self._clock()), None))
+        self._queue.add(key)
 
     def _definition_changed(self, old: Definition | None, new: Definition | None) -> None:
         record = new or old

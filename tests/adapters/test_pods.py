@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowy_operator.adapters.pods import WAITING_LIMIT, parse_pod
+from flowy_operator.adapters.pods import parse_pod
 from flowy_operator.core.records import PodRecord
+from flowy_operator.core.sentences import SHOWN_CHARS
 from tests.adapters.objects import spoiled
 
 Json = dict[str, Any]
@@ -242,7 +243,7 @@ def test_long_wait_is_cut() -> None:
 
     line = fields(found)["waiting"]
 
-    assert (len(line), line[-1]) == (WAITING_LIMIT, "…")
+    assert (len(line), line[-1]) == (SHOWN_CHARS, "…")
 
 
 TARGET = condition("DisruptionTarget", "True", "EvictionByEvictionAPI")

@@ -9,15 +9,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from flowy_operator.adapters.kube.fields import Raw, instant, mapping, text
-from flowy_operator.core.sentences import line
+from flowy_operator.core.sentences import line, looked_at
 
 _COMBINED = "(combined from similar events): "  # client-go's correlator, after the tenth
 _REFUSED = re.compile(r'^Error creating: (?:pods "[^"]*" is forbidden: )?')
 _USED = re.compile(r", used: .*?(?=, limited: )")  # quota plug-in
-
-
-MOST_CHARS = 4000
-"""Of a message that is looked at. Those that Kubernetes writes are shorter, and a person is shown 300."""
 
 
 class Told(NamedTuple):
@@ -35,7 +31,7 @@ def parse_told(event: Raw) -> Told | None:
     at = _last_seen(event)
     if uid is None or message is None or at is None:
         return None
-    words = _REFUSED.sub("can't be created: ", message[:MOST_CHARS].removeprefix(_COMBINED))
+    words = _REFUSED.sub("can't be created: ", looked_at(message).removeprefix(_COMBINED))
     return Told(uid, line(_USED.sub("", words)), at)
 
 

@@ -19,11 +19,9 @@ from flowy_operator.adapters.kube.fields import (
 )
 from flowy_operator.core.job import WORKFLOW_LABEL
 from flowy_operator.core.records import PodRecord
+from flowy_operator.core.sentences import line, looked_at
 
 MAIN = "main"
-
-WAITING_LIMIT = 300
-"""Characters of `waiting`. It is shown to people and stored in no history; a scheduler's message lists every node."""
 
 _UNPULLED = frozenset(
     # The kubelet goes to and fro between them, and each change of the text would be a write of the status. Since 1.31 the
@@ -48,9 +46,6 @@ _PULL_PREFIXES = re.compile(
     re.VERBOSE,
 )
 """What stands before the cause: kubelet's and containerd's words for the pull that failed, which name the image again."""
-
-MOST_CHARS = 4000
-"""Of what a registry says that is looked at; a person is shown a line of it."""
 
 _PORT = re.compile(r"\b[\d.]+:\d+->")  # our end of a connection, another one at each try
 _LONG_HEX = re.compile(r"\b[0-9a-f]{12,64}\b")  # container ids, new at each of the kubelet's tries
@@ -181,7 +176,7 @@ def _waiting(scheduled: Raw, statuses: list[Raw], containers: list[Raw]) -> str 
             continue
         container = text(status.get("name"))
         if reason in _UNPULLED:
-            said = (text(wait.get("message")) or "")[:MOST_CHARS]  # a registry's words, of any length
+            said = looked_at(text(wait.get("message")) or "")  # a registry's words, of any length
             cause = _PORT.sub("", _PULL_PREFIXES.sub("", said, count=1))
             return _line(f"image can't be pulled: {_image(status, container, containers)}: {cause}")
         if reason == "CrashLoopBackOff":
@@ -247,5 +242,5 @@ def _plainer(reason: str) -> str:
 
 
 def _line(words: str) -> str:
-    line = " ".join(words.split()).removesuffix(":")
-    return line if len(line) <= WAITING_LIMIT else f"{line[: WAITING_LIMIT - 1]}…"
+    """One line for people. Where there was nothing to say behind a colon, without it."""
+    return line(words.rstrip().removesuffix(":"))

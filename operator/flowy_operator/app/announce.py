@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.tracked import Version, Workflow
+from flowy_operator.core.conditions import by_type
 from flowy_operator.core.history import Fact, Restarted, TaskFailed, TaskTimedOut, parse_time
 from flowy_operator.core.sentences import attempts, duration, failure_sentence
 from flowy_operator.core.spec import TaskSpec
@@ -107,7 +108,7 @@ def _attempts(tasks: Mapping[str, TaskSpec], version: Version, fact: TaskFailed 
 
 
 def _headline(status: Mapping[str, Any] | None) -> _Headline:
-    found = {c.get("type"): c for c in (status or {}).get("conditions", ())}
+    found = by_type(status or {})
     succeeded, stalled = found.get("Succeeded", {}), found.get("Stalled", {})
     shown = stalled if stalled.get("status") == "True" else succeeded
     kind: Literal["Normal", "Warning"] = "Warning" if shown is stalled else "Normal"

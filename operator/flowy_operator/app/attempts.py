@@ -89,9 +89,10 @@ class Attempts:
         other = Differs("this attempt has uploaded another result before: an attempt has one")
         try:
             kept = await self._values.find(workflow.owner, found.job)
-            if kept not in {None, text}:
+            if kept is None:
+                await self._values.store(workflow.owner, found.job, text, run=workflow.version.state.run)
+            elif kept != text:
                 return other
-            await self._values.store(workflow.owner, found.job, text, run=workflow.version.state.run)
         except ValueInTheWay as error:
             # Between the two calls above it was another upload of this pod, else it is somebody's doing.
             return Differs(f"{other.why} ({error})")

@@ -34,11 +34,19 @@ Store = Callable[[], Awaitable[None]]
 NOTHING_FIRST: Mapping[str, Store] = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What is there now: its uid, and where the API server has it."""
+
+    uid: str
+    path: str
+
+
 @dataclass(slots=True)
 class Launched:
     """What became of a set of launches, by their names. `later`: not now, and why; `refused`: never, and why."""
 
-    created: dict[str, str] = field(default_factory=dict)
+    created: dict[str, Created] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     later: dict[str, str] = field(default_factory=dict)
     after_s: float | None = None
@@ -74,7 +82,8 @@ class Launcher:
                             f"a {kind} {name!r} that belongs to somebody else is in the way: delete it"
                         )
                         return
-                launched.created[name] = created["metadata"]["uid"]
+                path = (paths.workflows if kind == KIND else paths.jobs)(namespace, name)
+                launched.created[name] = Created(created["metadata"]["uid"], path)
             except ValueInTheWay as error:
                 launched.refused[name] = str(error)
             except (BadRequest, Invalid, PayloadTooLarge) as error:
@@ -109,11 +118,6 @@ class Launcher:
         if kind == KIND:
             return await self._client.get(paths.workflows(namespace, name))
         return await self._client.get(paths.jobs(namespace, name))
-
-
-def path_of(kind: str, namespace: str, name: str) -> str:
-    """Where the API server has a launch of this kind."""
-    return paths.workflows(namespace, name) if kind == KIND else paths.jobs(namespace, name)
 
 
 def _parent(metadata: Mapping[str, Any]) -> object:

@@ -5,15 +5,14 @@ What is in them and when events are sealed is decided in `core/pages.py`.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import AlreadyExists, Forbidden, Invalid, NotFound, PayloadTooLarge
 from flowy_operator.adapters.kube.errors import Conflict as WriteConflict
-from flowy_operator.adapters.kube.fields import controller
+from flowy_operator.adapters.kube.fields import is_owned
 from flowy_operator.core.errors import Conflict
 from flowy_operator.core.job import RUN_LABEL, UID_LABEL, Owner
 from flowy_operator.core.pages import (
@@ -62,7 +61,7 @@ class Pages:
             )
             # Whoever may create pages can give them our labels; an owner's uid that is ours is more than a claim only
             # together with the digests.
-            return fold_pages(empty, run, [parse_page(item) for item in items if _is_owned(item, owner)], end)
+            return fold_pages(empty, run, [parse_page(item) for item in items if is_owned(item, owner.uid)], end)
 
     async def seal(self, owner: Owner, tail: Tail, state: State) -> Tail:
         """Put what is too old for the tail into pages. Gives the tail as it may be cut now. Raises ApiError.
@@ -90,12 +89,12 @@ class Pages:
         in_use = {input_name(job) for job in jobs}
         namespace, selector = owner.namespace, f"{UID_LABEL}={owner.uid},{RUN_LABEL}!={run}"
         pages = await self._client.list_metadata(paths.historypages(namespace), label_selector=selector)
-        pages = [page for page in pages if _is_owned(page, owner)]
+        pages = [page for page in pages if is_owned(page, owner.uid)]
         kept = run - 1 if sum(page_bytes(page) for page in pages if run_of(page) == run - 1) <= KEPT_RUN_BYTES else run
         values = await self._client.list_metadata(paths.configmaps(namespace), label_selector=selector)
         for value in values:
             metadata = value["metadata"]
-            if _is_owned(value, owner) and is_of_runs(value, kept) and metadata["name"] not in in_use:
+            if is_owned(value, owner.uid) and is_of_runs(value, kept) and metadata["name"] not in in_use:
                 with suppress(WriteConflict):  # another object has the name by now
                     await self._client.delete(paths.configmaps(namespace, metadata["name"]), uid=metadata["uid"])
         for page in pages:
@@ -124,7 +123,7 @@ class Pages:
         except AlreadyExists:
             # Ours from a pass that was cut short, as a rule; under other limits it may have ended elsewhere.
             body = await self._client.get(paths.historypages(owner.namespace, page.name))
-            if not _is_owned(body, owner):
+            if not is_owned(body, owner.uid):
                 raise PageInvalid(f"HistoryPage {page.name} is in the way, it is somebody else's: delete it") from None
             there = parse_page(body)
             if not agreed(tail, there):
@@ -139,7 +138,3 @@ class Pages:
         if why != self._told:
             self._told = why
             _log.warning("history pages can't be made", extra={"workflow": owner.name, "reason": why})
-
-
-def _is_owned(body: Mapping[str, Any], owner: Owner) -> bool:
-    return controller(body["metadata"]).get("uid") == owner.uid

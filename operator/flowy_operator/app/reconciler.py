@@ -7,7 +7,7 @@ is still the one that was read.
 
 import logging
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,7 +24,7 @@ from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.announce import announce
 from flowy_operator.app.children import tend_children
 from flowy_operator.app.definitions import Specs
-from flowy_operator.app.launcher import Launched, Launcher, Store, path_of
+from flowy_operator.app.launcher import Launcher, Store
 from flowy_operator.app.missing import UNSEEN, fill_gaps
 from flowy_operator.app.obstacles import Obstacles, ask_at
 from flowy_operator.app.pages import Pages
@@ -388,7 +388,9 @@ class Reconciler:
                     )
         launched = await self._launcher.launch(manifests, first)
         workflow.forget_long_arguments(state, launched.created)
-        workflow.created.update(dict(self._created(launched, manifests)))
+        made_at = self._clock()
+        for name, made in launched.created.items():
+            workflow.created[name] = CreatedJob(made.uid, made_at, made.path)
         refused |= launched.refused
         workflow.refused |= refused
         noted, workflow.notes = workflow.notes, launched.later
@@ -414,9 +416,7 @@ class Reconciler:
         """The Job or the child Workflow of a launch. Raises InvalidActivity."""
         task_spec = spec.tasks[task.name]
         if task_spec.workflow is not None:
-            return child_manifest(
-                workflow.owner, spec, task_spec, launch, arguments, run=state.run, depth=version.depth
-            )
+            return child_manifest(workflow.owner, spec, task_spec, launch, arguments, depth=version.depth)
         ends = schedule_to_close(task_spec.timeouts, task.first_scheduled_at)
         until = _earliest(None if ends is None else ends.at, workflow_deadline(spec, version.started_at(state)))
         return job_manifest(
@@ -428,13 +428,6 @@ class Reconciler:
             deadline=until,
             gateway_url=self._gateway_url,
         )
-
-    def _created(self, launched: Launched, manifests: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, CreatedJob]]:
-        now = self._clock()
-        for manifest in manifests:
-            name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
-            if name in launched.created:
-                yield name, CreatedJob(launched.created[name], now, path_of(manifest["kind"], namespace, name))
 
     # -- tidy ---------------------------------------------------------------------------------------------------------
 

@@ -189,7 +189,9 @@ class Results:
         if not _is_value(text):  # the gateway stores none: somebody has made this ConfigMap
             message = f"the ConfigMap {launch.job!r} holds no JSON value, and not by the gateway's doing"
             return Failed(Failure(type="ResultInvalid", message=message, exit_code=0), pod.finished_at)
-        return await self._keep(launch, Succeeded(text, pod.finished_at))
+        if len(text.encode()) <= INLINE_BYTES:
+            return Succeeded(text, pod.finished_at)
+        return Succeeded("null", pod.finished_at, reference(launch.job, text))
 
     async def _kept(self, launch: _Launch) -> Collected:
         """What an operator before us has stored, if it died before it could say so."""

@@ -11,9 +11,9 @@ from sys import getsizeof
 
 from flowy_operator.adapters.decider.limits import REQUEST_BYTES
 from flowy_operator.adapters.kube import paths
-from flowy_operator.adapters.kube.client import Json, KubeClient
+from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import AlreadyExists, NotFound
-from flowy_operator.adapters.kube.fields import controller
+from flowy_operator.adapters.kube.fields import is_owned
 from flowy_operator.core.config_map import config_map_manifest, text_of
 from flowy_operator.core.errors import DecisionStalled, OperatorError, StallReason
 from flowy_operator.core.job import Owner
@@ -113,7 +113,10 @@ class Values:
             body = await self._client.get(paths.configmaps(owner.namespace, name))
         except NotFound:
             return None
-        return text_of(body) if _is_owned(body, owner) else None
+        text = text_of(body) if is_owned(body, owner.uid) else None
+        if text is not None:
+            self._cache.put((owner.namespace, reference(name, text)), text)  # a decision is to need it soon
+        return text
 
     async def _create(self, owner: Owner, ref: ValueRef, text: str, run: int) -> None:
         if ref.bytes > MAX_VALUE_BYTES:
@@ -127,15 +130,11 @@ class Values:
 
     async def _compare(self, owner: Owner, ref: ValueRef) -> None:
         body = await self._client.get(paths.configmaps(owner.namespace, ref.name))
-        if not _is_owned(body, owner):
+        if not is_owned(body, owner.uid):
             raise ValueInTheWay(f"a ConfigMap {ref.name!r} that belongs to somebody else is in the way: delete it")
         found = text_of(body)
         if found is None or reference(ref.name, found) != ref:
             raise ValueInTheWay(f"a ConfigMap {ref.name!r} with another content is in the way: delete it")
-
-
-def _is_owned(body: Json, owner: Owner) -> bool:
-    return controller(body["metadata"]).get("uid") == owner.uid
 
 
 class _Cache:

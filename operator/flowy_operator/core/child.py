@@ -10,20 +10,15 @@ from datetime import datetime
 from typing import Any
 
 from flowy.wire.checks import MalformedMessage, value_text
-from flowy_operator.core.conditions import Reason, has_ended
+from flowy_operator.core.conditions import Reason, by_type, has_ended
 from flowy_operator.core.history import Failure, StopMode, parse_time
 from flowy_operator.core.job import (
     API_VERSION,
-    ATTEMPT_LABEL,
     KIND,
-    MANAGED_BY,
-    RUN_LABEL,
     TASK_ANNOTATION,
-    TASK_LABEL,
-    UID_LABEL,
-    WORKFLOW_LABEL,
     InvalidActivity,
     Owner,
+    launch_labels,
     owner_reference,
 )
 from flowy_operator.core.outcome import Deleted, Failed, Pending, Succeeded
@@ -93,7 +88,7 @@ ChildEnd = Succeeded | Failed | ChildTimedOut | ChildCancelled | Deleted
 
 
 def child_manifest(
-    owner: Owner, spec: WorkflowSpec, task: TaskSpec, launch: Launch, arguments: str, *, run: int, depth: int
+    owner: Owner, spec: WorkflowSpec, task: TaskSpec, launch: Launch, arguments: str, *, depth: int
 ) -> dict[str, Any]:
     """The child of one launch. `depth` is that of its parent; `arguments` is JSON text of args and kwargs.
 
@@ -122,14 +117,7 @@ def child_manifest(
         "metadata": {
             "name": launch.job,
             "namespace": owner.namespace,
-            "labels": MANAGED_BY
-            | {
-                WORKFLOW_LABEL: owner.name,
-                UID_LABEL: owner.uid,
-                TASK_LABEL: launch.task.strip("_-"),
-                ATTEMPT_LABEL: str(launch.attempt),
-                RUN_LABEL: str(run),
-            },
+            "labels": launch_labels(owner, launch),
             "annotations": annotations,
             **({} if abandoned else {"ownerReferences": [owner_reference(owner)]}),
         },
@@ -153,7 +141,7 @@ def _code(spec: WorkflowSpec, sub: SubWorkflow) -> dict[str, Any]:
 
 def standing_of(status: Mapping[str, Any]) -> str:
     """How a Workflow is doing, in one line. Steps of a healthy run are not told: each would be a write of the parent too."""
-    found = {condition.get("type"): condition for condition in status.get("conditions", ())}
+    found = by_type(status)
     succeeded, stalled = found.get("Succeeded", {}), found.get("Stalled", {})
     if stalled.get("status") == "True":
         return f"{stalled.get('reason')}: {line(str(stalled.get('message', '')))}"
@@ -168,7 +156,7 @@ def child_end(status: Mapping[str, Any]) -> Succeeded | Failed | ChildTimedOut |
     """How the Workflow of this status ended. Its result is given whole, wherever it will be kept."""
     if not has_ended(status):
         return Pending()
-    found = {condition.get("type"): condition for condition in status["conditions"]}["Succeeded"]
+    found = by_type(status)["Succeeded"]
     at, reason = _time(status, "completionTime"), found.get("reason")
     if found["status"] == "True":
         return _completed(status, at)

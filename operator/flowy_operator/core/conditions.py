@@ -81,7 +81,7 @@ def conditions(
         ("Reconciling", "True" if is_open else "False", "Open" if is_open else "Ended", ""),
         ("Stalled", *stalled),
     ]
-    known = {condition.get("type"): condition for condition in previous}
+    known = by_type({"conditions": previous})
     return [
         {
             "type": kind,
@@ -95,6 +95,11 @@ def conditions(
         }
         for kind, status, why, text in wanted
     ]
+
+
+def by_type(status: Mapping[str, Any]) -> dict[Any, Mapping[str, Any]]:
+    """The conditions of a status by their types."""
+    return {condition.get("type"): condition for condition in status.get("conditions", ())}
 
 
 def has_ended(status: Mapping[str, Any]) -> bool:

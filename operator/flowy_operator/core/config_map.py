@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from flowy_operator.core.job import MANAGED_BY, RUN_LABEL, UID_LABEL, WORKFLOW_LABEL, Owner, owner_reference
+from flowy_operator.core.job import Owner, labels_of, owner_reference
 from flowy_operator.core.values import CONTENT
 
 
@@ -14,14 +14,13 @@ def config_map_manifest(owner: Owner, name: str, text: str, *, run: int) -> dict
     The text is in `binaryData` and not in `data`: escaped, as our client sends it, it could take three times its bytes
     (any letter that isn't ASCII), and the API server takes no request above 3 MiB. Base64 is a third longer, always.
     """
-    labels = {WORKFLOW_LABEL: owner.name, UID_LABEL: owner.uid, RUN_LABEL: str(run)}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
             "name": name,
             "namespace": owner.namespace,
-            "labels": MANAGED_BY | labels,
+            "labels": labels_of(owner, run),
             "ownerReferences": [owner_reference(owner)],
         },
         "immutable": True,

@@ -114,13 +114,7 @@ def job_manifest(
             "into an object store and pass its address"
         )
     config_map = input_name(launch.job) if is_long(arguments) else None
-    labels = MANAGED_BY | {
-        WORKFLOW_LABEL: owner.name,
-        UID_LABEL: owner.uid,
-        RUN_LABEL: str(launch.run),
-        TASK_LABEL: launch.task.strip("_-"),
-        ATTEMPT_LABEL: str(launch.attempt),
-    }
+    labels = launch_labels(owner, launch)
     assert task.activity is not None, "a workflow's manifest is made in child.py"
     variables = dict(_variables(json.loads(arguments)))
     template = _pod_template(task.activity, default_template)
@@ -172,6 +166,18 @@ def job_manifest(
             "template": pod,
         },
     }
+
+
+def labels_of(owner: Owner, run: int) -> dict[str, str]:
+    """The labels of all that is made for a run of this Workflow."""
+    return MANAGED_BY | {WORKFLOW_LABEL: owner.name, UID_LABEL: owner.uid, RUN_LABEL: str(run)}
+
+
+def launch_labels(owner: Owner, launch: Launch) -> dict[str, str]:
+    """The labels of what a launch is: a Job and its pod, or a child."""
+    # A label's value may not begin or end with an underscore or a dash.
+    task = {TASK_LABEL: launch.task.strip("_-"), ATTEMPT_LABEL: str(launch.attempt)}
+    return labels_of(owner, launch.run) | task
 
 
 def is_long(arguments: str) -> bool:

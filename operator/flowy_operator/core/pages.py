@@ -27,11 +27,9 @@ from flowy_operator.core.history import (
 )
 from flowy_operator.core.job import (
     API_VERSION,
-    MANAGED_BY,
     RUN_LABEL,
-    UID_LABEL,
-    WORKFLOW_LABEL,
     Owner,
+    labels_of,
     owner_reference,
 )
 from flowy_operator.core.naming import page_name
@@ -178,7 +176,7 @@ def page_manifest(owner: Owner, page: Page) -> dict[str, Any]:
         "metadata": {
             "name": page.name,
             "namespace": owner.namespace,
-            "labels": MANAGED_BY | {WORKFLOW_LABEL: owner.name, UID_LABEL: owner.uid, RUN_LABEL: str(page.run)},
+            "labels": labels_of(owner, page.run),
             "annotations": {BYTES_ANNOTATION: str(page.size)},
             "ownerReferences": [owner_reference(owner)],
         },

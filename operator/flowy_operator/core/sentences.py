@@ -11,6 +11,9 @@ from flowy_operator.core.spec import TaskSpec
 
 SHOWN_CHARS = 300
 
+LOOKED_AT_CHARS = 4000
+"""Of a stranger's text that is searched before it is shown: searching may take longer than its length."""
+
 _UNITS = ((86_400, 1_000_000, "d"), (3600, 24, "h"), (60, 60, "min"), (1, 60, "s"))
 """Seconds of each, how many make the next one, its name."""
 
@@ -58,6 +61,11 @@ def duration(seconds: int) -> str:
 def reasons(found: Iterable[str]) -> str:
     """Count the reasons of disruptions, the most frequent first."""
     return ", ".join(f"{reason} ({count})" for reason, count in Counter(found).most_common())
+
+
+def looked_at(text: str) -> str:
+    """The beginning of a stranger's text, long enough to find in it what is to be shown of it."""
+    return text if len(text) <= LOOKED_AT_CHARS else f"{text[: LOOKED_AT_CHARS - 1]}…"
 
 
 def line(text: str) -> str:

@@ -45,3 +45,8 @@ def controller(metadata: Raw) -> Raw:
         if reference.get("controller") is True:
             return reference
     return NOTHING
+
+
+def is_owned(body: Raw, uid: str) -> bool:
+    """Whether the object's controller is the one of this uid. Labels anybody may set; so counts nothing but this."""
+    return controller(mapping(body.get("metadata"))).get("uid") == uid

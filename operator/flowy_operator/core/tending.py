@@ -34,7 +34,7 @@ def tend(spec: WorkflowSpec, state: State | None, view: View) -> Iterator[tuple[
 
 def _act(spec: WorkflowSpec, state: State | None, child: ChildRecord) -> Act | None:
     if state is None:
-        return None if child.ended else _stop(spec, child) or _let_go(child)
+        return None if child.ended else _unremembered(spec, child)
     if child.lineage.run < state.run:
         return _leave_behind(spec, child)
     launch = state.launches.get(child.name)
@@ -50,13 +50,20 @@ def _act(spec: WorkflowSpec, state: State | None, child: ChildRecord) -> Act | N
 
 
 def _leave_behind(spec: WorkflowSpec, child: ChildRecord) -> Act | None:
-    """An older run's child: one that may clean up does so first, and what the end of a run leaves alone runs to its own."""
+    """An older run's child: one that may clean up does so first."""
+    if not child.lineage.owned:
+        return None if child.ended else _let_go(child)
     if child.ended:
-        return Act.DELETE if child.lineage.owned else None
-    if not child.lineage.owned or (spec.on_end is OnEnd.ABANDON and child.stop is None):
-        return _let_go(child)
-    act = _stop(spec, child)
+        return Act.DELETE
+    act = _unremembered(spec, child)
     return Act.DELETE if act is Act.TERMINATE or child.stop is StopMode.TERMINATE else act
+
+
+def _unremembered(spec: WorkflowSpec, child: ChildRecord) -> Act | None:
+    """A child that runs, and whose launch no history tells of: with `onEnd: Abandon` it may have been left to run on."""
+    if spec.on_end is OnEnd.ABANDON and child.stop is None:
+        return _let_go(child)
+    return _stop(spec, child) or _let_go(child)
 
 
 def _stop(spec: WorkflowSpec, child: ChildRecord) -> Act | None:

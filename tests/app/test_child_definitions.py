@@ -101,10 +101,7 @@ async def test_a_childs_missing_definition_is_seen_in_its_parent_and_waited_for(
 async def test_a_definitions_own_factories_are_children_of_the_same_definition() -> None:
     task = {"name": "child", "workflow": {"entrypoint": "child"}}
     async with world(step, settings=Settings(definitions_only=True)) as w:
-        source: dict[str, Any] = {
-            "code": {"source": "\n".join(line[4:] for line in BOTH.splitlines()), "entrypoint": "parent"}
-        }
-        w.define(BOTH, task, "step", **source)
+        w.define(BOTH, task, "step", entrypoint="parent")
         w.refer(input={"args": [1, 5]})
         await w.ended(within_s=60)
         assert w.result() == [3, 7]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from flowy_operator.app.settings import Settings
+from flowy_operator.core.naming import job_name
 from tests.app.kubelet import NEVER_ENDS, Act, Call, failure, value
 from tests.app.world import NAMESPACE, World, simulated, world
 from tests.fakes.faults import Refuse
@@ -32,6 +33,7 @@ NESTED = """
             return step(step(item))
         return workflow
 """
+PARENT_WITH_STEP = NESTED.replace("def parent(child)", "def parent(child, step)")
 CHILD: dict[str, Any] = {"name": "child", "workflow": {"entrypoint": "child"}}
 
 
@@ -48,12 +50,7 @@ def step(call: Call) -> Act:
 
 
 def submit(w: World, *args: Any, entrypoint: str = "parent", child: dict[str, Any] = CHILD, **spec: Any) -> None:
-    code = {"entrypoint": entrypoint, "source": _dedented(NESTED)}
-    w.submit("", child, "step", input={"args": list(args)}, code=code, **spec)
-
-
-def _dedented(source: str) -> str:
-    return "\n".join(line.removeprefix("    ") for line in source.splitlines())
+    w.submit(NESTED, child, "step", entrypoint=entrypoint, input={"args": list(args)}, **spec)
 
 
 def children(w: World) -> list[str]:
@@ -126,11 +123,8 @@ async def test_branches_wait_for_themselves_alone() -> None:
             return workflow
     """
     async with world(step) as w:
-        dedented = _dedented(_dedented(source))
-        w.submit(
-            "", {"name": "branch", "workflow": {"entrypoint": "branch"}}, "step",
-            code={"source": dedented, "entrypoint": "both"}, input={"args": ["50", "1"]},
-        )  # fmt: skip
+        branch = {"name": "branch", "workflow": {"entrypoint": "branch"}}
+        w.submit(source, branch, "step", entrypoint="both", input={"args": ["50", "1"]})
         await w.until(lambda: any(w.reason(name) == "Completed" for name in children(w)), within_s=20)
         slow, quick = sorted(children(w), key=lambda name: w.reason(name) or "", reverse=True)
         assert (w.reason(slow), w.reason(quick), w.reason()) == ("Running", "Completed", "Running")
@@ -264,9 +258,8 @@ async def test_whom_a_person_suspended_a_person_resumes() -> None:
 
 @simulated
 async def test_a_stall_below_is_seen_at_the_top() -> None:
-    source = _dedented(NESTED).replace("return step(step(item))", "return step(step(item))  # a stall is to come")
     async with world(step) as w:
-        w.submit("", CHILD, "step", code={"source": source, "entrypoint": "parent"}, input={"args": ["3"]})
+        submit(w, "3")
         await w.until(lambda: bool(w.jobs()), within_s=20)
         w.decider.stall(2)
         await w.until(lambda: "DecisionTimeout" in w.status()["waitingOn"][0].get("reason", ""), within_s=20)
@@ -287,8 +280,7 @@ async def test_a_long_result_of_a_child_is_kept_by_reference() -> None:
             return workflow
     """
     async with world(step) as w:
-        code = {"source": _dedented(_dedented(source)), "entrypoint": "parent"}
-        w.submit("", {"name": "child", "workflow": {"entrypoint": "child"}}, "step", code=code)
+        w.submit(source, CHILD, "step", entrypoint="parent")
         await w.ended(within_s=60)
         assert w.result() == 100_000
         (event,) = [fact for fact in (e.fact for e in w.history()) if type(fact).__name__ == "TaskCompleted"]
@@ -312,8 +304,7 @@ async def test_children_of_older_runs_go() -> None:
             return workflow
     """
     async with world(step) as w:
-        code = {"source": _dedented(_dedented(source)), "entrypoint": "parent"}
-        w.submit("", CHILD, "step", code=code)
+        w.submit(source, CHILD, "step", entrypoint="parent")
         await w.ended(within_s=60)
         assert w.result() == 3
         await w.settle()
@@ -323,7 +314,7 @@ async def test_children_of_older_runs_go() -> None:
 @simulated
 async def test_a_child_of_a_definition_refers_to_it() -> None:
     async with world(step) as w:
-        w.define(_dedented(NESTED), CHILD, "step", code={"source": _dedented(NESTED), "entrypoint": "parent"})
+        w.define(NESTED, CHILD, "step", entrypoint="parent")
         w.refer(input={"args": [1]}, parallelism=3)
         await w.ended(within_s=60)
         assert w.result() == [3]
@@ -349,15 +340,9 @@ async def test_a_child_whose_operator_dies_is_neither_lost_nor_doubled() -> None
 def test_abandoned_children_run_on_whoever_looks_later(change: str) -> None:
     @simulated
     async def scenario() -> None:
-        source = _dedented(NESTED).replace(
-            "return [child(item) for item in inputs]", "child(-2); return step(inputs[0])"
-        )
-        source = source.replace("def parent(child)", "def parent(child, step)").replace(
-            "step(inputs[0])", "int(step(inputs[0]))"
-        )
+        source = PARENT_WITH_STEP.replace("return [child(item) for item in inputs]", "child(-2); return int(step(1))")
         async with world(step, settings=Settings(history_tail_bytes=256)) as w:
-            code = {"source": source, "entrypoint": "parent"}
-            w.submit("", CHILD, "step", code=code, input={"args": [1]}, onEnd="Abandon")
+            w.submit(source, CHILD, "step", entrypoint="parent", onEnd="Abandon")
             await w.ended(within_s=60)
             if change == "a restart of the operator":
                 await w.restart()
@@ -371,28 +356,25 @@ def test_abandoned_children_run_on_whoever_looks_later(change: str) -> None:
 @simulated
 async def test_a_child_stays_until_its_parent_has_recorded_its_end() -> None:
     async with world(step) as w:
-        inner = {"code": {"source": _dedented(NESTED), "entrypoint": "child"}, "ttlSecondsAfterFinished": 5}
-        w.define("", "step", CHILD, name="inner", **inner)
+        w.define(NESTED, "step", CHILD, name="inner", entrypoint="child", ttlSecondsAfterFinished=5)
         child = {"name": "child", "workflow": {"definitionRef": {"name": "inner"}}}
-        outer = {"code": {"source": _dedented(NESTED), "entrypoint": "parent"}}
-        w.define("", child, "step", name="outer", **outer)
+        w.define(NESTED, child, "step", name="outer", entrypoint="parent")
         w.refer("outer", input={"args": ["3"]})
         await w.until(lambda: bool(w.jobs()), within_s=20)
         w.undefine("outer")
         await w.settle(60)
         assert w.stalled() == "DefinitionNotFound"
-        w.define("", child, "step", name="outer", **outer)
+        w.define(NESTED, child, "step", name="outer", entrypoint="parent")
         await w.ended(within_s=60)
         assert w.result() == ["x"]
 
 
 @simulated
 async def test_what_an_event_cannot_hold_of_an_error_is_told() -> None:
-    source = _dedented(NESTED).replace(
-        "return step(step(item))", 'raise TaskError("too much", "Big", {"text": "ä" * 250_000})'
-    )
+    raising = 'raise TaskError("too much", "Big", {"text": "ä" * 250_000})'
+    source = NESTED.replace("return step(step(item))", raising)
     async with world(step) as w:
-        w.submit("", CHILD, "step", code={"source": source, "entrypoint": "catching"}, input={"args": [1]})
+        w.submit(source, CHILD, "step", entrypoint="catching", input={"args": [1]})
         await w.ended(within_s=60)
         kind, name, message, details, *_ = w.result()
         assert (kind, name, details) == ("TaskError", "Big", None)
@@ -415,12 +397,11 @@ async def test_a_child_whom_nobody_would_resume_is_let_go() -> None:
 @simulated
 async def test_a_child_that_cannot_be_stopped_holds_up_nobody_else() -> None:
     timeouts = {"timeouts": {"scheduleToCloseSeconds": 5}}
-    source = _dedented(NESTED).replace("return [child(item) for item in inputs]", "return [child(-2), step(-2)]")
-    source = source.replace("def parent(child)", "def parent(child, step)")
+    source = PARENT_WITH_STEP.replace("return [child(item) for item in inputs]", "return [child(-2), step(-2)]")
     async with world(step) as w:
         w.api.faults.add(Refuse(403, "Forbidden"), verb="patch", resource="workflows", times=10**6)
         late = {"name": "step", **timeouts, "retry": {"maxAttempts": 1}}
-        w.submit("", CHILD | timeouts, late, code={"source": source, "entrypoint": "parent"})
+        w.submit(source, CHILD | timeouts, late, entrypoint="parent")
         await w.ended(within_s=60)
         await w.settle(60)
         mine = [job for job in w.objects("jobs") if job["metadata"]["labels"]["flowy.dev/workflow"] == "w"]
@@ -429,19 +410,19 @@ async def test_a_child_that_cannot_be_stopped_holds_up_nobody_else() -> None:
 
 @simulated
 async def test_labels_make_nobody_a_child() -> None:
-    """A Workflow that claims to be what the next launch will be, and has no owner."""
+    """Workflows that claim to be what the next launches will be, one of an activity, one of a child, and have no owner."""
+    source = PARENT_WITH_STEP.replace(
+        "return [child(item) for item in inputs]", "return child(int(step(step('5')) == 'x'))"
+    )
     async with world(step) as w:
-        submit(w, "5")
+        w.submit(source, CHILD, "step", entrypoint="parent")
         await w.until(lambda: bool(w.jobs()), within_s=20)
-        (child,) = children(w)
-        forged = {"metadata": dict(w.body(child)["metadata"]), "spec": w.body(child)["spec"]}
-        (job,) = [j["metadata"]["name"] for j in w.objects("jobs")]
-        labels = {
-            **forged["metadata"]["labels"],
-            "flowy.dev/workflow": child,
-            "flowy.dev/workflow-uid": w.body(child)["metadata"]["uid"],
-        }
-        meta = {"name": job, "labels": labels, "annotations": forged["metadata"]["annotations"]}
-        w.store.create(WORKFLOWS, NAMESPACE, {"metadata": meta, "spec": forged["spec"]})
+        uid = w.body()["metadata"]["uid"]
+        for task in ("step-1", "child-0"):
+            labels = {"flowy.dev/workflow": "w", "flowy.dev/workflow-uid": uid, "flowy.dev/run": "1"}
+            name = job_name(workflow="w", uid=uid, run=1, task=task, attempt=1, launch=0)
+            metadata = {"name": name, "labels": labels, "annotations": {"flowy.dev/task": task}}
+            w.store.create(WORKFLOWS, NAMESPACE, {"metadata": metadata, "spec": w.body()["spec"] | {"suspend": True}})
         await w.ended(within_s=60)
-        assert w.result() == ["x"]
+        assert "TaskCompleted step-1" in w.told()
+        assert "somebody else is in the way: delete it" in w.status()["error"]["message"]

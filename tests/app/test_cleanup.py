@@ -3,7 +3,6 @@
 import asyncio
 import random
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -154,8 +153,7 @@ LOGGED = {"name": "t", "activity": {"image": "busybox", "result": {"from": "Log"
 def _family(entrypoint: str, act: Callable[[Call], Act], hand: Hand | None = None, **sub: str) -> Row:
     """A workflow with children. What they hang upon lasts 400 s."""
     child = {"name": "sub", "workflow": {"entrypoint": "sub"}, **sub}
-    code = {"entrypoint": entrypoint, "source": textwrap.dedent(FAMILY)}
-    return Row(FAMILY, [child, "t"], act, {"code": code}, hand)
+    return Row(FAMILY, [child, "t"], act, {"entrypoint": entrypoint}, hand)
 
 
 KINDS: dict[str, Row] = {

@@ -108,7 +108,7 @@ async def test_a_definitions_own_bounds_hold() -> None:
 async def test_a_workflow_may_choose_another_factory_of_the_source() -> None:
     source = "def one(step):\n    return lambda: 1\n\ndef two(step):\n    return lambda: 2\n"
     async with world(inc) as w:
-        w.define(source, "step", code={"source": source, "entrypoint": "one"})
+        w.define(source, "step", entrypoint="one")
         w.refer(name="plain")
         w.refer(name="own", definitionRef={"name": "video-v1", "entrypoint": "two"})
         await w.ended("plain")

@@ -7,7 +7,6 @@ import asyncio
 import operator
 import os
 import random
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -219,10 +218,8 @@ async def _scenario(dice: random.Random) -> None:
     settings = Settings(history_tail_bytes=dice.choice([256, 256, 700, 1500, 32_768]))
     activity = _activity(random.Random(dice.random()))
     async with world(activity, latency=lambda: dice.uniform(0.0005, 0.03), settings=settings) as w:
-        w.api.faults.add(Refuse(409, "Conflict"), verb="patch", times=dice.randint(1, 4), chance=0.3)
-        w.api.faults.add(Refuse(500, "InternalError"), times=dice.randint(1, 6), chance=0.1)
+        _refuse_some(w, dice)
         w.api.faults.add(Refuse(429, "TooManyRequests"), verb="create", times=dice.randint(1, 4), chance=0.2)
-        w.api.faults.add(LoseAnswer(), verb="patch", times=dice.randint(1, 4), chance=0.2)
         w.api.faults.add(Refuse(500), resource="pods/log", times=dice.randint(1, 4), chance=0.3)
         w.api.faults.add(LoseAnswer(), verb="create", times=dice.randint(1, 4), chance=0.2)
         trouble = asyncio.create_task(_trouble(w, dice))
@@ -233,8 +230,7 @@ async def _scenario(dice: random.Random) -> None:
             comes_and_goes = asyncio.create_task(_definition(w, random.Random(dice.random()), source, spec))
         else:
             keep = {"keepSucceededSeconds": dice.choice([1, 300]), "keepFailedSeconds": dice.choice([1, 50])}
-            code = {"entrypoint": "w", "source": textwrap.dedent(source)}
-            w.submit(source, *spec, code=code, parallelism=PARALLELISM, jobs=keep, ttlSecondsAfterFinished=TTL_S)
+            w.submit(source, *spec, entrypoint="w", parallelism=PARALLELISM, jobs=keep, ttlSecondsAfterFinished=TTL_S)
         try:
             await w.ended()
             assert w.reason() == "Completed", w.condition()
@@ -298,9 +294,7 @@ async def _children_scenario(dice: random.Random) -> None:
     settings = Settings(history_tail_bytes=dice.choice([256, 1500, 32_768]))
     activity = _activity(random.Random(dice.random()))
     async with world(activity, latency=lambda: dice.uniform(0.0005, 0.03), settings=settings) as w:
-        w.api.faults.add(Refuse(409, "Conflict"), verb="patch", times=dice.randint(1, 4), chance=0.3)
-        w.api.faults.add(Refuse(500, "InternalError"), times=dice.randint(1, 6), chance=0.1)
-        w.api.faults.add(LoseAnswer(), verb="patch", times=dice.randint(1, 4), chance=0.2)
+        _refuse_some(w, dice)
         w.api.faults.add(LoseAnswer(), verb="create", times=dice.randint(1, 4), chance=0.2)
         made: Counter[str] = Counter()
 
@@ -310,8 +304,7 @@ async def _children_scenario(dice: random.Random) -> None:
                 made[change.new["metadata"]["name"]] += 1
 
         w.store.news.append(count)
-        code = {"source": textwrap.dedent(NESTED), "entrypoint": "parent"}
-        w.submit("", *spec, code=code, ttlSecondsAfterFinished=TTL_S)
+        w.submit(NESTED, *spec, entrypoint="parent", ttlSecondsAfterFinished=TTL_S)
         trouble = asyncio.create_task(_trouble(w, dice))
         try:
             await w.ended()
@@ -361,9 +354,7 @@ async def _stop_scenario(dice: random.Random) -> None:
     settings = Settings(history_tail_bytes=dice.choice([256, 1500, 32_768]))
     activity = _activity(random.Random(dice.random()))
     async with world(activity, latency=lambda: dice.uniform(0.0005, 0.03), settings=settings) as w:
-        w.api.faults.add(Refuse(409, "Conflict"), verb="patch", times=dice.randint(1, 4), chance=0.3)
-        w.api.faults.add(Refuse(500, "InternalError"), times=dice.randint(1, 6), chance=0.1)
-        w.api.faults.add(LoseAnswer(), verb="patch", times=dice.randint(1, 4), chance=0.2)
+        _refuse_some(w, dice)
         w.submit(
             STOPPABLE,
             *spec,
@@ -465,6 +456,13 @@ def sum_of(call: Call) -> int:
     return total
 
 
+def _refuse_some(w: World, dice: random.Random) -> None:
+    """What any API server does now and then."""
+    w.api.faults.add(Refuse(409, "Conflict"), verb="patch", times=dice.randint(1, 4), chance=0.3)
+    w.api.faults.add(Refuse(500, "InternalError"), times=dice.randint(1, 6), chance=0.1)
+    w.api.faults.add(LoseAnswer(), verb="patch", times=dice.randint(1, 4), chance=0.2)
+
+
 async def _trouble(w: World, dice: random.Random) -> None:
     """Operators die between any two writes, overlap, streams are cut, versions expire, the API server is away."""
     for _ in range(dice.randint(0, 6)):
@@ -514,8 +512,7 @@ async def _beat(w: World) -> None:
 async def _definition(w: World, dice: random.Random, source: str, spec: list[dict[str, Any]]) -> None:
     """The definition may come late; then it goes, is there with other content, and is back, a few times."""
     await asyncio.sleep(dice.choice([0, dice.uniform(0, 20)]))
-    code = {"entrypoint": "w", "source": textwrap.dedent(source)}
-    w.define(source, *spec, code=code)
+    w.define(source, *spec, entrypoint="w")
     for _ in range(dice.randint(0, 3)):
         await asyncio.sleep(dice.uniform(0, 8))
         if "definitionDigest" not in w.status():
@@ -526,7 +523,7 @@ async def _definition(w: World, dice: random.Random, source: str, spec: list[dic
             w.define("def w(other):\n    return lambda: other()\n", "other")
             await asyncio.sleep(dice.uniform(0, 10))
             w.undefine()
-        w.define(source, *spec, code=code)
+        w.define(source, *spec, entrypoint="w")
 
 
 async def _check_nothing_stays(w: World, dice: random.Random) -> None:

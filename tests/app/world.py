@@ -12,7 +12,7 @@ import json
 import logging
 import textwrap
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -208,22 +208,24 @@ class World:
 
     # -- workflows ----------------------------------------------------------------------------------------------------
 
-    def submit(self, source: str, *tasks: str | Mapping[str, Any], name: str = "w", **spec: Any) -> Json:
+    def submit(
+        self, source: str, *tasks: str | Mapping[str, Any], name: str = "w", entrypoint: str | None = None, **spec: Any
+    ) -> Json:
         """Create a Workflow; a task is its name or its whole spec but for the image. Fields of `spec` are camelCase."""
-        body = {
-            "metadata": {"name": name},
-            "spec": {
-                "code": {"source": textwrap.dedent(source)},
-                "tasks": [_task(task) for task in tasks],
-                **spec,
-            },
-        }
+        body = {"metadata": {"name": name}, "spec": _content(source, tasks, entrypoint) | spec}
         return self.store.create(WORKFLOWS, NAMESPACE, body)
 
-    def define(self, source: str, *tasks: str | Mapping[str, Any], name: str = "video-v1", **spec: Any) -> Json:
+    def define(
+        self,
+        source: str,
+        *tasks: str | Mapping[str, Any],
+        name: str = "video-v1",
+        entrypoint: str | None = None,
+        **spec: Any,
+    ) -> Json:
         """Create a WorkflowDefinition; see `submit`."""
-        content = {"code": {"source": textwrap.dedent(source)}, "tasks": [_task(task) for task in tasks], **spec}
-        return self.store.create(DEFINITIONS, NAMESPACE, {"metadata": {"name": name}, "spec": content})
+        body = {"metadata": {"name": name}, "spec": _content(source, tasks, entrypoint) | spec}
+        return self.store.create(DEFINITIONS, NAMESPACE, body)
 
     def undefine(self, name: str = "video-v1") -> None:
         self.store.delete(DEFINITIONS, NAMESPACE, name)
@@ -359,6 +361,11 @@ async def _follow(line: Line, changed: Changed) -> None:
 
 def _key(body: Json) -> Key:
     return Key(body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+def _content(source: str, tasks: Sequence[str | Mapping[str, Any]], entrypoint: str | None) -> Json:
+    named = {} if entrypoint is None else {"entrypoint": entrypoint}
+    return {"code": {"source": textwrap.dedent(source), **named}, "tasks": [_task(task) for task in tasks]}
 
 
 def _task(task: str | Mapping[str, Any]) -> Json:

@@ -13,18 +13,11 @@ from flowy_operator.core.key import Key
 from flowy_operator.core.naming import job_name
 from flowy_operator.core.spec import WorkflowSpec
 from tests.app.kubelet import NEVER_ENDS, Act, Call, value
+from tests.app.test_flow import CHAIN
 from tests.app.world import NAMESPACE, World, simulated, world
 from tests.fakes.clock import run_virtual
 from tests.fakes.faults import Delay, Fault, LoseAnswer, Refuse
 
-CHAIN = """
-    def chain(step):
-        def workflow():
-            a = step(0)
-            b = step(a)
-            return step(b)
-        return workflow
-"""
 WIDE = """
     def wide(step):
         def workflow(n=6):

@@ -37,6 +37,14 @@ def stop(w: World, mode: str = "Cancel", name: str = "w") -> None:
     w.edit(lambda body: body["spec"].update(stop=mode), name)
 
 
+async def stop_unseen(w: World, away_s: float, mode: str = "Cancel") -> None:
+    """Let no operator run for so long, then ask for the stop: the next one sees it together with all that happened."""
+    await w.kill()
+    await asyncio.sleep(away_s)
+    stop(w, mode)
+    w.start()
+
+
 def hangs_at(*names: str, lasts_s: float = 1.0) -> Any:
     """Tasks of these names never end; all others give null."""
 
@@ -272,10 +280,7 @@ async def test_an_outcome_that_comes_with_the_stop_counts() -> None:
     async with world() as w:
         w.submit(PLAIN, "work")
         await running(w)
-        await w.kill()
-        await asyncio.sleep(5)
-        stop(w)
-        w.start()
+        await stop_unseen(w, 5)
         await w.ended()
         assert w.reason() == "Completed"
         assert w.told() == ["TaskScheduled work-0", "TaskCompleted work-0"]
@@ -292,10 +297,7 @@ async def test_a_call_that_comes_with_the_stop_never_starts() -> None:
     async with world() as w:
         w.submit(source, "work")
         await running(w)
-        await w.kill()
-        await asyncio.sleep(5)
-        stop(w)
-        w.start()
+        await stop_unseen(w, 5)
         await w.ended()
         assert w.reason() == "Cancelled"
         assert w.told() == ["TaskScheduled work-0", "TaskCompleted work-0", "StopRequested", "TaskCancelled work-1"]
@@ -313,10 +315,7 @@ def test_a_retry_that_is_due_with_the_stop_never_starts(delay_s: int) -> None:
                 await w.until(lambda: "RetryScheduled work-0 #2" in w.told())
             else:
                 await running(w)
-            await w.kill()
-            await asyncio.sleep(20)
-            stop(w)
-            w.start()
+            await stop_unseen(w, 20)
             await w.ended()
             assert w.reason() == "Cancelled"
             assert [call.task for call in w.kubelet.calls] == ["work-0", "undo-0"]
@@ -334,10 +333,7 @@ async def test_a_disruption_that_comes_with_the_stop_is_launched_no_more() -> No
     async with world(act) as w:
         w.submit(WORK, "work", "undo")
         await running(w)
-        await w.kill()
-        await asyncio.sleep(20)
-        stop(w)
-        w.start()
+        await stop_unseen(w, 20)
         await w.ended()
         assert w.reason() == "Cancelled"
         assert [call.task for call in w.kubelet.calls] == ["work-0", "undo-0"]
@@ -348,10 +344,7 @@ async def test_outcomes_that_come_with_terminate_are_recorded() -> None:
     async with world(lambda call: value(1, lasts_s=3) if call.args == [0] else NEVER_ENDS) as w:
         w.submit(PLAIN, "work", **n(2))
         await running(w, 2)
-        await w.kill()
-        await asyncio.sleep(20)
-        stop(w, "Terminate")
-        w.start()
+        await stop_unseen(w, 20, "Terminate")
         await w.ended()
         assert w.told()[2:] == ["TaskCompleted work-0", "StopRequested", "TaskCancelled work-1"]
 
@@ -451,10 +444,7 @@ async def test_a_stop_that_comes_with_a_restart_is_told_to_the_new_run() -> None
     async with world() as w:
         w.submit(POLL, "work", "undo")
         await running(w)
-        await w.kill()
-        await asyncio.sleep(5)
-        stop(w)
-        w.start()
+        await stop_unseen(w, 5)
         await w.ended()
         assert w.reason() == "Cancelled"
         assert w.told() == [

@@ -13,11 +13,14 @@ READY := $(VENV)/.ready
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
 
-# The virtual environment: pinned with hashes, made anew when the pins change.
+# The virtual environment: pinned with hashes, made anew when the pins change. The pins are complete, so pip resolves
+# nothing (--no-deps): its resolver looks at the newest release of a requirement with extras before the pinned one,
+# and then refuses it for having no hash.
 $(READY): constraints.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check >/dev/null
 	touch $@
 
 .PHONY: venv

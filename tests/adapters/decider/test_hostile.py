@@ -9,13 +9,16 @@ import pytest_asyncio
 from flowy.wire.messages import Outcome, Request
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
+from flowy_operator.adapters.decider.verdict import End
 from flowy_operator.core.errors import DecisionStalled, StallReason
 from tests.adapters.decider.programs import ENDLESS, GOOD, GOOD_KEYS, HANGING, body, native
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-LIMITS = Limits(cpu_s=0.3, children=4, children_per_namespace=2)
-WALL_S = 1.5
+# Little memory, since filling it takes CPU: of that, too, there is little, for the sake of the loops.
+LIMITS = Limits(cpu_s=0.3, memory_bytes=40 << 20, children=4, children_per_namespace=2)
+WALL_S = 1.5  # of what hangs; anything else must not end by it, however busy the machine
+PATIENT_S = 60.0
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -45,12 +48,12 @@ HOSTILE = {
         "of CPU",
     ),
     "a hang": (HANGING, StallReason.TIMEOUT, "longer than 1.5 s"),
-    "10 GB at once": (body("bytearray(10 << 30)"), StallReason.MEMORY, "128 MiB"),
-    "ever more": (body("kept = []", "while True: kept.append('x' * 100_000)"), StallReason.MEMORY, "128 MiB"),
+    "10 GB at once": (body("bytearray(10 << 30)"), StallReason.MEMORY, "40 MiB"),
+    "ever more": (body("kept = []", "while True: kept.append('x' * 100_000)"), StallReason.MEMORY, "40 MiB"),
     "an answer that doesn't fit into memory": (
-        body("return 'x' * 70_000_000"),
+        body("return 'x' * 20_000_000"),
         StallReason.MEMORY,
-        "128 MiB",
+        "40 MiB",
     ),
     "an exit": (body("os._exit(0)"), StallReason.CRASHED, "exit code 0"),
     "an exit with our own code": (body("os._exit(91)"), StallReason.MEMORY, ""),
@@ -90,7 +93,7 @@ HOSTILE = {
 @pytest.mark.parametrize(("asked", "reason", "part"), HOSTILE.values(), ids=HOSTILE)
 async def test_how_it_ends(pool: DeciderPool, asked: Request, reason: StallReason, part: str) -> None:
     with pytest.raises(DecisionStalled) as stalled:
-        await pool.decide(asked, namespace="hostile", wall_s=WALL_S)
+        await pool.decide(asked, namespace="hostile", wall_s=WALL_S if asked is HANGING else PATIENT_S)
     assert (stalled.value.reason, part in str(stalled.value)) == (reason, True), str(stalled.value)
     answer = await pool.decide(GOOD, namespace="good", wall_s=20.0)
     assert [call.key for call in answer.scheduled] == GOOD_KEYS
@@ -124,3 +127,29 @@ async def test_good_decisions_are_answered_beside_many_hostile_ones(pool: Decide
         StallReason.FORBIDDEN,
         StallReason.CRASHED,
     }
+
+
+async def test_each_end_is_told_once() -> None:
+    told: list[tuple[End, float]] = []
+    pool = DeciderPool(LIMITS, ended=lambda end, seconds: told.append((end, seconds)))
+    await pool.start()
+    assert not told  # the self-test is nobody's decision
+    hostile = {
+        End.CPU: ENDLESS,
+        End.WALL: HANGING,
+        End.MEMORY: body("bytearray(10 << 30)"),
+        End.FORBIDDEN: body("os.kill(os.getpid(), 9)"),
+        End.NO_ANSWER: body("os._exit(0)"),
+        End.CRASHED: native("ctypes.string_at(0)"),
+        End.MALFORMED: body("os.write(3, b'garbage')"),
+        End.TOO_LARGE: body("return 'x' * 5_000_000"),
+    }
+    try:
+        for asked in hostile.values():
+            with pytest.raises(DecisionStalled):
+                await pool.decide(asked, namespace="hostile", wall_s=WALL_S if asked is HANGING else PATIENT_S)
+        await pool.decide(GOOD, namespace="good", wall_s=20.0)
+    finally:
+        await pool.close()
+    assert [end for end, _ in told] == [*hostile, End.ANSWERED]
+    assert dict(told)[End.WALL] >= WALL_S

@@ -11,13 +11,14 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from flowy.wire.messages import Answer, MalformedMessage, Request, encode_request, parse_answer
+from flowy.wire.messages import Answer, MalformedMessage, Request, encode_request
 from flowy_operator.adapters.decider import proof, verdict
-from flowy_operator.adapters.decider.exchange import Ended, Exchange, Finding, Garbage, Lost, Overdue, Said, TooLarge
+from flowy_operator.adapters.decider.exchange import Exchange, Finding, Lost
 from flowy_operator.adapters.decider.frames import Allowance, Locks, Strictness
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.spawn import ZygoteProcess
 from flowy_operator.adapters.decider.turns import Turn, Turns
+from flowy_operator.adapters.decider.verdict import End, NoAnswer, OnEnd
 from flowy_operator.core.errors import DecisionStalled, StallReason
 
 log = logging.getLogger(__name__)
@@ -31,11 +32,24 @@ _GONE_WITHIN_S = 2.0  # from the end of a connection without an ending to the ne
 _TRIES = 2  # a zygote that dies under the same decisions twice is not bad luck
 
 
-class DeciderPool:
-    """Decisions by processes of their own. `start` before, `close` after; both wait for the processes."""
+def _nobody_counts(_end: End, _seconds: float) -> None:
+    pass
 
-    def __init__(self, limits: Limits | None = None, strictness: Strictness = Strictness.REQUIRED) -> None:
+
+class DeciderPool:
+    """Decisions by processes of their own. `start` before, `close` after; both wait for the processes.
+
+    `ended` is called for each child that was asked, unless its decision was cancelled. The self-test's don't count.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        strictness: Strictness = Strictness.REQUIRED,
+        ended: OnEnd = _nobody_counts,
+    ) -> None:
         self._strictness = strictness
+        self._ended = ended
         self._limits = Limits() if limits is None else limits
         self._turns = Turns(self._limits.children, self._limits.children_per_namespace)
         self._folder: Path | None = None
@@ -69,10 +83,11 @@ class DeciderPool:
 
         Raises `DecisionStalled`. May be repeated: a decision changes nothing. Cancelling it kills the child.
         """
-        return await self._decide(request, namespace, wall_s, self._limits)
+        return await self._decide(request, namespace, wall_s, self._limits, self._ended)
 
-    async def _decide(self, request: Request, namespace: str, wall_s: float, limits: Limits) -> Answer:
+    async def _decide(self, request: Request, namespace: str, wall_s: float, limits: Limits, ended: OnEnd) -> Answer:
         message, allowance = _message(request, wall_s, limits)
+        loop = asyncio.get_running_loop()
         last_words = ""
         for _ in range(_TRIES):
             turn = await self._turns.take(namespace)
@@ -81,13 +96,20 @@ class DeciderPool:
             except BaseException:
                 turn.end()
                 raise
+            asked_at = loop.time()
             finding = await self._ask(zygote, message, allowance, turn)
-            if isinstance(finding, Lost):
-                if await zygote.is_gone(_GONE_WITHIN_S):
-                    last_words = zygote.last_words
-                    continue
-                raise verdict.channel_closed()
-            return _judge(finding, request, allowance)
+            seconds = loop.time() - asked_at
+            if isinstance(finding, Lost) and await zygote.is_gone(_GONE_WITHIN_S):
+                ended(End.UNAVAILABLE, seconds)
+                last_words = zygote.last_words
+                continue
+            try:
+                answer = verdict.judge(finding, request, allowance)
+            except NoAnswer as none:
+                ended(none.end, seconds)
+                raise
+            ended(End.ANSWERED, seconds)
+            return answer
         raise DecisionStalled(
             StallReason.UNAVAILABLE, f"The decider's zygote died during the decision, and again {last_words}".rstrip()
         )
@@ -101,7 +123,7 @@ class DeciderPool:
                 continue  # insecure, and it said so
             told: proof.Told
             try:
-                told = await self._decide(probe.request, "", self._limits.start_s, limits)
+                told = await self._decide(probe.request, "", self._limits.start_s, limits, _nobody_counts)
             except DecisionStalled as stalled:
                 if stalled.reason is StallReason.UNAVAILABLE:
                     raise
@@ -194,20 +216,3 @@ def _report(locks: Locks) -> None:
     if not locks.landlock:
         log.warning("The kernel has no Landlock, so the decider's second wall is missing", extra=asdict(locks))
     log.info("The decider's zygote is ready", extra=asdict(locks))
-
-
-def _judge(finding: Said | TooLarge | Garbage | Ended | Overdue, request: Request, allowance: Allowance) -> Answer:
-    match finding:
-        case Said(answer):
-            try:
-                return parse_answer(answer, request, allowance.answer_bytes)
-            except MalformedMessage as error:
-                raise verdict.malformed(str(error)) from error
-        case TooLarge(size_bytes):
-            raise verdict.too_large(size_bytes, allowance)
-        case Garbage():
-            raise verdict.malformed("the workflow code wrote to the decider's connection")
-        case Ended(ending, said_bytes):
-            raise verdict.of_ending(ending, said_bytes, allowance)
-        case Overdue():
-            raise verdict.out_of_time(allowance)

@@ -44,7 +44,7 @@ check: $(READY)  ## formatting, lint, types, layers, dependencies, generated fil
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/deptry operator runtime
+	$(BIN)/deptry cli operator runtime
 	$(BIN)/python -m flowy_operator.adapters.crd --check
 
 .PHONY: format

@@ -68,10 +68,20 @@ class Line(LocalClient):
         return counts
 
     async def watch(
-        self, path: str, *, resource_version: str, label_selector: str | None = None, timeout_s: int = 300
+        self,
+        path: str,
+        *,
+        resource_version: str,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        timeout_s: int = 300,
     ) -> AsyncGenerator[WatchEvent, None]:
         stream = super().watch(
-            path, resource_version=resource_version, label_selector=label_selector, timeout_s=timeout_s
+            path,
+            resource_version=resource_version,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            timeout_s=timeout_s,
         )
         clock, read_at = asyncio.get_running_loop().time, -1.0
         async with aclosing(stream) as events:

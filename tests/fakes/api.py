@@ -113,7 +113,7 @@ class Api:
                     if watch.cut:
                         raise LostError
                     version = change.version
-                    event = _event(change, target, query.get("labelSelector", ""))
+                    event = _event(change, target, query.get("labelSelector", ""), query.get("fieldSelector", ""))
                     if event is not None:
                         yield event
                 if watch.cut:
@@ -289,14 +289,14 @@ class _Watch:
     cut: bool = False
 
 
-def _event(change: Change, target: Target, selector: str) -> Json | None:
+def _event(change: Change, target: Target, selector: str, fields: str) -> Json | None:
     """What the watch of a selection sees: an object that leaves the selection is DELETED, one that enters it ADDED."""
     found = change.new or change.old
     assert found is not None
     if target.namespace is not None and found["metadata"].get("namespace") != target.namespace:
         return None
-    was = change.old is not None and matches(selector, change.old)
-    is_in = change.new is not None and matches(selector, change.new)
+    was = change.old is not None and matches(selector, change.old) and matches_fields(fields, change.old)
+    is_in = change.new is not None and matches(selector, change.new) and matches_fields(fields, change.new)
     if not was and not is_in:
         return None
     return {

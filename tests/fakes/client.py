@@ -27,13 +27,20 @@ class LocalClient(KubeClient):
         return None
 
     async def watch(
-        self, path: str, *, resource_version: str, label_selector: str | None = None, timeout_s: int = 300
+        self,
+        path: str,
+        *,
+        resource_version: str,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        timeout_s: int = 300,
     ) -> AsyncGenerator[WatchEvent, None]:
         query = {
             "allowWatchBookmarks": "true",
             "resourceVersion": resource_version,
             "timeoutSeconds": str(timeout_s),
             "labelSelector": label_selector or "",
+            "fieldSelector": field_selector or "",
         }
         try:
             async with aclosing(await self._local.watch(path, query)) as events:

@@ -57,9 +57,9 @@ def test_pins_name_no_address() -> None:
     assert text.count("--hash=sha256:") > len(requirements)
 
 
-def test_the_two_commands_of_the_package() -> None:
+def test_the_commands_of_the_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["name"] == "flowy-operator"
-    assert set(project["scripts"]) == {"flowy-operator"}
+    assert set(project["scripts"]) == {"flowy", "flowy-operator", "kubectl-flowy"}
     needed = {re.split(r"[<>=]", requirement)[0] for requirement in project["dependencies"]}
     assert {"kopf", "kubernetes", "pydantic"} <= needed

@@ -169,6 +169,33 @@ async def test_a_list_may_leave_out_what_the_objects_hold(client: KubeClient, ap
     assert [item["metadata"]["name"] for item in items] == ["c0", "c1"]
 
 
+async def test_a_list_and_a_watch_of_one_name(client: KubeClient, api: Api) -> None:
+    kind = api.store.kind("configmaps")
+    for name in ("a", "b"):
+        api.store.create(kind, "ns", configmap(name))
+    items, version = await client.list(paths.configmaps("ns"), field_selector="metadata.name=b")
+    for name in ("a", "b"):
+        api.store.edit("configmaps", "ns", name, lambda c: c["data"].update(a="2"))
+
+    stream = client.watch(paths.configmaps("ns"), resource_version=version, field_selector="metadata.name=b")
+    async with aclosing(stream) as events:
+        event = await anext(events)
+
+    assert [item["metadata"]["name"] for item in items] == ["b"]
+    assert (event.type, event.object["metadata"]["name"]) == ("MODIFIED", "b")
+
+
+async def test_a_log_comes_in_blocks_and_whole(client: KubeClient, api: Api) -> None:
+    api.store.create(api.store.kind("pods"), "ns", {"metadata": {"name": "p"}})
+    api.logs["ns", "p"] = b"0123456789" * 100_000
+
+    blocks = [block async for block in client.stream(paths.pod_log("ns", "p"), query={"container": "main"})]
+
+    assert b"".join(blocks) == api.logs["ns", "p"]
+    with pytest.raises(errors.NotFound):
+        await anext(client.stream(paths.pod_log("ns", "other"), query={}))
+
+
 async def test_list_that_expires_halfway_starts_anew(client: KubeClient, api: Api) -> None:
     for n in range(4):
         api.store.create(api.store.kind("configmaps"), "ns", configmap(f"c{n}"))
@@ -395,6 +422,25 @@ async def test_context_is_chosen(api: Api, tmp_path: Path) -> None:
     path = kubeconfig(tmp_path, "http://one.invalid", tmp_path / "none", other="http://two.invalid")
     async with await KubeClient.connect(path, "other") as client:
         assert client.configuration.host == "http://two.invalid"
+
+
+def test_the_namespace_is_that_of_the_context_or_of_the_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = kubeconfig(tmp_path, "http://one.invalid", tmp_path / "none", other="http://two.invalid")
+    named = yaml.safe_load(Path(path).read_text())
+    named["contexts"][1]["context"]["namespace"] = "media"
+    Path(path).write_text(yaml.safe_dump(named))
+    monkeypatch.setattr(login, "SERVICE_NAMESPACE_FILENAME", str(tmp_path / "namespace"))
+    other = named["contexts"][1]["name"]
+
+    assert [login.current_namespace(*given) for given in ((path, None), (path, other), (None, None))] == [
+        "default",
+        "media",
+        "default",
+    ]
+    (tmp_path / "namespace").write_text("shop\n")
+    assert login.current_namespace(None, None) == "shop"
+    with pytest.raises(login.NoClusterError, match="nowhere"):
+        login.current_namespace(path, "nowhere")
 
 
 async def test_no_way_to_a_cluster_says_what_was_looked_for(tmp_path: Path) -> None:

@@ -58,8 +58,10 @@ class KubeClient:
     `requests` counts calls by (verb, resource, status code), 0 standing for no answer.
     """
 
-    def __init__(self, configuration: Configuration, *, timeout_s: float = CALL_TIMEOUT_S) -> None:
-        """Must be called in a running loop. `configuration` becomes the client's own."""
+    def __init__(
+        self, configuration: Configuration, *, timeout_s: float = CALL_TIMEOUT_S, agent: str = "flowy-operator"
+    ) -> None:
+        """Must be called in a running loop. `configuration` becomes the client's own; `agent` says who asks."""
         configuration.client_session_kwargs = {
             # A look-up of proxies and netrc at each request, 0.3 ms. A proxy belongs into the kubeconfig.
             "trust_env": False,
@@ -70,17 +72,22 @@ class KubeClient:
         self._api = ApiClient(configuration)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._timeout_s = timeout_s
-        self._user_agent = f"flowy-operator/{version('flowy-operator')}"
+        self._user_agent = f"{agent}/{version('flowy-operator')}"
 
     @classmethod
     async def connect(
-        cls, kubeconfig: str | None, context: str | None = None, *, timeout_s: float = CALL_TIMEOUT_S
+        cls,
+        kubeconfig: str | None,
+        context: str | None = None,
+        *,
+        timeout_s: float = CALL_TIMEOUT_S,
+        agent: str = "flowy-operator",
     ) -> Self:
         """Read how to reach the cluster: from `kubeconfig`, or without one from the pod's service account.
 
         No request is sent. Raises NoClusterError.
         """
-        return cls(await load_configuration(kubeconfig, context), timeout_s=timeout_s)
+        return cls(await load_configuration(kubeconfig, context), timeout_s=timeout_s, agent=agent)
 
     async def close(self) -> None:
         await self._api.close()  # type: ignore[no-untyped-call]
@@ -110,24 +117,41 @@ class KubeClient:
             response.response.close()
         return bytes(end[-most_bytes:]), size
 
-    async def list(self, path: str, *, label_selector: str | None = None, chunk: int = 500) -> tuple[Objects, str]:
+    async def stream(self, path: str, *, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
+        """Yield an answer that is no JSON, block by block as it comes: a log that goes on, or a long one.
+
+        Close it (`contextlib.aclosing`) if it isn't read to its end. Between two blocks any time may pass.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, connect=self._timeout_s, sock_connect=self._timeout_s)
+        response = await self._send("get", "GET", path, query=query, accept=_ANY, timeout=timeout)
+        try:
+            async for block in response.response.content.iter_any():
+                yield block
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(f"answer to get {path}: {_say(error)}") from error
+        finally:
+            response.response.close()
+
+    async def list(
+        self, path: str, *, label_selector: str | None = None, field_selector: str | None = None, chunk: int = 500
+    ) -> tuple[Objects, str]:
         """All objects of one moment, and that moment's resourceVersion to watch from.
 
         The items have no `kind` and `apiVersion`: the API server says those once, for the list.
         """
-        return await self._list_of_one_moment(path, label_selector, chunk, _JSON)
+        return await self._list_of_one_moment(path, _selected(label_selector, field_selector), chunk, _JSON)
 
     async def list_metadata(self, path: str, *, label_selector: str) -> Objects:
         """Of all objects the metadata alone: what they hold may be a MiB each."""
-        items, _ = await self._list_of_one_moment(path, label_selector, 500, METADATA_LIST)
+        items, _ = await self._list_of_one_moment(path, _selected(label_selector), 500, METADATA_LIST)
         return items
 
     async def _list_of_one_moment(
-        self, path: str, label_selector: str | None, chunk: int, accept: str
+        self, path: str, selected: Mapping[str, str], chunk: int, accept: str
     ) -> tuple[Objects, str]:
         for attempt in range(_EXPIRED_LISTS):
             try:
-                return await self._list(path, label_selector, chunk, accept)
+                return await self._list(path, selected, chunk, accept)
             except Gone:
                 # The continue token lives about 5 min; what was read so far is of another moment than the rest.
                 if attempt + 1 == _EXPIRED_LISTS:
@@ -163,6 +187,7 @@ class KubeClient:
         *,
         resource_version: str,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         timeout_s: int = 300,
     ) -> AsyncGenerator[WatchEvent, None]:
         """Yield what happened after `resource_version`, until the server ends the stream after `timeout_s`.
@@ -175,9 +200,8 @@ class KubeClient:
             "allowWatchBookmarks": "true",
             "resourceVersion": resource_version,
             "timeoutSeconds": str(timeout_s),
+            **_selected(label_selector, field_selector),
         }
-        if label_selector is not None:
-            query["labelSelector"] = label_selector
         timeout = aiohttp.ClientTimeout(
             total=None, connect=self._timeout_s, sock_connect=self._timeout_s, sock_read=INACTIVITY_TIMEOUT_S
         )
@@ -200,10 +224,8 @@ class KubeClient:
         # Token files may end in a newline, which no header may hold.
         return None if value is None else str(value).strip()
 
-    async def _list(self, path: str, label_selector: str | None, chunk: int, accept: str) -> tuple[Objects, str]:
-        query = {"limit": str(chunk)}
-        if label_selector is not None:
-            query["labelSelector"] = label_selector
+    async def _list(self, path: str, selected: Mapping[str, str], chunk: int, accept: str) -> tuple[Objects, str]:
+        query = {"limit": str(chunk), **selected}
         items: Objects = []
         while True:
             page = await self._call("list", "GET", path, query=query, accept=accept)
@@ -273,6 +295,12 @@ class KubeClient:
         finally:
             self.requests[verb, resource, code] += 1
         raise from_response(code, content, response.headers.get("Retry-After"))
+
+
+def _selected(label_selector: str | None, field_selector: str | None = None) -> dict[str, str]:
+    """The part of a query that says which objects are meant."""
+    given = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    return {name: text for name, text in given.items() if text is not None}
 
 
 async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import yaml
 from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
 from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME, SERVICE_TOKEN_FILENAME
 
 TOKEN_CHECK_S = 60.0
 """How often credentials of a kubeconfig are looked at again; plug-ins are asked only when their answer has expired."""
+
+SERVICE_NAMESPACE_FILENAME = str(Path(SERVICE_TOKEN_FILENAME).with_name("namespace"))
+
+_DEFAULT_NAMESPACE = "default"
 
 _ODD_CREDENTIALS = (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError)
 """What the library raises over a file that isn't as it should be: whatever it trips over."""
@@ -38,6 +42,22 @@ async def load_configuration(kubeconfig: str | None, context: str | None) -> Con
     except _ODD_CREDENTIALS as error:
         raise NoClusterError(f"no way to the cluster by {kubeconfig or 'the service account'}: {error}") from error
     return configuration
+
+
+def current_namespace(kubeconfig: str | None, context: str | None) -> str:
+    """The namespace that is meant where none is named: the context's, or that of the pod we are in, else `default`.
+
+    To be asked for a configuration that could be loaded. Raises NoClusterError.
+    """
+    if kubeconfig is None:
+        path = Path(SERVICE_NAMESPACE_FILENAME)
+        return (path.read_text().strip() if path.is_file() else "") or _DEFAULT_NAMESPACE
+    try:
+        contexts, current = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
+        chosen = current if context is None else next(item for item in contexts if item["name"] == context)
+        return str(chosen["context"].get("namespace") or _DEFAULT_NAMESPACE)
+    except (*_ODD_CREDENTIALS, StopIteration) as error:
+        raise NoClusterError(f"{kubeconfig} has no usable context {context or 'that is current'}: {error}") from error
 
 
 def _in_a_pod() -> bool:

@@ -1,0 +1,168 @@
+"""Objects as text: manifests and what `kubectl get -o yaml` prints, in; YAML and JSON, out. And a run from such objects."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flowy_cli.errors import NotThere, Unreadable
+from flowy_cli.run import Raw, Run, assemble
+from flowy_operator.core.config_map import text_of
+from flowy_operator.core.history import Event, HistoryInvalid, event_json
+from flowy_operator.core.job import API_VERSION, KIND, UID_LABEL
+from flowy_operator.core.pages import PAGE_KIND
+
+DEFINITION_KIND = "WorkflowDefinition"
+STDIN = "-"
+
+_FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_FAST):  # type: ignore[misc, valid-type]
+    """Kubernetes' reading of YAML: times are text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _FAST.yaml_implicit_resolvers.items()
+}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as a block, as people write it."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base's signature
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def is_file(source: str) -> bool:
+    """Whether an argument means a file (or standard input) and not the name of an object.
+
+    Names have no slash, and nobody ends one in `.yaml`; so the argument alone says it, whatever lies in the folder.
+    """
+    return source == STDIN or "/" in source or source.endswith((".yaml", ".yml", ".json"))
+
+
+def read_text(source: str) -> str:
+    """The text of a file, or of standard input for `-`. Raises Unreadable."""
+    try:
+        return sys.stdin.read() if source == STDIN else Path(source).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise Unreadable(f"{source} can't be read: {reason}") from error
+
+
+def objects(text: str, where: str) -> list[Raw]:
+    """The objects in a text of YAML or JSON, those of Lists one by one. Raises Unreadable; `where` is for its message."""
+    try:
+        # JSON is YAML too, but this is a hundred times as fast.
+        documents = [json.loads(text)] if text.lstrip().startswith("{") else list(yaml.load_all(text, _Loader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise Unreadable(f"{where} is neither YAML nor JSON: {_first_line(error)}") from error
+    found = list(_flat(documents))
+    for item in found:
+        if not isinstance(item, dict) or not isinstance(item.get("metadata"), dict):
+            raise Unreadable(f"{where} holds something that is no Kubernetes object", "each needs kind and metadata")
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _flat(documents: Sequence[Any]) -> Iterator[Any]:
+    for document in documents:
+        if isinstance(document, dict) and str(document.get("kind", "")).endswith("List") and "items" in document:
+            # The items of a typed list don't say their kind, and those of a `List` do.
+            kind = str(document["kind"]).removesuffix("List")
+            own = {"apiVersion": document.get("apiVersion"), "kind": kind} if kind else {}
+            yield from _flat([{**own, **item} if isinstance(item, dict) else item for item in document["items"] or ()])
+        elif document is not None:
+            yield document
+
+
+def of_kind(found: Sequence[Raw], kind: str) -> list[Raw]:
+    """The objects of one of our kinds."""
+    return [item for item in found if item.get("kind") == kind and item.get("apiVersion") == API_VERSION]
+
+
+def run_of_file(source: str, name: str | None = None) -> Run:
+    """The run in a file, by the name of its Workflow if it holds several. Raises Unreadable, NotThere."""
+    where = "standard input" if source == STDIN else source
+    return run_of(objects(read_text(source), where), where, name)
+
+
+def run_of(found: Sequence[Raw], where: str, name: str | None = None) -> Run:
+    """The run that these objects tell of: a Workflow, its pages, its definition, its values, its children."""
+    workflows = of_kind(found, KIND)
+    if not workflows:
+        raise Unreadable(f"{where} holds no Workflow", f"it needs an object with apiVersion {API_VERSION}, kind {KIND}")
+    named = [body for body in workflows if name in {None, body["metadata"].get("name")}]
+    if not named:
+        raise NotThere(f"{where} holds no Workflow {name!r}")
+    uids = {uid for body in workflows if (uid := body["metadata"].get("uid")) is not None}
+    roots = [body for body in named if _parent(body) not in uids]
+    if name is None and len(roots) > 1:
+        names = ", ".join(str(body["metadata"].get("name")) for body in roots)
+        raise Unreadable(f"{where} holds several Workflows: {names}", "say which one with --name")
+    values = {
+        str(item["metadata"].get("name")): text
+        for item in found
+        if item.get("kind") == "ConfigMap" and (text := text_of(item)) is not None
+    }
+    try:
+        return _assembled((roots if name is None else named)[0], found, values, frozenset())
+    except HistoryInvalid as error:
+        raise Unreadable(
+            f"{where}: {error}",
+            "`flowy export NAME` writes all that belongs to a run into one file; so does\n"
+            "  kubectl get historypages -l flowy.dev/workflow=NAME -o yaml, put behind the Workflow after a line ---",
+        ) from error
+
+
+def _assembled(body: Raw, found: Sequence[Raw], values: Mapping[str, str], above: frozenset[str]) -> Run:
+    uid = str(body["metadata"].get("uid", ""))
+    children = {
+        str(child["metadata"]["name"]): _assembled(child, found, values, above | {uid})
+        for child in of_kind(found, KIND)
+        if uid and _parent(child) == uid and child["metadata"].get("uid") not in above | {uid}
+    }
+    reference = ((body.get("spec") or {}).get("definitionRef") or {}).get("name")
+    definitions = [item for item in of_kind(found, DEFINITION_KIND) if item["metadata"].get("name") == reference]
+    return assemble(
+        body,
+        of_kind(found, PAGE_KIND),
+        children=children,
+        definition=definitions[0] if definitions else None,
+        values=values,
+    )
+
+
+def _parent(body: Raw) -> object:
+    labels = body["metadata"].get("labels")
+    return labels.get(UID_LABEL) if isinstance(labels, dict) else None
+
+
+def to_yaml(value: object) -> str:
+    """YAML for people, in the order in which the fields stand."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def to_json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def events_json(events: Sequence[Event]) -> list[dict[str, Any]]:
+    """Events as they stand in the history."""
+    return [event_json(event) for event in events]

@@ -1,0 +1,48 @@
+"""The command `flowy`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flowy_cli.commands import looking
+from flowy_cli.errors import ExitCode
+
+
+class Commands(click.Group):
+    """The group of all commands; Ctrl-C has an exit code of its own, since 1 says that a workflow has failed."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(err=True)
+            ctx.exit(ExitCode.INTERRUPTED)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the base's signature
+        """In the order in which they were added: by purpose, not by name."""
+        return list(self.commands)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="flowy-operator")
+def flowy() -> None:
+    """Start, follow, stop and replay Workflows: plain Python that runs as Jobs on Kubernetes."""
+
+
+for _command in (
+    looking.list_workflows,
+    looking.get,
+    looking.describe,
+    looking.history,
+    looking.definitions,
+    looking.export,
+):
+    flowy.add_command(_command)
+
+
+def main() -> None:
+    """Run what was typed. As `kubectl-flowy` it calls itself what the user has typed: kubectl flowy."""
+    name = Path(sys.argv[0]).name
+    flowy.main(prog_name=name.replace("kubectl-", "kubectl ", 1))

@@ -1,0 +1,92 @@
+"""Options and arguments that several commands share, and what all of them are given: a clock."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+F = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a command has of the world beside the cluster and its streams. Tests put another clock on it."""
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+pass_desk = click.make_pass_decorator(Desk, ensure=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a command goes; None is what kubectl would take."""
+
+    namespace: str | None = None
+    context: str | None = None
+    kubeconfig: str | None = None
+
+
+class Output(StrEnum):
+    """How objects are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+def cluster_options(command: F) -> F:
+    """Add the options that say which cluster and namespace; the command gets them as `target`."""
+
+    @click.option("-n", "--namespace", metavar="NAME", help="Namespace. Default: that of the context.")
+    @click.option("--context", metavar="NAME", help="Context of the kubeconfig. Default: the current one.")
+    @click.option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, then ~/.kube/config.")
+    @functools.wraps(command)
+    def with_target(
+        *args: Any, namespace: str | None, context: str | None, kubeconfig: str | None, **kwargs: Any
+    ) -> Any:
+        return command(*args, target=Target(namespace, context, kubeconfig), **kwargs)
+
+    return with_target
+
+
+def output_option(command: F) -> F:
+    """Add `-o`; the command gets it as `output`."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(Output, case_sensitive=False),
+        default=Output.TABLE,
+        show_default=True,
+        help="How to print it.",
+    )(command)
+
+
+def workflow_argument(command: F) -> F:
+    """Add the name of one Workflow."""
+    return click.argument("name", metavar="NAME", shell_complete=workflow_names)(command)
+
+
+def workflows_argument(command: F) -> F:
+    """Add the names of several Workflows, at least one."""
+    return click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=workflow_names)(command)
+
+
+def source_argument(command: F) -> F:
+    """Add a Workflow by name, or a file that holds one; `--name` tells several apart."""
+    named = click.option("--name", metavar="NAME", help="The Workflow to look at, if the file holds several.")(command)
+    return click.argument("source", metavar="NAME|FILE|-", shell_complete=workflow_names)(named)
+
+
+def workflow_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> Sequence[CompletionItem]:
+    """Offer the names of the namespace's Workflows, or nothing if the cluster doesn't answer."""
+    from flowy_cli.completing import names_of  # noqa: PLC0415 - late, as this module is loaded by each `--help`
+
+    given = ctx.params
+    target = Target(*(given.get(name) for name in ("namespace", "context", "kubeconfig")))
+    return [CompletionItem(name) for name in names_of(target) if name.startswith(incomplete)]

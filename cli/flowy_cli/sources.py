@@ -1,0 +1,34 @@
+"""What a NAME|FILE|- argument means, read."""
+
+from flowy_cli.documents import is_file, run_of_file
+from flowy_cli.errors import Unreadable
+from flowy_cli.options import Target
+from flowy_cli.run import Run
+
+
+def run_of_source(
+    source: str, name: str | None, target: Target, *, children: bool = False, values: bool = False
+) -> Run:
+    """The run of a Workflow in the cluster or in a file; with all its descendants, with its long results, if asked for.
+
+    A file has what it has. Raises CliError.
+    """
+    if is_file(source):
+        return run_of_file(source, name)
+    if name is not None:
+        raise Unreadable(f"--name tells Workflows of a file apart, and {source!r} is a name")
+    return _of_cluster(source, target, children=children, values=values)
+
+
+def _of_cluster(name: str, target: Target, *, children: bool, values: bool) -> Run:
+    # A file needs none of this, and it takes half a second to load.
+    from dataclasses import replace  # noqa: PLC0415
+
+    from flowy_cli.cluster import load_values, read_run  # noqa: PLC0415
+    from flowy_cli.connection import Connection, in_cluster  # noqa: PLC0415
+
+    async def read(connection: Connection) -> Run:
+        run = await read_run(connection.client, connection.namespace, name, children=children)
+        return replace(run, values=await load_values(connection.client, run)) if values else run
+
+    return in_cluster(target, read)

@@ -1,0 +1,41 @@
+"""A scene that was played once, and for each test a server over a copy of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.scene import NOW, scene
+from tests.cli.shell import Server, Shell, write_kubeconfig
+from tests.fakes.api import Api
+from tests.fakes.patches import copied
+from tests.fakes.store import Store
+
+
+@pytest.fixture(scope="session")
+def played() -> Store:
+    return scene()
+
+
+@pytest.fixture
+def store(played: Store) -> Store:
+    """The scene, for one test to change."""
+    fresh = Store(played.kinds, now=lambda: NOW)
+    fresh.version, fresh.floor = played.version, played.version
+    fresh._objects = {
+        kind: {key: copied(body) for key, body in found.items()} for kind, found in played._objects.items()
+    }
+    fresh._there = set(played._there)
+    fresh._uids = played._uids
+    return fresh
+
+
+@pytest.fixture
+def server(store: Store) -> Iterator[Server]:
+    with Server(Api(store)).running() as server:
+        yield server
+
+
+@pytest.fixture
+def shell(server: Server, tmp_path: Path) -> Shell:
+    return Shell(write_kubeconfig(tmp_path / "kubeconfig", server.url), lambda: NOW)

@@ -31,6 +31,9 @@ CASES = {
     "our bug": (exited(frames.EXIT_OWN_BUG), 0, End.CRASHED, "bug"),
     "no fork": (frames.NOT_FORKED, 0, End.UNAVAILABLE, "refused a process"),
     "an exit without an answer": (exited(0), 0, End.NO_ANSWER, "exit code 0"),
+    "a status that no ended process has": (0x7F, 0, End.MALFORMED, "wrote to"),
+    "a status that is none": (0x7FFFFFFF, 0, End.MALFORMED, "wrote to"),
+    "a status below zero": (-2, 0, End.CRASHED, "signal 126"),
     "an exit within an answer": (exited(0), 9, End.MALFORMED, "9 bytes"),
 }
 

@@ -94,6 +94,8 @@ def of_ending(ending: Ending, said_bytes: int, allowance: Allowance) -> NoAnswer
         return NoAnswer(End.UNAVAILABLE, "The system refused a process for the decision: no memory or no process left")
     if os.WIFSIGNALED(ending.status):
         return _of_signal(os.WTERMSIG(ending.status), ending, allowance)
+    if not os.WIFEXITED(ending.status):  # no child that ended has such a status, so it wrote this ending itself
+        return malformed("the workflow code wrote to the decider's connection")
     match os.waitstatus_to_exitcode(ending.status):
         case code if code == EXIT_OUT_OF_MEMORY:
             return _memory(allowance)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flowy_cli.commands import looking
+from flowy_cli.commands import looking, running
 from flowy_cli.errors import ExitCode
 
 
@@ -32,12 +32,19 @@ def flowy() -> None:
 
 
 for _command in (
+    running.start,
+    running.wait,
     looking.list_workflows,
     looking.get,
     looking.describe,
     looking.history,
     looking.definitions,
     looking.export,
+    running.cancel,
+    running.terminate,
+    running.suspend,
+    running.resume,
+    running.retry,
 ):
     flowy.add_command(_command)
 

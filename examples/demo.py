@@ -70,7 +70,7 @@ def operator(kubeconfig: Path) -> Iterator[None]:
     log = Path(os.environ.get("TMPDIR", "/tmp")) / "flowy-demo-operator.log"  # noqa: S108  a log, for whoever looks
     say(f"the operator, outside the cluster; its log is {log}")
     command = [str(Path(sys.executable).with_name("flowy-operator")), "run", f"--kubeconfig={kubeconfig}"]
-    command += [f"--namespace={NAMESPACE}", "--log-format=text", "--gateway-port=0"]
+    command += [f"--namespace={NAMESPACE}", "--log-format=text", "--gateway-port=0", "--health-port=0"]
     with log.open("w") as output:
         process = subprocess.Popen(command, stderr=output)  # noqa: S603  our own words
     try:

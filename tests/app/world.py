@@ -23,6 +23,7 @@ from flowy_operator.adapters.host import Changed
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import WatchEvent
 from flowy_operator.adapters.kube.errors import ApiError
+from flowy_operator.adapters.metrics import Metrics, Snapshot
 from flowy_operator.app.assembly import Operator
 from flowy_operator.app.settings import Settings
 from flowy_operator.core.errors import DecisionStalled, StallReason
@@ -144,8 +145,9 @@ class InProcess:
 class Running:
     """One operator process."""
 
-    def __init__(self, line: Line, operator: Operator) -> None:
+    def __init__(self, line: Line, operator: Operator, metrics: Metrics) -> None:
         self.line = line
+        self.metrics = metrics
         self.operator = operator
         self.task = asyncio.create_task(operator.run())
 
@@ -197,10 +199,21 @@ class World:
     def start(self) -> Running:
         """One more operator, with an empty memory."""
         line = Line(self.api, self.latency)
+
+        def look() -> Snapshot:
+            return operator.snapshot()
+
+        metrics = Metrics(look)
         operator = Operator(
-            line, self.settings, host=host(line), decider=self.decider, clock=self.clock, gateway_url=GATEWAY_URL
+            line,
+            self.settings,
+            host=host(line),
+            decider=self.decider,
+            metrics=metrics,
+            clock=self.clock,
+            gateway_url=GATEWAY_URL,
         )
-        running = Running(line, operator)
+        running = Running(line, operator, metrics)
         self.operators.append(running)
         return running
 

@@ -20,6 +20,7 @@ from typing import Any
 from flowy_operator.adapters.gateway.connections import Caps
 from flowy_operator.adapters.gateway.server import Gateway, open_socket
 from flowy_operator.adapters.gateway.tokens import Tokens
+from flowy_operator.adapters.metrics import Metrics
 from tests.adapters.gateway.reviewer import NOW, Reviewer, jwt
 from tests.app.kubelet import NEVER_ENDS, NEVER_STARTS
 from tests.app.world import NAMESPACE, World, world
@@ -89,7 +90,7 @@ async def measure() -> tuple[Cost, Cost]:
         reviewer = Reviewer({token: _user(pod) for token, pod in tokens.items()})
         checked = Tokens(reviewer, audience="flowy", clock=lambda: NOW, deaf=reviewer.deaf)
         desk = w.operators[0].operator.attempts
-        gateway = Gateway(checked, desk, clock=time.monotonic, caps=Caps.of_this_process())
+        gateway = Gateway(checked, desk, clock=time.monotonic, caps=Caps.of_this_process(), answered=Metrics().answered)
         listening = open_socket(0)
         port = listening.getsockname()[1]
         # The stand-in keeps every version of every object in this process; the operator shall not be charged for that.

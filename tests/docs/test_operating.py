@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from flowy.policy.retry import MAX_LAUNCHES
 from flowy.wire import values
@@ -13,6 +14,9 @@ from flowy_operator import adapters, app
 from flowy_operator.adapters.crd import model, rules
 from flowy_operator.adapters.crd.shape import MAX_JSON, MAX_SECONDS
 from flowy_operator.adapters.decider.limits import Limits
+from flowy_operator.adapters.decider.verdict import End
+from flowy_operator.adapters.gateway.server import OTHER_PATH
+from flowy_operator.adapters.metrics import Metrics, Outcome, Snapshot, TaskEnd
 from flowy_operator.app import assembly
 from flowy_operator.app.cli import run
 from flowy_operator.app.settings import PREFIX, Settings
@@ -83,6 +87,61 @@ def used() -> set[tuple[str, str]]:
 
 def test_the_rights_are_those_that_the_code_uses() -> None:
     assert granted() == used()
+
+
+# -- metrics ----------------------------------------------------------------------------------------------------------
+
+_SUFFIX = {"counter": "_total"}
+
+
+def test_the_metrics_are_those_of_the_code() -> None:
+    listed = {codes(name)[0]: (codes(labels), kind) for name, labels, kind, _ in _metric_rows()}
+    metrics = Metrics(lambda: FULL)
+    _use_all(metrics)
+    body, _ = metrics.text()
+    exported = {}
+    for family in text_string_to_metric_families(body.decode()):
+        if not family.name.startswith("process_"):
+            labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+            exported[family.name + _SUFFIX.get(family.type, "")] = (labels, family.type)
+    assert {name: (set(labels), kind) for name, (labels, kind) in listed.items()} == exported
+
+
+def test_the_words_of_the_labels_are_those_of_the_code() -> None:
+    meanings = {codes(name)[0]: set(codes(meaning)) for name, _, _, meaning in _metric_rows()}
+    assert meanings["flowy_tasks_total"] == set(TaskEnd)
+    assert meanings["flowy_reconcile_seconds"] == set(Outcome)
+    assert meanings["flowy_decision_seconds"] == set(End)
+    assert OTHER_PATH in meanings["flowy_gateway_calls_total"]
+
+
+def test_the_alerts_name_metrics_that_there_are() -> None:
+    names = {codes(name)[0] for name, *_ in _metric_rows()}
+    text = section(PAGE, "Health and metrics")
+    _, _, alerts = text.partition("Worth an alert")
+    for word in codes(alerts):
+        if word.startswith("flowy_"):
+            assert re.sub(r"_count|\{.*", "", word) in names, word
+
+
+FULL = Snapshot(
+    stalled={"HistoryFull": 1},
+    foreign={"Job": 1},
+    api_calls={("get", "jobs", 200): 1},
+    watch_restarts={("jobs", "error"): 1},
+)
+
+
+def _use_all(metrics: Metrics) -> None:
+    """Everything once: labels show only then."""
+    metrics.decided(End.ANSWERED, 0)
+    metrics.ended("Completed")
+    metrics.stalled("HistoryFull")
+    metrics.answered("/heartbeat", 200)
+
+
+def _metric_rows() -> list[list[str]]:
+    return [row for row in rows(section(PAGE, "Health and metrics")) if len(row) == 4]
 
 
 # -- limits -----------------------------------------------------------------------------------------------------------

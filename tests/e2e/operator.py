@@ -26,6 +26,7 @@ class OperatorProcess:
         self, kubeconfig: Path, namespace: str, log: Path, *, log_level: str = "debug", options: Sequence[str] = ()
     ) -> None:
         self.log = log
+        self.health_port = _free_port()
         self._command = [
             str(Path(sys.executable).with_name("flowy-operator")),
             "run",
@@ -33,6 +34,7 @@ class OperatorProcess:
             f"--namespace={namespace}",
             f"--log-level={log_level}",
             f"--gateway-port={_free_port()}",  # the same in all its lives, since pods remember it
+            f"--health-port={self.health_port}",
             *options,
         ]
         self._process: subprocess.Popen[bytes] | None = None

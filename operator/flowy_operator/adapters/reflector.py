@@ -11,6 +11,7 @@ Not for Workflows: kopf watches those (`host.py`).
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -50,7 +51,8 @@ class Reflector(Generic[R]):
     """The records of all objects under `path` that match the selector, in one namespace, several or all.
 
     `changed(old, new)` is called on the loop's thread after each change, `new` being None after a deletion.
-    `synced` is set once everything has been listed, and stays set.
+    `synced` is set once everything has been listed, and stays set. `restarts` counts watches that didn't go on as they
+    should, by the cause: `error`, `short` for streams that ended at once, `expired` for versions that were too old.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Reflector(Generic[R]):
         """
         self.synced = asyncio.Event()
         self.lists = 0
+        self.restarts: Counter[str] = Counter()
         self._client = client
         self._path = path
         self._label_selector = label_selector
@@ -108,12 +111,15 @@ class Reflector(Generic[R]):
                 if clock() - started_at >= SHORT_STREAM_S:
                     stream.failures = 0
                     continue
+                self.restarts["short"] += 1
                 stream.failures += 1
             except Gone as error:
+                self.restarts["expired"] += 1
                 _log.info("listing again", extra={"path": self._path(scope), "reason": str(error)})
                 stream.version = None
                 stream.failures += 1
             except ApiError as error:
+                self.restarts["error"] += 1
                 stream.failures += 1
                 loud = stream.failures > QUIET_FAILURES or isinstance(error, Forbidden | Unauthorized)
                 _log.log(

@@ -1,4 +1,4 @@
-"""What people are told of a pass, after it is on record: Kubernetes Events and a log line.
+"""What is told of a pass, after it is on record: Kubernetes Events and a log line for people, counts for the metrics.
 
 Transitions of the workflow and final failures of tasks only; whoever wants each event has the history. However long a run is,
 however often it fails and restarts, it makes few: the API server keeps each of them for an hour, and reads them all when
@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from flowy_operator.adapters.metrics import Metrics
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.tracked import Version, Workflow
 from flowy_operator.core.conditions import by_type
@@ -29,15 +30,20 @@ _log = logging.getLogger(__name__)
 
 
 class _Headline(NamedTuple):
-    """What a Kubernetes Event says of a workflow's standing."""
+    """What a Kubernetes Event says of a workflow's standing. `stalls`: by the condition of this name, which failures have too."""
 
-    type: Literal["Normal", "Warning"]
+    stalls: bool
     reason: str
     message: str
+
+    @property
+    def type(self) -> Literal["Normal", "Warning"]:
+        return "Warning" if self.stalls else "Normal"
 
 
 def announce(
     recorder: Recorder,
+    metrics: Metrics,
     workflow: Workflow,
     before: Version,
     after: Version,
@@ -45,6 +51,7 @@ def announce(
     tasks: Mapping[str, TaskSpec],
 ) -> None:
     """Tell what has changed from one version to the next, which these facts led to. `tasks` are the spec's."""
+    metrics.recorded(facts)
     failures = 0 if before.state is None else _failures(before.state)
     for fact in facts:
         match fact:
@@ -63,6 +70,10 @@ def announce(
             case _:
                 pass
     was, headline = _headline(before.status), _headline(after.status)
+    if after.ended and not before.ended:
+        metrics.ended(headline.reason)
+    elif headline.stalls and headline.reason != was.reason:
+        metrics.stalled(headline.reason)
     if headline.reason != was.reason:
         _log.info("workflow changed state", extra=workflow.log_fields | {"reason": headline.reason})
         recorder.event(
@@ -110,6 +121,6 @@ def _attempts(tasks: Mapping[str, TaskSpec], version: Version, fact: TaskFailed 
 def _headline(status: Mapping[str, Any] | None) -> _Headline:
     found = by_type(status or {})
     succeeded, stalled = found.get("Succeeded", {}), found.get("Stalled", {})
-    shown = stalled if stalled.get("status") == "True" else succeeded
-    kind: Literal["Normal", "Warning"] = "Warning" if shown is stalled else "Normal"
-    return _Headline(kind, shown.get("reason", ""), shown.get("message", ""))
+    stalls = stalled.get("status") == "True"
+    shown = stalled if stalls else succeeded
+    return _Headline(stalls, shown.get("reason", ""), shown.get("message", ""))

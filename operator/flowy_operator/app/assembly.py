@@ -11,31 +11,25 @@ wait for definitions, whose CRD may come later: what the cache doesn't have is a
 import asyncio
 import logging
 import random
-import signal
 import socket
-import time
 from collections.abc import Callable, Coroutine, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from flowy_operator.adapters.crd.definition import parse_definition
-from flowy_operator.adapters.decider.frames import Strictness
-from flowy_operator.adapters.decider.limits import MIB, Limits
-from flowy_operator.adapters.decider.pool import DeciderPool
-from flowy_operator.adapters.gateway.connections import Caps
-from flowy_operator.adapters.gateway.server import Gateway, open_socket, own_url
-from flowy_operator.adapters.gateway.tokens import Tokens
-from flowy_operator.adapters.host import Changed, run_host
+from flowy_operator.adapters.host import Changed
 from flowy_operator.adapters.jobs import parse_job
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import ApiError
+from flowy_operator.adapters.metrics import Metrics, Outcome, Snapshot
 from flowy_operator.adapters.pods import parse_pod
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.adapters.reflector import Reflector
 from flowy_operator.adapters.workqueue import WorkQueue
 from flowy_operator.app.attempts import Attempts
 from flowy_operator.app.definitions import Specs
+from flowy_operator.app.figures import snapshot
 from flowy_operator.app.listening import Listening
 from flowy_operator.app.pages import Pages
 from flowy_operator.app.reconciler import Decider, Reconciler
@@ -48,7 +42,7 @@ from flowy_operator.core.attempts import Beat
 from flowy_operator.core.definition import Definition
 from flowy_operator.core.errors import RetryLater
 from flowy_operator.core.history import in_milliseconds
-from flowy_operator.core.job import MANAGED_BY, TOKEN_AUDIENCE
+from flowy_operator.core.job import MANAGED_BY
 from flowy_operator.core.key import Key
 from flowy_operator.core.observe import View
 from flowy_operator.core.pages import PageLimits
@@ -82,10 +76,12 @@ class Operator:
         *,
         host: Host,
         decider: Decider,
+        metrics: Metrics,
         clock: Callable[[], datetime],
         gateway_url: str,
     ) -> None:
         self._client = client
+        self._metrics = metrics
         self._settings = settings
         self._clock = clock
         self._namespaces = settings.namespaces or None
@@ -139,6 +135,7 @@ class Operator:
             results=self._results,
             decider=decider,
             recorder=self._recorder,
+            metrics=metrics,
             pages=Pages(
                 client,
                 PageLimits(tail_bytes=settings.history_tail_bytes, run_bytes=settings.history_run_bytes),
@@ -175,12 +172,34 @@ class Operator:
                 task.cancel()
         _log.info("operator has stopped")
 
+    def checks(self) -> Mapping[str, bool]:
+        """What it needs, and whether it has it. Definitions aren't among them: those in use are asked for by name."""
+        return {"jobs": self._jobs.synced.is_set(), "pods": self._pods.synced.is_set()}
+
+    def snapshot(self) -> Snapshot:
+        """What is so now, for the metrics."""
+        return snapshot(
+            calls=self._client.requests,
+            queue=self._queue,
+            workflows=self._workflows,
+            jobs=self._jobs,
+            pods=self._pods,
+            definitions=self._definitions,
+            recorder=self._recorder,
+        )
+
     async def _work(self, key: Key) -> None:
+        clock = asyncio.get_running_loop().time
+        began, outcome = clock(), Outcome.FAILED
         try:
             self._wake(key, await self._reconciler.reconcile(key))
+            outcome = Outcome.DONE
         except RetryLater as error:
+            outcome = Outcome.AGAIN
             self._wake(key, error.wake_at)
             raise
+        finally:
+            self._metrics.reconciled(outcome, clock() - began)
 
     def _wake(self, key: Key, at: datetime | None) -> None:
         if at is not None:
@@ -270,49 +289,3 @@ class Operator:
         await self._jobs.synced.wait()
         await self._pods.synced.wait()
         return True
-
-
-async def run_operator(settings: Settings) -> None:
-    """Connect and run one operator until SIGTERM or SIGINT.
-
-    Raises NoClusterError, GatewayError if its port is taken, or DecisionStalled if no decider starts.
-    """
-    decider = DeciderPool(
-        Limits(cpu_s=settings.decision_cpu_ms / 1000, memory_bytes=settings.decision_memory_mib * MIB),
-        Strictness.INSECURE if settings.insecure_decider else Strictness.REQUIRED,
-    )
-    async with await KubeClient.connect(settings.kubeconfig, settings.context) as client:
-        listening = open_socket(settings.gateway_port)
-
-        async def host(changed: Changed, stop: asyncio.Event) -> None:
-            namespaces = settings.namespaces or None
-            await run_host(
-                client, changed, namespaces=namespaces, ready=asyncio.Event(), stop=stop, signals=catch_signals
-            )
-
-        operator = Operator(
-            client,
-            settings,
-            host=host,
-            decider=decider,
-            clock=_utc_now,
-            gateway_url=settings.gateway_url or own_url(client.configuration.host, listening.getsockname()[1]),
-        )
-        tokens = Tokens(client, audience=TOKEN_AUDIENCE, clock=_utc_now, deaf=operator.listening.begin)
-        gateway = Gateway(tokens, operator.attempts, clock=time.monotonic, caps=Caps.of_this_process())
-
-        def catch_signals() -> None:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(number, operator.stop)
-
-        catch_signals()
-        await decider.start()
-        try:
-            async with gateway.serving(listening):
-                await operator.run()
-        finally:
-            await decider.close()
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)

@@ -52,13 +52,14 @@ def run(**flags: Any) -> None:
     # Late, so that --help and a wrong flag answer at once: these imports take half a second.
     from flowy_operator.adapters.gateway.server import GatewayError  # noqa: PLC0415
     from flowy_operator.adapters.kube.client import NoClusterError  # noqa: PLC0415
+    from flowy_operator.adapters.probes import ProbesError  # noqa: PLC0415
     from flowy_operator.app import logs  # noqa: PLC0415
-    from flowy_operator.app.assembly import run_operator  # noqa: PLC0415
+    from flowy_operator.app.process import run_operator  # noqa: PLC0415
     from flowy_operator.core.errors import DecisionStalled  # noqa: PLC0415
 
     logs.set_up(settings.log_level, settings.log_format)
     try:
         asyncio.run(run_operator(settings))
-    except (NoClusterError, GatewayError, DecisionStalled) as error:
+    except (NoClusterError, GatewayError, ProbesError, DecisionStalled) as error:
         print(f"flowy-operator: {error}", file=sys.stderr)  # noqa: T201  a message for a person, before any log
         sys.exit(1)

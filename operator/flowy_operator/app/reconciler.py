@@ -20,6 +20,7 @@ from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import ApiError, Invalid, NotFound, PayloadTooLarge
 from flowy_operator.adapters.kube.errors import Conflict as WriteConflict
+from flowy_operator.adapters.metrics import Metrics
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.announce import announce
 from flowy_operator.app.children import tend_children
@@ -87,6 +88,7 @@ class Reconciler:
         results: Results,
         decider: Decider,
         recorder: Recorder,
+        metrics: Metrics,
         pages: Pages,
         clock: Callable[[], datetime],
         gateway_url: str,
@@ -100,6 +102,7 @@ class Reconciler:
         self._results = results
         self._decider = decider
         self._recorder = recorder
+        self._metrics = metrics
         self._clock = clock
         self._gateway_url = gateway_url
         self._launcher = Launcher(client)
@@ -227,7 +230,7 @@ class Reconciler:
         patch = status_patch(version.status, fields, events, str(version.resource_version), version.tail)
         if patch:
             written = await self._record(workflow, version, patch, state, tail)
-            announce(self._recorder, workflow, version, written, facts, spec.tasks)
+            announce(self._recorder, self._metrics, workflow, version, written, facts, spec.tasks)
             version = written
         workflow.forget_finished(state)
         return verdict, version, state
@@ -361,7 +364,7 @@ class Reconciler:
         if patch:
             _log.warning("workflow can't be acted upon", extra=workflow.log_fields | {"reason": str(stall)})
             written = await self._record(workflow, version, patch, version.state, version.tail)
-            announce(self._recorder, workflow, version, written, [], {})
+            announce(self._recorder, self._metrics, workflow, version, written, [], {})
 
     # -- launch -------------------------------------------------------------------------------------------------------
 

@@ -65,6 +65,12 @@ class Settings(BaseSettings):
         description="Where pods find that port, such as http://flowy.flowy-system:8082. Without it: the address from which"
         " this host calls the API server.",
     )
+    health_port: int = Field(
+        default=8080,
+        ge=0,
+        le=65_535,
+        description="Port of /healthz, /readyz and /metrics. 0: any free one.",
+    )
     history_tail_bytes: int = Field(
         default=32 * 1024,
         ge=256,

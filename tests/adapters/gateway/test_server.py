@@ -5,6 +5,7 @@ import io
 import json
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -61,6 +62,8 @@ class Open:
     port: int
     client: aiohttp.ClientSession
     gateway: Gateway
+    answered: Counter[tuple[str, int]]
+    told: asyncio.Event  # that one more was answered
 
     async def ask(
         self, method: str, path: str, body: Any = None, token: str | None = TOKEN, **headers: str
@@ -79,16 +82,24 @@ class Open:
 @asynccontextmanager
 async def gateway(desk: FixedDesk, *, caps: Caps = PLENTY, pods: int = 3) -> AsyncIterator[Open]:
     reviewer = Reviewer({jwt(f"pod-{n}"): user(f"pod-{n}") for n in range(pods)})
+    answered: Counter[tuple[str, int]] = Counter()
+    told = asyncio.Event()
+
+    def count(path: str, code: int) -> None:
+        answered[path, code] += 1
+        told.set()
+
     made = Gateway(
         Tokens(reviewer, audience="flowy", clock=lambda: NOW, deaf=reviewer.deaf),
         desk,
         clock=asyncio.get_running_loop().time,
         caps=caps,
+        answered=count,
     )
     listening = open_socket(0)
     port = listening.getsockname()[1]
     async with made.serving(listening), aiohttp.ClientSession() as client:
-        yield Open(f"http://127.0.0.1:{port}", port, client, made)
+        yield Open(f"http://127.0.0.1:{port}", port, client, made, answered, told)
 
 
 @pytest.fixture(autouse=True)
@@ -406,6 +417,36 @@ async def test_a_pod_that_asks_far_too_often_is_told_so(monkeypatch: pytest.Monk
         status, answer = await there.ask("POST", "/heartbeat")
         assert status == 429
         assert "20 times a second" in answer["error"]
+
+
+# -- what is told of it -----------------------------------------------------------------------------------------------
+
+
+async def test_each_answer_is_told_by_its_path_and_status() -> None:
+    async with gateway(FixedDesk()) as there:
+        await there.ask("POST", "/heartbeat")
+        await there.ask("POST", "/heartbeat", token=None)
+        await there.ask("GET", "/progress")
+        await there.ask("GET", "/etc/passwd")
+        await there.ask("GET", "/etc/shadow")
+        assert there.answered == {
+            ("/heartbeat", 200): 1,
+            ("/heartbeat", 401): 1,
+            ("/progress", 200): 1,
+            (server.OTHER_PATH, 404): 2,  # else whoever invents paths would invent series
+        }
+
+
+async def test_a_caller_that_goes_away_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HELD_S", 60.0)
+    async with gateway(FixedDesk()) as there:
+        _, writer = await there.stream()
+        writer.write(b"POST /heartbeat HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(0.2)
+        writer.close()
+        async with asyncio.timeout(10):
+            await there.told.wait()
+        assert there.answered == {("/heartbeat", 0): 1}
 
 
 # -- where it is ------------------------------------------------------------------------------------------------------

@@ -48,6 +48,9 @@ PODS = 20_000
 
 BACKLOG = 1_024
 
+OTHER_PATH = "other"
+"""What `answered` is told of paths that there are not."""
+
 _GO_ON = b'{"continue": true}\n'
 _AGAIN = {"Retry-After": "1"}
 
@@ -102,9 +105,18 @@ def own_url(api_server: str, port: int) -> str:
 
 
 class Gateway:
-    """The server; `clock` gives seconds that only rise."""
+    """The server; `clock` gives seconds that only rise, `answered` is told each call's path and status, 0 if the caller went away."""
 
-    def __init__(self, tokens: Tokens, desk: Desk, *, clock: Callable[[], float], caps: Caps) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        desk: Desk,
+        *,
+        clock: Callable[[], float],
+        caps: Caps,
+        answered: Callable[[str, int], None],
+    ) -> None:
+        self._answered = answered
         self._tokens = tokens
         self._desk = desk
         self._paces = _Paces(clock)
@@ -116,6 +128,7 @@ class Gateway:
             ("PUT", "/result"): self._result,
             ("POST", "/result"): self._result,
         }
+        self._paths = {path for _, path in self._routes}
 
     @asynccontextmanager
     async def serving(self, listening: socket.socket) -> AsyncIterator[None]:
@@ -133,12 +146,16 @@ class Gateway:
         connection = request.protocol
         assert isinstance(connection, Connection)
         connection.begin()
+        response = None
         try:
-            return await self._answer(request, connection.address)
+            response = await self._answer(request, connection.address)
         except _Refused as refused:
-            return refusal(refused.status, str(refused), refused.headers)
+            response = refusal(refused.status, str(refused), refused.headers)
         finally:
             connection.end()
+            path = request.path if request.path in self._paths else OTHER_PATH
+            self._answered(path, 0 if response is None else response.status)
+        return response
 
     async def _answer(self, request: web.BaseRequest, address: str) -> web.Response:
         try:

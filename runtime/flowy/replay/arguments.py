@@ -41,6 +41,10 @@ class Walked:
     pending: Sequence[Pending] = ()
     canonical: str | None = None
 
+    def taken(self) -> list[str]:
+        """The keys of the calls whose outcomes were found."""
+        return [past.record.key for past in self.pasts] + [failed.key for failed in self.failed]
+
     def text(self) -> str:
         """Give the JSON text of the call: args and kwargs."""
         return self._spliced({"args": self.args, "kwargs": dict(self.kwargs)})

@@ -13,6 +13,7 @@ from flowy.replay.loading import FILENAME, Factory, compiled, factories, find_en
 from flowy.replay.run import Run
 from flowy.replay.source import UserSource
 from flowy.replay.task import Task
+from flowy.replay.trace import Tracer
 from flowy.replay.verdict import verdict
 from flowy.wire import values
 from flowy.wire.messages import Answer, Phase, Request
@@ -31,6 +32,7 @@ def replay(request: Request, leave: Callable[[Answer], NoReturn] | None = None) 
         wanted=request.wanted,
         max_calls=request.max_calls,
         max_bytes=request.max_bytes,
+        tracer=Tracer() if request.traced else None,
         leave=leave,
     )
     given: Any = values.decode(request.input)

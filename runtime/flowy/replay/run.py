@@ -15,6 +15,7 @@ from flowy.replay.restart import Restart
 from flowy.replay.result import Done, Pending, Result, earliest
 from flowy.replay.result import Failed as FailedState
 from flowy.replay.source import UserSource, error_of_exception, limited, line_of
+from flowy.replay.trace import Tracer
 from flowy.replay.verdict import deviation, verdict
 from flowy.wire import values
 from flowy.wire.messages import Answer, AnsweredCall, Phase, Record, RecordState
@@ -53,6 +54,7 @@ class Run:
         wanted: Sequence[str] = (),
         max_calls: int | None = None,
         max_bytes: int | None = None,
+        tracer: Tracer | None = None,
         leave: Leave | None = None,
     ) -> None:
         self.records = records
@@ -66,6 +68,7 @@ class Run:
         self.repeated: list[AnsweredCall] = []
         self.phase = Phase.RUN  # of a failure, while the code runs
         self.failures: list[FailedState] = []  # of tasks themselves, not derived ones
+        self.tracer = tracer
         self.counters: dict[str, int] = {}
         self.reached = 0
         self._by_key = {record.key: record for record in records}
@@ -96,6 +99,8 @@ class Run:
         number = self.counters.get(task, 0)
         self.counters[task] = number + 1
         key = f"{task}-{number}"
+        if self.tracer is not None:
+            self.tracer.called(key, walked.taken(), walked.pending, self.source.line())
         record = self._by_key.get(key)
         if record is not None:
             return self._recorded(record, task, walked, refusal)
@@ -126,6 +131,8 @@ class Run:
 
     def touched(self, state: Done | FailedState) -> None:
         """Let the clock of the code go on to what it has seen."""
+        if self.tracer is not None and not self.tracer.has_seen(state):
+            self.tracer.looked(state, self.source.line())
         if isinstance(state, Done):
             self.clock.observe(state.past.record.finished_at)
         else:
@@ -254,6 +261,8 @@ class Run:
                 walked = walk_value(self, returned, "result")
         except ValueRefused as refusal:
             return Failed({"type": "ValueRefused", "message": limited(str(refusal))})
+        if self.tracer is not None:
+            self.tracer.returned(walked.taken(), walked.pending)
         for failed in walked.failed:
             failed.observe()
         if walked.failed:

@@ -1,7 +1,7 @@
 """What the end of a replay means: stalled over everything, then the first end that was latched or reached."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowy.replay.barrier import Completed, Deviated, End, Failed, Restarted, Suspended
@@ -27,6 +27,13 @@ class Verdict:
 
 def verdict(run: "Run") -> Verdict:
     """Judge a replay whose code has stopped."""
+    judged = _judged(run)
+    if run.tracer is None:
+        return judged
+    return Verdict(replace(judged.answer, trace=run.tracer.trace()), judged.dropped)
+
+
+def _judged(run: "Run") -> Verdict:
     end = run.end
     assert end is not None
     log = run.log.lines()

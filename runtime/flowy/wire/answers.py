@@ -18,15 +18,16 @@ from flowy.wire.checks import (
     integer,
     items,
     load,
+    optional_line,
     string,
     value_text,
 )
 from flowy.wire.keys import task_of
 from flowy.wire.shapes import Answer, AnsweredCall, AnsweredWait, Outcome, Phase, Record, RecordState, Request
+from flowy.wire.traces import parse_trace
 
 MAX_LOG_BYTES = 64 * 1024  # printed text of a decision: enough to follow it by eye, and kept with it; loops print on
 MAX_ERROR_CHARACTERS = 64 * 1024  # of each text in an error: far above our own, a recorded one may be a task's output
-_MAX_LINE = 10_000_000
 _MAX_ATTEMPT = 1_000_000_000
 
 _ANSWER_FIELDS = {
@@ -43,6 +44,7 @@ _ANSWER_FIELDS = {
     "dropped",
     "ignoredErrors",
     "log",
+    "trace",
 }
 
 
@@ -61,6 +63,7 @@ def parse_answer(raw: bytes, request: Request, limit_bytes: int) -> Answer:
     dropped = items(answer["dropped"], "dropped", string, request.max_calls)
     ignored = items(answer["ignoredErrors"], "ignoredErrors", _error_object, len(recorded))
     log = items(answer["log"], "log", string)
+    trace = None if answer["trace"] is None else parse_trace(answer["trace"], request.tasks)
 
     _check_new([call.key for call in scheduled], request, recorded, "scheduled")
     _check_new(dropped, request, recorded, "dropped")
@@ -81,6 +84,9 @@ def parse_answer(raw: bytes, request: Request, limit_bytes: int) -> Answer:
     if phase is Phase.LOAD and answer["error"] is None:
         raise MalformedMessage(f"the phase is load though the outcome is {outcome}")
 
+    if (trace is not None) is not request.traced:
+        raise MalformedMessage(f"a trace is {'missing' if request.traced else 'given'}")
+
     if answer["result"] is not None:
         value_text(answer["result"], "result")
     if answer["restart"] is not None:
@@ -98,6 +104,7 @@ def parse_answer(raw: bytes, request: Request, limit_bytes: int) -> Answer:
         dropped=dropped,
         ignored_errors=ignored,
         log=log,
+        trace=trace,
     )
 
 
@@ -120,10 +127,6 @@ def _exactly_if(needed: bool, outcome: Outcome, name: str, value: object) -> Non
         raise MalformedMessage(f"{name} is {'missing' if needed else 'given'} though the outcome is {outcome}")
 
 
-def _line(value: object) -> int | None:
-    return None if value is None else integer(value, "line", 0, _MAX_LINE)
-
-
 def _answered_call(value: object, what: str) -> AnsweredCall:
     call = fields(value, f"an item of {what}", ("key", "task", "arguments", "digest", "line"))
     key = string(call["key"], f"a key in {what}")
@@ -133,13 +136,13 @@ def _answered_call(value: object, what: str) -> AnsweredCall:
     if call["task"] != _task_of(key, what):
         raise MalformedMessage(f"a key in {what} is not one of its task")
     return AnsweredCall(
-        key=key, task=call["task"], arguments=call["arguments"], digest=digest, line=_line(call["line"])
+        key=key, task=call["task"], arguments=call["arguments"], digest=digest, line=optional_line(call["line"])
     )
 
 
 def _answered_wait(value: object, what: str) -> AnsweredWait:
     awaited = fields(value, f"an item of {what}", {"key", "line"})
-    return AnsweredWait(key=string(awaited["key"], f"a key in {what}"), line=_line(awaited["line"]))
+    return AnsweredWait(key=string(awaited["key"], f"a key in {what}"), line=optional_line(awaited["line"]))
 
 
 def _task_of(key: str, what: str) -> str:
@@ -190,7 +193,7 @@ def _error_object(value: object, what: str) -> ErrorObject:
         integer(error["attempt"], f"attempt of {what}", 0, _MAX_ATTEMPT)
     if "exitCode" in error:
         integer(error["exitCode"], f"exitCode of {what}", -(1 << 31), 1 << 32)
-    _line(error.get("line"))
+    optional_line(error.get("line"))
     if values.levels(error.get("details")) > values.MAX_LEVELS:
         raise MalformedMessage(f"the details of {what} have more than {values.MAX_LEVELS} levels")
     return error

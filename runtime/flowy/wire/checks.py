@@ -8,6 +8,8 @@ from flowy.wire import values
 
 VERSION = 1
 
+_MAX_LINE = 10_000_000
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -117,6 +119,10 @@ def integer(value: object, what: str, least: int, most: int) -> int:
     if type(value) is not int or not least <= value <= most:
         raise MalformedMessage(f"{what} is no whole number from {least} to {most}")
     return value
+
+
+def optional_line(value: object) -> int | None:
+    return None if value is None else integer(value, "line", 0, _MAX_LINE)
 
 
 def number(value: object, what: str) -> float:

@@ -10,7 +10,20 @@ from flowy.errors import ErrorObject
 from flowy.wire import values
 from flowy.wire.answers import MAX_LOG_BYTES, parse_answer
 from flowy.wire.checks import VERSION, MalformedMessage, check_version, fields, integer, items, load, number, string
-from flowy.wire.shapes import Answer, AnsweredCall, AnsweredWait, Outcome, Phase, Record, RecordState, Request
+from flowy.wire.shapes import (
+    Answer,
+    AnsweredCall,
+    AnsweredWait,
+    Outcome,
+    Phase,
+    Record,
+    RecordState,
+    Request,
+    Trace,
+    TracedCall,
+    TracedLook,
+)
+from flowy.wire.traces import trace_rows
 
 __all__ = [
     "MAX_LOG_BYTES",
@@ -25,6 +38,9 @@ __all__ = [
     "Record",
     "RecordState",
     "Request",
+    "Trace",
+    "TracedCall",
+    "TracedLook",
     "encode_answer",
     "encode_request",
     "parse_answer",
@@ -60,6 +76,7 @@ def encode_request(request: Request) -> bytes:
             "wanted": list(request.wanted),
             "maxCalls": request.max_calls,
             "maxBytes": request.max_bytes,
+            "traced": request.traced,
         }
     )
 
@@ -76,6 +93,7 @@ _REQUEST_FIELDS = {
     "wanted",
     "maxCalls",
     "maxBytes",
+    "traced",
 }
 
 
@@ -95,6 +113,7 @@ def parse_request(raw: bytes) -> Request:
         wanted=items(request["wanted"], "wanted", string),
         max_calls=integer(request["maxCalls"], "maxCalls", 0, 1 << 31),
         max_bytes=integer(request["maxBytes"], "maxBytes", 0, 1 << 31),
+        traced=request["traced"] is True,
     )
 
 
@@ -147,6 +166,7 @@ def encode_answer(answer: Answer) -> bytes:
         "dropped": list(answer.dropped),
         "ignoredErrors": list(answer.ignored_errors),
         "log": list(answer.log),
+        "trace": None if answer.trace is None else trace_rows(answer.trace),
     }
     return _encode(encoded)
 

@@ -50,7 +50,7 @@ class Request:
     `wanted` names running records whose arguments the answer must repeat (an attempt is to be launched, and arguments
     are not part of the history). `max_calls` bounds the new calls of one answer; the rest comes with the next decision.
     `max_bytes` bounds the arguments of the new calls in one answer, and those of the repeated ones: a single call passes,
-    whatever its size; what has no room beside others comes with the next decision, too.
+    whatever its size; what has no room beside others comes with the next decision, too. `traced` asks for `Answer.trace`.
     """
 
     source: str
@@ -63,6 +63,7 @@ class Request:
     wanted: Sequence[str] = ()
     max_calls: int = 1000
     max_bytes: int = 1 << 20
+    traced: bool = False
 
 
 class Outcome(StrEnum):
@@ -102,12 +103,46 @@ class AnsweredWait:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TracedCall:
+    """A call that the code made, launched or not. `takes` are the keys of the calls whose results stand in its arguments.
+
+    `looks` is how many of the trace's looks came before it: what those showed may be why the call was made.
+    """
+
+    key: str
+    line: int | None
+    takes: Sequence[str]
+    looks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedLook:
+    """The first time that the code looked at the outcome of the call `key`, and the line where it did."""
+
+    key: str
+    line: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """How results flowed in one replay, for pictures: calls and looks in the order of the code.
+
+    `returned` are the keys of the calls whose results stand in what the workflow returned.
+    """
+
+    calls: Sequence[TracedCall] = ()
+    looks: Sequence[TracedLook] = ()
+    returned: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """One decision, as it travels.
 
     `scheduled`: new calls in call order. `repeated`: those of `Request.wanted`. `result` (JSON text) if completed,
     `restart` (JSON text of args and kwargs) if restarted, `error` if failed or stalled. `more` is true if `max_calls`
-    or `max_bytes` cut the list of new calls. `dropped`: keys of calls made in the decision that ended the run.
+    or `max_bytes` cut the list of new calls. `dropped`: keys of calls made in the decision that ended the run. `trace` is
+    there if it was asked for.
     """
 
     outcome: Outcome
@@ -122,3 +157,4 @@ class Answer:
     dropped: Sequence[str] = ()
     ignored_errors: Sequence[ErrorObject] = ()
     log: Sequence[str] = ()
+    trace: Trace | None = None

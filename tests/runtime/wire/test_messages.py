@@ -22,6 +22,9 @@ from flowy.wire.messages import (
     Record,
     RecordState,
     Request,
+    Trace,
+    TracedCall,
+    TracedLook,
     encode_answer,
     encode_request,
     parse_answer,
@@ -86,8 +89,21 @@ ANSWERS = {
 }
 
 
+TRACED = replace(REQUEST, traced=True)
+TRACE = Trace(
+    calls=(
+        TracedCall(key="task-0", line=2, takes=(), looks=0),
+        TracedCall(key="red-0", line=None, takes=("task-0",), looks=1),
+    ),
+    looks=(TracedLook(key="task-0", line=3), TracedLook(key="red-0", line=None)),
+    returned=("red-0",),
+)
+TRACED_ANSWER = replace(ANSWERS["completed"], trace=TRACE)
+
+
 def test_a_request_round_trips_exactly() -> None:
     assert parse_request(encode_request(REQUEST)) == REQUEST
+    assert parse_request(encode_request(TRACED)) == TRACED
     bare = Request(source="", entrypoint=None, tasks=(), input="")
     assert parse_request(encode_request(bare)) == bare
 
@@ -99,6 +115,44 @@ def test_an_answer_round_trips_exactly(name: str) -> None:
     assert parsed == ANSWERS[name]
     assert repr(parsed) == repr(ANSWERS[name])  # 1 and 1.0 are equal, and not the same
     assert encode_answer(parsed) == raw
+
+
+def test_a_trace_round_trips_exactly() -> None:
+    assert parse_answer(encode_answer(TRACED_ANSWER), TRACED, LIMIT_BYTES) == TRACED_ANSWER
+
+
+HOSTILE_TRACES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "a field is missing": (lambda trace: trace.pop("looks"), "lacks the field 'looks'"),
+    "a row that is no call": (lambda trace: trace["calls"].append(["task-1"]), "no call"),
+    "a row that is no look": (lambda trace: trace["looks"].append("task-0"), "no look"),
+    "a key of no task": (lambda trace: trace["calls"].append(["blue-0", 1, [], 1]), "of no task"),
+    "a malformed key": (lambda trace: trace["calls"].append(["<b>", 1, [], 1]), "malformed key"),
+    "a call twice": (lambda trace: trace["calls"].append(trace["calls"][0]), "names a key twice"),
+    "a result of itself": (lambda trace: trace["calls"][0][2].append("task-0"), "was not made before it"),
+    "a result of a later call": (lambda trace: trace["calls"][0][2].append("red-0"), "was not made before it"),
+    "a look at a later call": (lambda trace: trace["calls"][0].__setitem__(3, 1), "was not made before it"),
+    "fewer looks than before": (lambda trace: trace["calls"].append(["task-1", 1, [], 0]), "fewer looks"),
+    "more looks than there are": (lambda trace: trace["calls"][1].__setitem__(3, 9), "more than there are"),
+    "a look at nothing": (lambda trace: trace["looks"].append(["task-7", 1]), "not made"),
+    "a return of nothing": (lambda trace: trace["returned"].append("task-7"), "not made"),
+    "a line of another type": (lambda trace: trace["calls"][0].__setitem__(1, "2"), "line"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_TRACES)
+def test_a_hostile_trace_is_refused(name: str) -> None:
+    change, expected = HOSTILE_TRACES[name]
+    answer = json.loads(encode_answer(TRACED_ANSWER))
+    change(answer["trace"])
+    with pytest.raises(MalformedMessage, match=expected):
+        parse_answer(json.dumps(answer).encode(), TRACED, LIMIT_BYTES)
+
+
+def test_a_trace_comes_if_it_was_asked_for() -> None:
+    with pytest.raises(MalformedMessage, match="a trace is missing"):
+        parse_answer(encode_answer(ANSWERS["completed"]), TRACED, LIMIT_BYTES)
+    with pytest.raises(MalformedMessage, match="a trace is given"):
+        parse_answer(encode_answer(TRACED_ANSWER), REQUEST, LIMIT_BYTES)
 
 
 def test_lone_surrogates_are_refused_both_ways() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flowy_cli.commands import looking, running
+from flowy_cli.commands import looking, replaying, running
 from flowy_cli.errors import ExitCode
 
 
@@ -40,6 +40,7 @@ for _command in (
     looking.history,
     looking.definitions,
     looking.export,
+    replaying.replay,
     running.cancel,
     running.terminate,
     running.suspend,

@@ -88,8 +88,10 @@ class Run:
 
     def runs(self) -> Iterator[tuple[int, Sequence[Event]]]:
         """The runs of which events are there: their numbers and their events, oldest first."""
+        if not self.events:
+            return
         begins = [n for n, event in enumerate(self.events) if isinstance(event.fact, Restarted)]
-        if self.events and (not begins or begins[0] > 0):
+        if not begins or begins[0] > 0:
             begins.insert(0, 0)
         for begin, end in zip(begins, [*begins[1:], len(self.events)], strict=True):
             fact = self.events[begin].fact

@@ -1,9 +1,12 @@
 """What a NAME|FILE|- argument means, read."""
 
+from collections.abc import Sequence
+
 from flowy_cli.documents import is_file, run_of_file
-from flowy_cli.errors import Unreadable
+from flowy_cli.errors import NotThere, Unreadable
 from flowy_cli.options import Target
 from flowy_cli.run import Run
+from flowy_operator.core.history import Event
 
 
 def run_of_source(
@@ -32,3 +35,14 @@ def _of_cluster(name: str, target: Target, *, children: bool, values: bool) -> R
         return replace(run, values=await load_values(connection.client, run)) if values else run
 
     return in_cluster(target, read)
+
+
+def events_of(run: Run, number: int | None) -> Sequence[Event]:
+    """The events of one run of a Workflow, None being the current one. Raises NotThere."""
+    runs = dict(run.runs())
+    if number is None:
+        return next(reversed(runs.values()), ())
+    if number not in runs:
+        there = ", ".join(map(str, runs)) or "none"
+        raise NotThere(f"{run.name} has no events of run {number}", f"there are those of: {there}")
+    return runs[number]

@@ -86,16 +86,10 @@ def history(source: str, name: str | None, number: int | None, output: Output, t
     """Print the history: every event of a Workflow, from wherever it lies."""
     from flowy_cli import documents
     from flowy_cli.describing import history_rows
-    from flowy_cli.errors import NotThere
-    from flowy_cli.sources import run_of_source
+    from flowy_cli.sources import events_of, run_of_source
 
     run = run_of_source(source, name, target)
-    runs = dict(run.runs())
-    if number is not None and number not in runs:
-        raise NotThere(
-            f"{run.name} has no events of run {number}", f"there are those of: {', '.join(map(str, runs)) or 'none'}"
-        )
-    events = run.events if number is None else runs[number]
+    events = run.events if number is None else events_of(run, number)
     if output is Output.TABLE:
         click.echo(history_rows(events), nl=False)
     else:

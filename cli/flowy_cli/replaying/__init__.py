@@ -1,0 +1,1 @@
+"""The code of a run once more, over its recorded history."""

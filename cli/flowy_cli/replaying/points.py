@@ -1,0 +1,100 @@
+"""The decisions of a run, found again in its history: what was known at each, and what was recorded upon it.
+
+A history doesn't say when the code ran. It shows when that made a difference: where calls stand on record for the first
+time, all outcomes before them were known. So there is a decision at the start, one before each such block, and one at the
+end. What the operator has decided in between without a new call, is not told apart.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from flowy_cli.run import Run
+from flowy_operator.core.history import (
+    CancelReason,
+    Event,
+    RetryScheduled,
+    TaskCancelled,
+    TaskCompleted,
+    TaskFailed,
+    TaskScheduled,
+    TaskTimedOut,
+)
+from flowy_operator.core.state import State, apply
+
+_AFTER_THE_END = (CancelReason.WORKFLOW_ENDED, CancelReason.ABANDONED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One decision: the state that it was made upon, and the outcomes that are new since the one before.
+
+    `recorded` are the first records of calls that follow it, before any further outcome. `at` is the id of the last event
+    that was known, 0 at the start of a history.
+    """
+
+    number: int
+    at: int
+    state: State
+    news: Sequence[Event]
+    recorded: Sequence[Event]
+    is_last: bool = False
+
+
+def points_of(run: Run, events: Sequence[Event]) -> Iterator[Point]:
+    """The decisions over the events of one of its runs, in their order. Raises HistoryInvalid."""
+    events = seen_by_code(events)
+    before = None
+    for point in _points(run, events):
+        if before is not None:
+            yield before
+        before = point
+    if before is not None:
+        yield replace(before, is_last=True)
+
+
+def _points(run: Run, events: Sequence[Event]) -> Iterator[Point]:
+    state, number, ahead = run.before(events), 1, 0
+    while True:
+        known = ahead
+        while known < len(events) and not is_new_call(events[known]):
+            known += 1
+        called = known
+        while called < len(events) and not is_outcome(events[called]):
+            called += 1
+        read = events[ahead:known]
+        state = apply(state, read)
+        news = [event for event in read if is_outcome(event)]
+        if number == 1 or news or known < len(events):
+            recorded = [event for event in events[known:called] if is_new_call(event)]
+            yield Point(number=number, at=state.events, state=state, news=news, recorded=recorded)
+            number += 1
+        if known == len(events):
+            return
+        state = apply(state, events[known:called])
+        ahead = called
+
+
+def seen_by_code(events: Sequence[Event]) -> Sequence[Event]:
+    """The events without the cancellations at their end, which followed from the code's own end."""
+    end = len(events)
+    while end and isinstance(fact := events[end - 1].fact, TaskCancelled) and fact.reason in _AFTER_THE_END:
+        end -= 1
+    return events[:end]
+
+
+def is_new_call(event: Event) -> bool:
+    """Whether a call stands here on record for the first time."""
+    match event.fact:
+        case TaskScheduled(digest=str()) | RetryScheduled(digest=str()) | TaskCancelled(digest=str()):
+            return True
+        case _:
+            return False
+
+
+def is_outcome(event: Event) -> bool:
+    """Whether the code can see it: the final outcome of a task."""
+    match event.fact:
+        case TaskCompleted() | TaskCancelled() | TaskFailed(final=True) | TaskTimedOut(final=True):
+            return True
+        case _:
+            return False

@@ -405,6 +405,21 @@ async def test_a_decision_that_stalls_is_tried_again_after_growing_delays() -> N
 
 
 @simulated
+async def test_a_decider_that_is_away_is_asked_again_without_growing_delays() -> None:
+    async with world(step, latency=lambda: 0.0) as w:
+        w.decider.stall(30, StallReason.UNAVAILABLE)
+        w.decider.stall(2, StallReason.MEMORY)
+        w.submit(CHAIN, "step")
+        await w.settle(3)
+        assert w.stalled() == "DeciderUnavailable"
+        assert "tried again after 2 s" in w.condition(kind="Stalled")["message"]
+        await w.ended()
+        gaps = [round(b - a) for a, b in pairwise(w.decider.asked_at[:33])]
+        assert gaps == [2] * 30 + [1, 2]  # and what follows begins anew
+        assert w.result() == 3
+
+
+@simulated
 async def test_what_runs_is_recorded_while_the_decider_stalls() -> None:
     async with world(lambda call: value(1, lasts_s=10)) as w:
         w.submit(WIDE, "step")

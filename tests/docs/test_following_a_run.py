@@ -87,6 +87,7 @@ def test_the_numbers_and_labels() -> None:
         f"`spec.jobs.keepSucceededSeconds`, {defaults.keep_succeeded_s} unless set",
         f"`spec.jobs.keepFailedSeconds`, {defaults.keep_failed_s} unless set",
         f"after {reconciler.FIRST_STALL_S:g} s, 2 s, 4 s … up to {reconciler.LONGEST_STALL_S / 60:g} minutes",
+        f"`{StallReason.UNAVAILABLE}` every {reconciler.UNAVAILABLE_AGAIN_S:g} s",
         f"looked for every {reconciler.PAGES_AGAIN.total_seconds():g} s",
         *(f"`{label}`" for label in (WORKFLOW_LABEL, UID_LABEL, TASK_LABEL, ATTEMPT_LABEL)),
     ):

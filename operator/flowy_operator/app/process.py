@@ -47,7 +47,8 @@ async def run_operator(settings: Settings) -> None:
     decider = DeciderPool(
         Limits(cpu_s=settings.decision_cpu_ms / 1000, memory_bytes=settings.decision_memory_mib * MIB),
         Strictness.INSECURE if settings.insecure_decider else Strictness.REQUIRED,
-        metrics.decided,
+        shadow_share=settings.shadow_share,
+        ended=metrics.decided,
     )
     probes = Probes(checks=health.checks, figures=metrics.text)
     async with (

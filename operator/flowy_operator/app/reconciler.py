@@ -37,7 +37,7 @@ from flowy_operator.core.child import child_manifest
 from flowy_operator.core.conditions import Blocker, Stall
 from flowy_operator.core.decision import conclude, decision_request, value_refs
 from flowy_operator.core.ending import end_without_code, workflow_deadline
-from flowy_operator.core.errors import Conflict, DecisionStalled, RetryLater
+from flowy_operator.core.errors import Conflict, DecisionStalled, RetryLater, StallReason
 from flowy_operator.core.history import HistoryInvalid, StopRequested, TaskScheduled, in_milliseconds, parse_time
 from flowy_operator.core.job import InvalidActivity, is_long, job_manifest
 from flowy_operator.core.key import Key
@@ -66,6 +66,9 @@ PARENT_AGAIN = timedelta(seconds=15)
 
 FIRST_STALL_S = 1.0
 LONGEST_STALL_S = 600.0
+
+UNAVAILABLE_AGAIN_S = 2.0
+"""After so long a decider that wasn't there is asked again, each time: its restart is no fault of the workflow."""
 
 
 class Decider(Protocol):
@@ -311,9 +314,12 @@ class Reconciler:
 
     def _stalled(self, workflow: Workflow, basis: Basis, stall: Stall, now: datetime) -> None:
         """No answer about this state for now: asked again later, or when the outcomes are others."""
-        pause_s = min(FIRST_STALL_S * 2**workflow.stalled_times, LONGEST_STALL_S)
+        if stall.reason is StallReason.UNAVAILABLE:
+            pause_s = UNAVAILABLE_AGAIN_S
+        else:
+            pause_s = min(FIRST_STALL_S * 2**workflow.stalled_times, LONGEST_STALL_S)
+            workflow.stalled_times += 1
         workflow.answered_upon, workflow.answer = basis, None
-        workflow.stalled_times += 1
         workflow.retry_decision_at = now + timedelta(seconds=pause_s)
         workflow.stall = Stall(stall.reason, f"{stall.message}; tried again after {pause_s:,.0f} s")
         _log.warning("decision stalled", extra=workflow.log_fields | {"reason": stall.reason})

@@ -48,6 +48,14 @@ class Settings(BaseSettings):
         le=4096,
         description="Memory of one decision in MiB, above what an idle decider takes.",
     )
+    shadow_share: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of decisions made twice, the second time in a process that lies elsewhere in memory. Workflows "
+        "whose code depends on that stall instead of failing later. At 1 every decision costs double; at 0 such code is found "
+        "only when the operator restarts in the middle of a run.",
+    )
     definitions_only: bool = Field(
         default=False,
         description="Run only Workflows that name a WorkflowDefinition. Who may create Workflows, but no definitions, then "

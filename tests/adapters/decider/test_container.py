@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from tests.cluster import packages
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+PACKAGES = sysconfig.get_paths()["purelib"]
 UID = 65532
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
@@ -53,7 +55,7 @@ ATTEMPTS = dict(
 async def main():
     pool = DeciderPool()
     await pool.start()
-    told = dict(uid=os.getuid(), operator_reads=open({token!r}).read(), locks=str(pool._zygote.locks))
+    told = dict(uid=os.getuid(), operator_reads=open({token!r}).read(), locks=str(pool.locks))
     for name, asked in ATTEMPTS.items():
         try:
             answer = await pool.decide(asked, namespace="x", wall_s=20)
@@ -74,7 +76,7 @@ def configuration(folder: Path, command: list[str]) -> Mapping[str, Any]:
     capabilities: dict[str, list[str]] = {
         kind: [] for kind in ("bounding", "effective", "inheritable", "permitted", "ambient")
     }
-    seen = [(Path(path), path) for path in ("/usr", sys.base_prefix, *_sources())]
+    seen = [(Path(path), path) for path in ("/usr", sys.base_prefix, PACKAGES, *_sources())]
     seen.append((folder / "token", TOKEN))
     binds = [
         {"destination": to, "type": "bind", "source": str(source), "options": ["rbind", "ro", "nosuid"]}
@@ -134,7 +136,7 @@ def run_in_container(folder: Path) -> Mapping[str, Any]:
     for name in ("bin", "lib", "lib64"):
         (root / name).symlink_to(f"usr/{name}")
     (folder / "token").write_text("a token")
-    path = [str(REPOSITORY), *_sources()[:2]]
+    path = [str(REPOSITORY), *_sources()[:2], PACKAGES]
     inside = INSIDE.format(path=path, token=TOKEN)
     python = f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     (folder / "config.json").write_text(json.dumps(configuration(folder, [python, "-c", inside])))

@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from flowy_operator.adapters.decider.frames import Strictness
+from flowy_operator.adapters.decider.frames import Home, Layout, Start, Strictness
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
 from flowy_operator.adapters.decider.spawn import ZygoteProcess
@@ -19,6 +20,9 @@ from tests.adapters.decider.processes import PATIENCE_S, children_of, is_running
 from tests.adapters.decider.programs import GOOD, GOOD_KEYS, HANGING, body
 
 WALL_S = 60.0  # far beyond the test: no child ends by it
+START = Start(
+    socket_path="", strictness=Strictness.REQUIRED, home=Home.CHILD, layout=Layout.PLAIN, release="of the tests"
+)
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ async def test_a_decision_under_which_the_zygote_dies_is_made_again(pool: Decide
     (child,) = children_of(before)
     os.kill(before, signal.SIGKILL)
     await until(lambda: not is_running(child))
-    await until(lambda: zygote_of(pool) != before and bool(children_of(zygote_of(pool))))
+    await until(lambda: pool.zygote_pid not in {before, None} and bool(children_of(zygote_of(pool))))
     os.kill(zygote_of(pool), signal.SIGKILL)
     with pytest.raises(DecisionStalled) as stalled:
         await hanging
@@ -175,11 +179,11 @@ async def test_a_killed_operator_takes_zygote_and_children_along() -> None:
 
 async def test_a_zygote_that_can_not_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(DecisionStalled, match=r"while starting:[\s\S]*No such file") as stalled:
-        await ZygoteProcess.start(tmp_path / "no such folder" / "socket", 30.0, Strictness.REQUIRED)
+        await ZygoteProcess.start(replace(START, socket_path=str(tmp_path / "no such folder" / "socket")), 30.0)
     assert stalled.value.reason is StallReason.UNAVAILABLE
 
 
 async def test_a_zygote_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> None:
     with pytest.raises(DecisionStalled, match="not ready within"):
-        await ZygoteProcess.start(tmp_path / "socket", 0.001, Strictness.REQUIRED)
+        await ZygoteProcess.start(replace(START, socket_path=str(tmp_path / "socket")), 0.001)
     assert not children_of(os.getpid())

@@ -23,16 +23,73 @@ class Strictness(StrEnum):
     INSECURE = "insecure"  # it goes on, with whatever locks there are
 
 
+class Home(StrEnum):
+    """Where a zygote lives, which says how it learns that it is to end, and how it says that it is ready."""
+
+    CHILD = "child"  # of the operator: the end of a pipe, a line on standard output
+    CONTAINER = "container"  # of its own: SIGTERM, a line on standard output and on each connection to `life_path`
+
+
+class Layout(StrEnum):
+    """How objects lie in a zygote's memory, and in that of its children."""
+
+    PLAIN = "plain"
+    SCRAMBLED = "scrambled"  # see `scramble`: for shadow replay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How a zygote is to be: the argument of its command line.
+
+    `release` is that of the package whose code it runs. `companion` is the pid of a process whose end is the zygote's too,
+    0: none.
+    """
+
+    socket_path: str
+    strictness: Strictness
+    home: Home
+    layout: Layout
+    release: str
+    companion: int = 0
+
+    def encode(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def parse(cls, text: str) -> "Start":
+        fields = json.loads(text)
+        return cls(
+            socket_path=fields["socket_path"],
+            strictness=Strictness(fields["strictness"]),
+            home=Home(fields["home"]),
+            layout=Layout(fields["layout"]),
+            release=fields["release"],
+            companion=fields["companion"],
+        )
+
+
+def life_path(socket_path: str) -> str:
+    """Where a zygote in a container tells what it is. A connection to it lasts as long as the zygote."""
+    return socket_path + ".life"
+
+
 @dataclass(frozen=True, slots=True)
 class Locks:
-    """What the zygote says of its own locks when decisions can come: the one line on its standard output.
-
-    `landlock` is the version of that interface, 0 if there is none.
-    """
+    """What the zygote says of its own locks. `landlock` is the version of that interface, 0 if there is none."""
 
     seccomp: bool = False
     landlock: int = 0
     frozen_clock: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greeting:
+    """What a zygote says when decisions can come: one line. `python` is `major.minor`."""
+
+    release: str
+    python: str
+    layout: Layout
+    locks: Locks
 
     _WORD: ClassVar[bytes] = b"ready "
 
@@ -40,11 +97,15 @@ class Locks:
         return self._WORD + json.dumps(asdict(self)).encode() + b"\n"
 
     @classmethod
-    def parse(cls, line: bytes) -> "Locks | None":
-        """None if this is not the line: a traceback, for instance."""
+    def parse(cls, line: bytes) -> "Greeting | None":
+        """None if this is not the line: a traceback, for instance, or that of another version."""
         if not line.startswith(cls._WORD):
             return None
-        return cls(**json.loads(line.removeprefix(cls._WORD)))
+        try:
+            said = json.loads(line.removeprefix(cls._WORD))
+            return cls(**said | {"layout": Layout(said["layout"]), "locks": Locks(**said["locks"])})
+        except (ValueError, TypeError, LookupError, RecursionError):
+            return None
 
 
 LENGTH = struct.Struct("!I")

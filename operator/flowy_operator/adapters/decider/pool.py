@@ -1,23 +1,23 @@
 """Our side of the decider: a request in, an answer or the reason why there is none out.
 
-The pool starts the zygote and restarts it, lets few decisions run at once and namespaces take turns, and judges what
-comes back: size first, then shape. What the answer means is for others.
+The pool has its zygotes kept and proven, lets few decisions run at once and namespaces take turns, repeats a share of
+them, and judges what comes back: size first, then shape. What the answer means is for others.
 """
 
 import asyncio
 import logging
-import shutil
-import tempfile
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 
 from flowy.wire.messages import Answer, MalformedMessage, Request, encode_request
-from flowy_operator.adapters.decider import proof, verdict
+from flowy_operator.adapters.decider import proof, shadow, verdict
 from flowy_operator.adapters.decider.exchange import Exchange, Finding, Lost
-from flowy_operator.adapters.decider.frames import Allowance, Locks, Strictness
+from flowy_operator.adapters.decider.frames import Allowance, Layout, Locks, Strictness
+from flowy_operator.adapters.decider.homes import ChildHome, ContainerHome, Zygote, ZygoteHome
+from flowy_operator.adapters.decider.keeper import Keeper
 from flowy_operator.adapters.decider.limits import Limits
-from flowy_operator.adapters.decider.spawn import ZygoteProcess
-from flowy_operator.adapters.decider.turns import Turn, Turns
+from flowy_operator.adapters.decider.spawn import is_set
+from flowy_operator.adapters.decider.turns import Turns
 from flowy_operator.adapters.decider.verdict import End, NoAnswer, OnEnd
 from flowy_operator.core.errors import DecisionStalled, StallReason
 
@@ -29,6 +29,10 @@ _GRACE_S = 5.0
 
 _GONE_WITHIN_S = 2.0  # from the end of a connection without an ending to the news that the zygote is dead
 
+# A zygote for second decisions takes 20 MiB and 0.3 s to start. At the default share this keeps it where a decision is made
+# each second, and lets it go where one is made each minute.
+_LINGER_S = 120.0
+
 _TRIES = 2  # a zygote that dies under the same decisions twice is not bad luck
 
 
@@ -36,95 +40,146 @@ def _nobody_counts(_end: End, _seconds: float) -> None:
     pass
 
 
+def _nothing() -> None:
+    pass
+
+
 class DeciderPool:
     """Decisions by processes of their own. `start` before, `close` after; both wait for the processes.
 
-    `ended` is called for each child that was asked, unless its decision was cancelled. The self-test's don't count.
+    `socket_path` is that of a decider in a container of its own; None: the operator's own child decides. `shadow_share`, from
+    0 to 1, is the share of decisions that are made twice. `ended` is called for each child that was asked, unless its
+    decision was cancelled; those of the self-test and of the second decision don't count.
     """
 
     def __init__(
         self,
         limits: Limits | None = None,
         strictness: Strictness = Strictness.REQUIRED,
+        *,
+        socket_path: str | None = None,
+        shadow_share: float = 0.0,
         ended: OnEnd = _nobody_counts,
     ) -> None:
         self._strictness = strictness
         self._ended = ended
         self._limits = Limits() if limits is None else limits
         self._turns = Turns(self._limits.children, self._limits.children_per_namespace)
-        self._folder: Path | None = None
-        self._zygote: ZygoteProcess | None = None
-        self._starting = asyncio.Lock()
+        self._home: ZygoteHome = ChildHome(strictness) if socket_path is None else ContainerHome(socket_path)
+        self._shadow_share = shadow_share
+        self._first = Keeper(lambda: self._begin(Layout.PLAIN))
+        self._second = Keeper(lambda: self._begin(Layout.SCRAMBLED), linger_s=_LINGER_S)
         self._exchanges: set[Exchange] = set()
 
     async def start(self) -> None:
-        """Start the zygote, prove that it decides and that its locks hold. Raises `DecisionStalled` (unavailable) if not."""
-        self._folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="flowy-decider-"))
+        """Have a zygote that is proven. Raises `DecisionStalled` (unavailable) if there is none."""
         try:
-            await self._prove()
+            await self._first.running()
+            if self._shadow_share:  # that it can be had is to be known now, and not in an hour
+                with self._second.in_use():
+                    await self._second.running()
         except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
-        """End the zygote and all children. Decisions in flight end as unavailable."""
-        folder, self._folder = self._folder, None
-        async with self._starting:
-            zygote, self._zygote = self._zygote, None
-            if zygote is not None:
-                await zygote.close()
+        """End the zygotes and all children. Decisions in flight end as unavailable."""
+        await self._first.close()
+        await self._second.close()
         for exchange in tuple(self._exchanges):
             exchange.close()
-        if folder is not None:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await self._home.close()
 
     async def decide(self, request: Request, *, namespace: str, wall_s: float) -> Answer:
         """Replay in a child of its own. `wall_s` counts from its start and not while the decision waits for its turn.
 
         Raises `DecisionStalled`. May be repeated: a decision changes nothing. Cancelling it kills the child.
         """
-        return await self._decide(request, namespace, wall_s, self._limits, self._ended)
+        message, allowance = _message(request, wall_s, self._limits)
+        asked = _Asked(request, message, allowance, namespace)
+        if not shadow.is_sampled(message, self._shadow_share):
+            return await self._decide(asked, self._first, self._ended)
+        # Both at once, and before anybody acts upon the first: what is recorded has been compared.
+        repeated = asyncio.create_task(self._repeat(asked), name="shadow replay")
+        try:
+            answer = await self._decide(asked, self._first, self._ended)
+            again = await repeated
+        finally:
+            repeated.cancel()
+            await asyncio.wait([repeated])
+        difference = None if again is None else shadow.difference(answer, again)
+        return answer if difference is None else shadow.stalled(difference)
 
-    async def _decide(self, request: Request, namespace: str, wall_s: float, limits: Limits, ended: OnEnd) -> Answer:
-        message, allowance = _message(request, wall_s, limits)
+    async def _repeat(self, asked: "_Asked") -> Answer | None:
+        """The answer of the other zygote. None if it gives none: that may be its own trouble, and proves nothing."""
+        try:
+            return await self._decide(asked, self._second, _nobody_counts)
+        except DecisionStalled as stalled:
+            log.warning("A decision could not be repeated", extra={"reason": stalled.reason, "error": str(stalled)})
+            return None
+
+    async def _decide(self, asked: "_Asked", keeper: Keeper, ended: OnEnd) -> Answer:
         loop = asyncio.get_running_loop()
         last_words = ""
-        for _ in range(_TRIES):
-            turn = await self._turns.take(namespace)
-            try:
-                zygote = await self._running_zygote()
-            except BaseException:
-                turn.end()
-                raise
-            asked_at = loop.time()
-            finding = await self._ask(zygote, message, allowance, turn)
-            seconds = loop.time() - asked_at
-            if isinstance(finding, Lost) and await zygote.is_gone(_GONE_WITHIN_S):
-                ended(End.UNAVAILABLE, seconds)
-                last_words = zygote.last_words
-                continue
-            try:
-                answer = verdict.judge(finding, request, allowance)
-            except NoAnswer as none:
-                ended(none.end, seconds)
-                raise
-            ended(End.ANSWERED, seconds)
-            return answer
+        with keeper.in_use():
+            for _ in range(_TRIES):
+                turn = await self._turns.take(asked.namespace)
+                try:
+                    zygote = await keeper.running()
+                except BaseException:
+                    turn.end()
+                    raise
+                asked_at = loop.time()
+                finding = await self._ask(zygote, asked, turn.end)
+                seconds = loop.time() - asked_at
+                if isinstance(finding, Lost) and await is_set(zygote.gone, _GONE_WITHIN_S):
+                    ended(End.UNAVAILABLE, seconds)
+                    last_words = zygote.last_words
+                    continue
+                try:
+                    answer = verdict.judge(finding, asked.request, asked.allowance)
+                except NoAnswer as none:
+                    ended(none.end, seconds)
+                    raise
+                ended(End.ANSWERED, seconds)
+                return answer
         raise DecisionStalled(
             StallReason.UNAVAILABLE, f"The decider's zygote died during the decision, and again {last_words}".rstrip()
         )
 
-    async def _prove(self) -> None:
-        """Make the probes. One that gets through ends the start."""
+    async def _begin(self, layout: Layout) -> Zygote:
+        """A zygote that has proven its locks. One that has not decides nothing."""
+        zygote = await self._home.start(layout, self._limits.start_s)
+        try:
+            _report(zygote.locks, layout)
+            await self._prove(zygote)
+        except BaseException:
+            await zygote.close()
+            raise
+        return zygote
+
+    async def _prove(self, zygote: Zygote) -> None:
+        """Make the probes, on the way of every decision. Raises `DecisionStalled` for one that gets through."""
+        if zygote.pid is not None and zygote.locks.seccomp and proof.is_filtered(zygote.pid) is False:
+            raise DecisionStalled(
+                StallReason.UNAVAILABLE,
+                "The decider says that it is locked, and the kernel says that it is not",
+            )
+        if self._strictness is Strictness.REQUIRED and not zygote.locks.seccomp:
+            raise DecisionStalled(
+                StallReason.UNAVAILABLE,
+                "The decider runs without a filter of system calls; only with --insecure-decider the operator uses it",
+            )
         limits = replace(self._limits, cpu_s=min(self._limits.cpu_s, proof.SPIN_CPU_S))
         for probe in proof.probes(limits):
-            zygote = await self._running_zygote()
             if probe.needs_filter and not zygote.locks.seccomp:
                 continue  # insecure, and it said so
+            message, allowance = _message(probe.request, self._limits.start_s, limits)
+            finding = await self._ask(zygote, _Asked(probe.request, message, allowance, ""), _nothing)
             told: proof.Told
             try:
-                told = await self._decide(probe.request, "", self._limits.start_s, limits, _nobody_counts)
-            except DecisionStalled as stalled:
+                told = verdict.judge(finding, probe.request, allowance)
+            except NoAnswer as stalled:
                 if stalled.reason is StallReason.UNAVAILABLE:
                     raise
                 told = stalled
@@ -136,36 +191,30 @@ class DeciderPool:
     @property
     def zygote_pid(self) -> int | None:
         """The present zygote, for whoever reads its memory and CPU from /proc."""
-        return None if self._zygote is None else self._zygote.pid
+        return None if self._first.present is None else self._first.present.pid
 
-    async def _running_zygote(self) -> ZygoteProcess:
-        async with self._starting:
-            if self._folder is None:
-                raise DecisionStalled(StallReason.UNAVAILABLE, "The decider is not running")
-            if self._zygote is None or self._zygote.gone.is_set():
-                self._zygote = await ZygoteProcess.start(
-                    self._folder / "zygote.sock", self._limits.start_s, self._strictness
-                )
-                _report(self._zygote.locks)
-                if self._zygote.locks.seccomp and proof.is_filtered(self._zygote.pid) is False:
-                    await self._zygote.close()
-                    raise DecisionStalled(
-                        StallReason.UNAVAILABLE,
-                        "The decider says that it is locked, and the kernel says that it is not",
-                    )
-            return self._zygote
+    @property
+    def shadow_pid(self) -> int | None:
+        """The present zygote for second decisions."""
+        return None if self._second.present is None else self._second.present.pid
 
-    async def _ask(self, zygote: ZygoteProcess, message: bytes, allowance: Allowance, turn: Turn) -> Finding:
-        """One exchange. It ends the turn itself, when the child is reaped."""
+    @property
+    def locks(self) -> Locks | None:
+        """What the present zygote is locked by."""
+        return None if self._first.present is None else self._first.present.locks
 
-        def on_closed() -> None:
+    async def _ask(self, zygote: Zygote, asked: "_Asked", on_closed: Callable[[], None]) -> Finding:
+        """One exchange. `on_closed` is called when the child is reaped, which may be after this has returned."""
+
+        def closed() -> None:
             self._exchanges.discard(exchange)
-            turn.end()
+            on_closed()
 
-        exchange = Exchange(message, allowance.answer_bytes, allowance.wall_ms / 1000 + _GRACE_S, on_closed)
+        within_s = asked.allowance.wall_ms / 1000 + _GRACE_S
+        exchange = Exchange(asked.message, asked.allowance.answer_bytes, within_s, closed)
         self._exchanges.add(exchange)
         try:
-            await asyncio.get_running_loop().create_unix_connection(lambda: exchange, str(zygote.socket_path))
+            await asyncio.get_running_loop().create_unix_connection(lambda: exchange, zygote.socket_path)
         except (ConnectionError, FileNotFoundError):
             exchange.close()
             return Lost()
@@ -177,6 +226,16 @@ class DeciderPool:
         except asyncio.CancelledError:
             exchange.close()
             raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One decision on its way: what is asked, as it is sent."""
+
+    request: Request
+    message: bytes
+    allowance: Allowance
+    namespace: str
 
 
 def _message(request: Request, wall_s: float, limits: Limits) -> tuple[bytes, Allowance]:
@@ -206,7 +265,7 @@ def _message(request: Request, wall_s: float, limits: Limits) -> tuple[bytes, Al
     return allowance.encode() + body, allowance
 
 
-def _report(locks: Locks) -> None:
+def _report(locks: Locks, layout: Layout) -> None:
     """Say at each start of a zygote what it is locked by, and loudly what is missing."""
     if not locks.seccomp:
         log.warning(
@@ -215,4 +274,4 @@ def _report(locks: Locks) -> None:
         )
     if not locks.landlock:
         log.warning("The kernel has no Landlock, so the decider's second wall is missing", extra=asdict(locks))
-    log.info("The decider's zygote is ready", extra=asdict(locks))
+    log.info("The decider's zygote is ready", extra=asdict(locks) | {"layout": layout})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import flowy.wire
 import flowy_operator
-from flowy_operator.adapters.decider.frames import Locks, Strictness
+from flowy_operator.adapters.decider.frames import Greeting, Locks, Start
 from flowy_operator.core.errors import DecisionStalled, StallReason
 
 log = logging.getLogger(__name__)
@@ -21,12 +21,19 @@ _TRACE_BYTES = 2000  # of a traceback, the end tells
 
 # Not `-m`: that looks for the module before there is a path to look in. The roots go to the back of the path, because
 # with an installed wheel they are site-packages, where something may have the name of a standard module.
-_BOOT = "import sys; sys.path += sys.argv[3:]; from flowy_operator.adapters.decider.zygote import main; main(sys.argv[1], sys.argv[2])"
+_BOOT = (
+    "import sys; sys.path += sys.argv[2:]; from flowy_operator.adapters.decider.zygote import main; main(sys.argv[1])"
+)
 
 # Not `-I`: it implies -E, which ignores PYTHONHASHSEED. With an environment of that one variable nothing else can come in.
 # -s -S: no site-packages and no .pth code. -P: nothing from the current folder. -B: nothing written.
 _ISOLATED = ("-s", "-S", "-P", "-B", "-X", "utf8")
-_ENVIRONMENT = {"PYTHONHASHSEED": "0"}
+ENVIRONMENT = {"PYTHONHASHSEED": "0"}
+
+
+def command(start: Start) -> list[str]:
+    """The command line of a zygote; the environment is to be `ENVIRONMENT` and nothing else."""
+    return [sys.executable, *_ISOLATED, "-c", _BOOT, start.encode(), *_source_roots()]
 
 
 def _source_roots() -> list[str]:
@@ -38,7 +45,7 @@ def _source_roots() -> list[str]:
 class ZygoteProcess:
     """A running zygote. `gone` is set once it has ended, for whatever reason."""
 
-    def __init__(self, process: asyncio.subprocess.Process, socket_path: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, socket_path: str) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         self._process = process
@@ -53,27 +60,21 @@ class ZygoteProcess:
         self._watch = asyncio.create_task(self._until_gone(), name="zygote")
 
     @classmethod
-    async def start(cls, socket_path: Path, ready_within_s: float, strictness: Strictness) -> "ZygoteProcess":
+    async def start(cls, start: Start, ready_within_s: float) -> "ZygoteProcess":
         """Start one and wait until decisions can come. `DecisionStalled` (unavailable) says why that failed."""
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *_ISOLATED,
-                "-c",
-                _BOOT,
-                str(socket_path),
-                strictness,
-                *_source_roots(),
+                *command(start),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                env=_ENVIRONMENT,
+                env=ENVIRONMENT,
                 cwd="/",
                 start_new_session=True,  # Ctrl-C is for the operator, which then ends us in order
             )
         except OSError as error:
             raise DecisionStalled(StallReason.UNAVAILABLE, f"The decider can't be started: {error}") from error
-        zygote = cls(process, socket_path)
+        zygote = cls(process, start.socket_path)
         try:
             await zygote._until_ready(ready_within_s)
         except BaseException:  # cancellation too: a process that nobody knows must not stay
@@ -85,17 +86,11 @@ class ZygoteProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    async def is_gone(self, within_s: float) -> bool:
-        """Tell whether it has ended, or does within that time: its connections may end a moment before itself."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.gone.wait(), within_s)
-        return self.gone.is_set()
-
     async def close(self) -> None:
         """End it, and its children with it."""
         self._is_closing = True
         self._life.close()
-        if not await self.is_gone(_END_WAIT_S):
+        if not await is_set(self.gone, _END_WAIT_S):
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
         await self._watch
@@ -107,12 +102,12 @@ class ZygoteProcess:
             raise DecisionStalled(
                 StallReason.UNAVAILABLE, f"The decider was not ready within {within_s:g} s"
             ) from error
-        locks = Locks.parse(line)
-        if locks is None:
+        greeting = Greeting.parse(line)
+        if greeting is None:
             trace = line + await self._output.read()
             raise DecisionStalled(StallReason.UNAVAILABLE, f"The decider ended while starting: {_tail(trace)}")
         self._is_starting = False
-        self.locks = locks
+        self.locks = greeting.locks
 
     async def _until_gone(self) -> None:
         status = await self._process.wait()
@@ -122,6 +117,13 @@ class ZygoteProcess:
         self.gone.set()
         if not self._is_closing and not self._is_starting:
             log.warning("The decider's zygote ended", extra={"exit_status": status, "output": self.last_words})
+
+
+async def is_set(event: asyncio.Event, within_s: float) -> bool:
+    """Whether it is, or is within that time."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), within_s)
+    return event.is_set()
 
 
 def _tail(output: bytes) -> str:

@@ -8,7 +8,9 @@ What it does with a connection: fork, keep a copy of the connection, and when th
 close. When the other side hangs up first, the child is killed. A pid is signalled only while its child is not reaped,
 so that it can't be somebody else's by then.
 
-It lives until the pipe on its standard input ends, which is when the operator closes it or dies.
+As a child of the operator it lives until the pipe on its standard input ends, which is when the operator closes it or
+dies. In a container of its own it is the first process, lives until SIGTERM, and listens on a second socket: whoever
+connects there is told what this zygote is, and sees by the connection's end that it is gone.
 """
 
 import contextlib
@@ -22,12 +24,16 @@ import sys
 from typing import NoReturn
 
 from flowy_operator.adapters.decider import child, kernel, lockdown
-from flowy_operator.adapters.decider.frames import NOT_FORKED, Ending, Strictness
+from flowy_operator.adapters.decider.frames import NOT_FORKED, Ending, Greeting, Home, Layout, Start, life_path
 from flowy_operator.adapters.decider.lockdown import ZygoteLocks
 from flowy_operator.adapters.decider.preload import preload
+from flowy_operator.adapters.decider.scramble import scramble
 
-_LIFE = 0  # standard input: a pipe on which nothing comes but its end
+_LIFE = 0  # standard input of a child: a pipe on which nothing comes but its end
 _READY = 1  # standard output
+_STOPS = (signal.SIGTERM, signal.SIGINT)  # of one in a container, where the first process has no default actions
+_FOR_GROUP = 0o660  # mode of the sockets in a shared volume: its folder's group may connect, which setgid hands down
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _BACKLOG = 256  # connections that wait for accept; the pool never has that many open
 
 
@@ -45,8 +51,11 @@ class _Child:
 class Zygote:
     """The loop, and the children it knows by pid and by connection."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, door: socket.socket | None, companion: int) -> None:
         self._listener = listener
+        self._door = door  # of one in a container
+        self._companion = companion
+        self._visitors: dict[int, socket.socket] = {}
         self._pid = os.getpid()
         self._by_pid: dict[int, _Child] = {}
         self._by_connection: dict[int, _Child] = {}
@@ -57,9 +66,10 @@ class Zygote:
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         self._base_bytes = _mapped_bytes()
 
-    def serve(self, locks: ZygoteLocks) -> None:
-        """Fork for each connection until the pipe of life ends."""
-        for descriptor in (_LIFE, self._woken, self._listener.fileno()):
+    def serve(self, locks: ZygoteLocks, greeting: bytes) -> None:
+        """Fork for each connection until the pipe of life ends, or a signal says so."""
+        door = _LIFE if self._door is None else self._door.fileno()
+        for descriptor in (door, self._woken, self._listener.fileno()):
             self._poller.register(descriptor, select.POLLIN)
         # Frozen objects are not visited by a collection, so their pages stay shared. Off altogether: a decision is
         # short, its memory is bounded, and collections at arbitrary moments would run `__del__` at arbitrary moments.
@@ -72,7 +82,13 @@ class Zygote:
                 if descriptor == _LIFE:
                     return
                 if descriptor == self._woken:
-                    self._reap()
+                    if self._is_stopped() or self._reap():
+                        return
+                elif descriptor == door:
+                    self._greet(greeting)
+                elif descriptor in self._visitors:
+                    self._poller.unregister(descriptor)
+                    self._visitors.pop(descriptor).close()
                 elif descriptor == self._listener.fileno():
                     is_called = True
                 elif descriptor in self._by_connection:  # an earlier event of the same poll may have ended it
@@ -116,13 +132,36 @@ class Zygote:
             os.kill(known.pid, signal.SIGKILL)
             self._poller.unregister(known.connection)  # it would be told again and again until the child is reaped
 
-    def _reap(self) -> None:
+    def _greet(self, greeting: bytes) -> None:
+        assert self._door is not None
+        try:
+            visitor, _ = self._door.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        try:
+            visitor.send(greeting, socket.MSG_DONTWAIT)  # one line into an empty buffer: all of it, or nobody is there
+        except OSError:
+            visitor.close()
+            return
+        self._visitors[visitor.fileno()] = visitor
+        self._poller.register(visitor, select.POLLIN)  # nothing comes but the end
+
+    def _is_stopped(self) -> bool:
         with contextlib.suppress(BlockingIOError):
-            os.read(self._woken, 4096)
-        while self._by_pid:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            return any(number in _STOPS for number in os.read(self._woken, 4096))
+        return False
+
+    def _reap(self) -> bool:
+        """Collect who has ended. Gives whether the companion is among them."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
             if pid == 0:
-                return
+                return False
+            if pid == self._companion:
+                return True
             known = self._by_pid.pop(pid, None)
             if known is None:  # as a container's first process we inherit the children of others
                 continue
@@ -160,32 +199,49 @@ def _mapped_bytes() -> int:
         os.close(statm)
 
 
-def main(socket_path: str, strictness: str) -> None:
-    """Serve decisions on `socket_path` until standard input ends. The pool starts this, see `spawn`."""
-    kernel.die_with_parent(signal.SIGKILL)  # if it died before this line, the pipe has ended already
+def _listen(path: str, home: Home) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 - pathlib is not loaded here; the file is that of a zygote that died
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    if home is Home.CONTAINER:
+        os.chmod(path, _FOR_GROUP)  # noqa: PTH101 - as above
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)  # a connection that is aborted between poll and accept must not block the loop
+    return listener
+
+
+def main(arguments: str) -> None:
+    """Serve decisions as `arguments`, an encoded `Start`, says. For the command line see `spawn`."""
+    start = Start.parse(arguments)
     lockdown.restore_signals()
+    if start.home is Home.CHILD or start.layout is Layout.SCRAMBLED:
+        kernel.die_with_parent(signal.SIGKILL)  # if it died before this line, the pipe has ended already
+    if start.home is Home.CONTAINER:
+        for number in _STOPS:
+            signal.signal(number, lambda _number, _frame: None)  # `Zygote` is woken by it
     descriptors = min(lockdown.ZYGOTE_DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     os.umask(0o077)
     os.environ.clear()  # PYTHONHASHSEED has done its work
     sys.argv = [""]
     preload()
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(socket_path)  # noqa: PTH108 - pathlib is not loaded here; the file is that of a zygote that died
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(socket_path)
-    listener.listen(_BACKLOG)
-    listener.setblocking(False)  # a connection that is aborted between poll and accept must not block the loop
-    zygote = Zygote(listener)
+    kept = scramble() if start.layout is Layout.SCRAMBLED else ()
+    # The door last: who can connect to it can connect to the other.
+    listener = _listen(start.socket_path, start.home)
+    door = _listen(life_path(start.socket_path), start.home) if start.home is Home.CONTAINER else None
+    zygote = Zygote(listener, door, start.companion)
     # `kernel.fork` asks for it; no thread can start later, the filter knows no flags of clone but those of fork.
     threads = os.listdir("/proc/self/task")  # noqa: PTH208 - as above
     if len(threads) != 1:
         raise RuntimeError(f"the zygote has {len(threads)} threads")
     try:
-        locks = lockdown.lock_zygote(Strictness(strictness))
+        locks = lockdown.lock_zygote(start.strictness)
     except lockdown.LockRefused as refused:
         os.write(_READY, str(refused).encode())
         os._exit(1)
-    os.write(_READY, locks.in_force.encode())
-    zygote.serve(locks)
+    greeting = Greeting(release=start.release, python=_PYTHON, layout=start.layout, locks=locks.in_force).encode()
+    os.write(_READY, greeting)
+    zygote.serve(locks, greeting)
+    del kept  # not before
     os._exit(0)  # the children go by their parent's death; there is nothing to flush

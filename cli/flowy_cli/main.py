@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import ShellComplete
 
-from flowy_cli.commands import looking, replaying, running
+from flowy_cli.commands import completion, logs, looking, replaying, running
 from flowy_cli.errors import ExitCode
 
 
@@ -37,6 +38,7 @@ for _command in (
     looking.list_workflows,
     looking.get,
     looking.describe,
+    logs.logs,
     looking.history,
     looking.definitions,
     looking.export,
@@ -46,6 +48,7 @@ for _command in (
     running.suspend,
     running.resume,
     running.retry,
+    completion.completion,
 ):
     flowy.add_command(_command)
 
@@ -53,4 +56,18 @@ for _command in (
 def main() -> None:
     """Run what was typed. As `kubectl-flowy` it calls itself what the user has typed: kubectl flowy."""
     name = Path(sys.argv[0]).name
-    flowy.main(prog_name=name.replace("kubectl-", "kubectl ", 1))
+    flowy.main(prog_name=name.replace("kubectl-", "kubectl ", 1), complete_var="_FLOWY_COMPLETE")
+
+
+_NO_FILES = 4
+"""Cobra's word for: these are all, don't offer files (ShellCompDirectiveNoFileComp)."""
+
+
+def complete_for_kubectl() -> None:
+    """Offer what may follow `kubectl flowy`, in the form in which kubectl asks its plugins: the last argument is what is typed."""
+    *args, incomplete = sys.argv[1:] or [""]
+    offered = ShellComplete(flowy, {}, "kubectl flowy", "").get_completions(args, incomplete)
+    for item in offered:
+        if item.type == "plain":
+            click.echo(f"{item.value}\t{item.help}" if item.help else item.value)
+    click.echo(f":{0 if any(item.type != 'plain' for item in offered) else _NO_FILES}")

@@ -80,7 +80,14 @@ def workflows_argument(command: F) -> F:
 def source_argument(command: F) -> F:
     """Add a Workflow by name, or a file that holds one; `--name` tells several apart."""
     named = click.option("--name", metavar="NAME", help="The Workflow to look at, if the file holds several.")(command)
-    return click.argument("source", metavar="NAME|FILE|-", shell_complete=workflow_names)(named)
+    return click.argument("source", metavar="NAME|FILE|-", shell_complete=names_or_files)(named)
+
+
+def names_or_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> Sequence[CompletionItem]:
+    """Offer files for what can be no name, else the names of Workflows."""
+    if incomplete.startswith(".") or "/" in incomplete:
+        return [CompletionItem(incomplete, type="file")]
+    return workflow_names(ctx, param, incomplete)
 
 
 def workflow_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> Sequence[CompletionItem]:

@@ -89,11 +89,11 @@ class Server:
 
         return asyncio.run_coroutine_threadsafe(done(), self._loop).result(10)
 
-    def once_watched(self, *actions: Callable[[], Any]) -> None:
-        """As soon as a watch is open, do these one after the other."""
+    def once_watched(self, *actions: Callable[[], Any], streams: int = 1) -> None:
+        """As soon as so many watches are open, do these one after the other."""
 
         async def then() -> None:
-            await self.api.watched(1)
+            await self.api.watched(streams)
             for action in actions:
                 action()
                 await asyncio.sleep(0.05)

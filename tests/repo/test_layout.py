@@ -60,6 +60,6 @@ def test_pins_name_no_address() -> None:
 def test_the_commands_of_the_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["name"] == "flowy-operator"
-    assert set(project["scripts"]) == {"flowy", "flowy-operator", "kubectl-flowy"}
+    assert set(project["scripts"]) == {"flowy", "flowy-operator", "kubectl-flowy", "kubectl_complete-flowy"}
     needed = {re.split(r"[<>=]", requirement)[0] for requirement in project["dependencies"]}
     assert {"kopf", "kubernetes", "pydantic"} <= needed

@@ -62,7 +62,7 @@ def get(desk: Desk, names: Sequence[str], output: Output, target: Target) -> Non
         _print_objects(found, output)
 
 
-@click.command()
+@click.command(short_help="Tell the story of a run.")
 @source_argument
 @cluster_options
 @pass_desk
@@ -77,7 +77,7 @@ def describe(desk: Desk, source: str, name: str | None, target: Target) -> None:
     click.echo(description(run_of_source(source, name, target, children=True), desk.now()), nl=False)
 
 
-@click.command()
+@click.command(short_help="Print every event of a Workflow, wherever it lies.")
 @source_argument
 @click.option("--run", "number", type=click.IntRange(min=1), help="Only this run, where the code has restarted.")
 @output_option
@@ -97,7 +97,7 @@ def history(source: str, name: str | None, number: int | None, output: Output, t
         click.echo(documents.to_json(found) if output is Output.JSON else documents.to_yaml(found), nl=False)
 
 
-@click.command()
+@click.command(short_help="Write all that belongs to a run into one file.")
 @workflow_argument
 @cluster_options
 def export(name: str, target: Target) -> None:

@@ -5,7 +5,7 @@ import click
 from flowy_cli.options import Output, Target, cluster_options, source_argument
 
 
-@click.command(short_help="Run the code again over the recorded history, decision by decision.")
+@click.command(short_help="Run the code again over the recorded history.")
 @source_argument
 @click.option(
     "--run", "number", type=click.IntRange(min=1), help="Which run, where the code has restarted. Default: the last."

@@ -31,7 +31,7 @@ _output = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="Start a Workflow, of a definition or of a manifest.")
 @click.argument("source", metavar="DEFINITION|FILE|-")
 @click.argument("args", metavar="[ARGUMENT]...", nargs=-1)
 @click.option(
@@ -91,7 +91,7 @@ def _wait(names: Sequence[str], timeout_s: float | None, target: Target) -> None
     click.get_current_context().exit(ending.report(bodies))
 
 
-@click.command()
+@click.command(short_help="Run an ended Workflow again, as a new one.")
 @workflow_argument
 @click.option("-w", "--wait", "waits", is_flag=True, help="Wait for the end, as `flowy wait` does.")
 @_timeout
@@ -122,7 +122,7 @@ def _tell_created(body: dict[str, Any], output: Output | None, *, err: bool) -> 
     click.echo(text, nl=False, err=err)
 
 
-@click.command()
+@click.command(short_help="Ask Workflows to stop; their code may clean up.")
 @workflows_argument
 @cluster_options
 def cancel(names: Sequence[str], target: Target) -> None:
@@ -132,7 +132,7 @@ def cancel(names: Sequence[str], target: Target) -> None:
     _change(names, changing.CANCEL, target)
 
 
-@click.command()
+@click.command(short_help="End Workflows at once; none of their code runs.")
 @workflows_argument
 @cluster_options
 def terminate(names: Sequence[str], target: Target) -> None:

@@ -133,6 +133,7 @@ def _of_the_decider(costs: decider.Costs) -> list[Figure]:
         _figure("decision-1000-ms", costs.large_ms, "ms", ""),
         _figure("decisions-per-s", costs.per_s, "/s", ""),
         _figure("decision-private-mib", costs.child_private_mib, "MiB", ""),
+        _figure("decision-waiting-mib", costs.waiting_private_mib, "MiB", ""),
         _figure("zygote-rss-mib", costs.zygote_mib, "MiB", ""),
     ]
 

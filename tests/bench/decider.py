@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flowy.wire import values
 from flowy.wire.messages import Outcome, Record, RecordState, Request
 from flowy_operator.adapters.decider.pool import DeciderPool
 
@@ -44,13 +45,14 @@ _HELD = "import os\ndef main(probe):\n    def run():\n        os.read(3, 1)\n   
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Milliseconds are medians; memory is what a small decision's child has for itself, and what the zygote holds."""
+    """Milliseconds are medians. Memory is what a child has for itself, deciding or waiting, and what the zygote holds."""
 
     small_ms: float
     medium_ms: float
     large_ms: float
     per_s: float
     child_private_mib: float
+    waiting_private_mib: float
     zygote_mib: float
 
 
@@ -73,7 +75,7 @@ async def measure(rounds: int = 300) -> Costs:
             medium * 1000,
             large * 1000,
             per_s,
-            await _child_private_mib(pool, zygote_pid),
+            *await _private_mib(pool, zygote_pid),
             _kib(Path(f"/proc/{zygote_pid}/status"), "VmRSS") / 1024,
         )
     finally:
@@ -83,7 +85,15 @@ async def measure(rounds: int = 300) -> Costs:
 def request(results: int) -> Request:
     """One decision over so many recorded results; it schedules one more task."""
     records = [
-        Record(key=f"probe-{n}", state=RecordState.COMPLETED, value=str(n), rank=n, finished_at=1.7e9 + n)
+        Record(
+            key=f"probe-{n}",
+            state=RecordState.COMPLETED,
+            digest=values.digest([n], {}),
+            line=9,
+            value=str(n),
+            rank=n,
+            finished_at=1.7e9 + n,
+        )
         for n in range(results)
     ]
     return Request(
@@ -108,20 +118,23 @@ async def _times_s(pool: DeciderPool, results: int, rounds: int, namespace: str 
     return times
 
 
-async def _child_private_mib(pool: DeciderPool, zygote_pid: int) -> float:
-    """The pages that a child does not share, once its workflow code runs."""
+async def _private_mib(pool: DeciderPool, zygote_pid: int) -> tuple[float, float]:
+    """The pages that a child does not share: one whose workflow code runs, and one that waits for a decision."""
     held = Request(source=_HELD, entrypoint="main", tasks=("probe",), input='{"args": [], "kwargs": {}}')
     decision = asyncio.create_task(pool.decide(held, namespace="held", wall_s=_WALL_S))
     await asyncio.sleep(0.5)
-    private_mib = _private_mib_of_only_child(zygote_pid)
+    waiting_mib, *_, deciding_mib = sorted(map(_private_mib_of, _children_of(zygote_pid)))
     decision.cancel()
     await asyncio.gather(decision, return_exceptions=True)
-    return private_mib
+    return deciding_mib, waiting_mib
 
 
-def _private_mib_of_only_child(zygote_pid: int) -> float:
-    (child,) = Path(f"/proc/{zygote_pid}/task/{zygote_pid}/children").read_text().split()
-    memory = Path(f"/proc/{child}/smaps_rollup")
+def _children_of(pid: int) -> Sequence[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _private_mib_of(pid: int) -> float:
+    memory = Path(f"/proc/{pid}/smaps_rollup")
     return sum(_kib(memory, f"Private_{kind}") for kind in ("Dirty", "Clean")) / 1024
 
 

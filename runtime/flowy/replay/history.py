@@ -22,13 +22,13 @@ DEFAULT_TIMER = "StartToClose"
 class Past:
     """The value of one completed task: its text goes out as it was recorded, each touch decodes it afresh."""
 
-    __slots__ = ("_canonical", "_levels", "record", "text")
+    # Of the class until they are known: most values are only looked at, and a long history makes many of these.
+    _canonical: str | None = None
+    _levels: int | None = None
 
     def __init__(self, record: Record) -> None:
         self.record = record
         self.text = record.value if record.value is not None else "null"
-        self._canonical: str | None = None
-        self._levels: int | None = None
 
     def decode(self) -> object:
         return values.decode(self.text)

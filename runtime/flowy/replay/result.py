@@ -47,15 +47,21 @@ class Pending:
 class Done:
     """Completed. `value` is decoded at the first touch and kept for this result's own later touches."""
 
-    __slots__ = ("kept", "key", "past", "rank", "run", "value")
+    __slots__ = ("kept", "past", "run", "value")
 
-    def __init__(self, run: Owner, key: str, past: Past, rank: int) -> None:
+    def __init__(self, run: Owner, past: Past) -> None:
         self.run = run
-        self.key = key
         self.past = past
-        self.rank = rank
         self.kept = False
-        self.value: Any = None
+        self.value: Any
+
+    @property
+    def key(self) -> str:
+        return self.past.record.key
+
+    @property
+    def rank(self) -> int:
+        return self.past.record.rank or 0
 
     def look(self) -> Any:
         """Give the value without touching it."""
@@ -128,18 +134,19 @@ def view_of(state: State, race: Pending | None) -> "Result":
     is there whenever `state` is pending.
     """
     if isinstance(state, Done):
-        return Result(Done(state.run, state.key, state.past, state.rank))
+        return Result(Done(state.run, state.past))
     return Result(race if isinstance(state, Pending) and race is not None else state)
 
 
 def _touch(result: "Result") -> Any:
     """Give the value, raise the error, or end the decision."""
     state = state_of(result)
+    if isinstance(state, Done):
+        state.run.touched(state)
+        return state.look()
     if isinstance(state, Pending):
         state.run.suspend((state,))
     state.run.touched(state)
-    if isinstance(state, Done):
-        return state.look()
     raise state.exception()
 
 

@@ -168,9 +168,9 @@ class Run:
         if record.state is RecordState.RUNNING:
             self._turn += 1
             return Result(Pending(self, key, (), self._turn, self.source.line()))
-        rank = record.rank if record.rank is not None else 0
         if record.state is RecordState.COMPLETED:
-            return Result(Done(self, key, Past(record), rank))
+            return Result(Done(self, Past(record)))
+        rank = record.rank or 0
         failed = FailedState(self, key, rank, EXCEPTIONS[record.state], error_of(record), record.finished_at)
         self.failures.append(failed)
         return Result(failed)

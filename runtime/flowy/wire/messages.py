@@ -4,12 +4,22 @@
 one release: a message of another version is refused.
 """
 
-from typing import Any
+from collections.abc import Sequence
 
 from flowy.errors import ErrorObject
 from flowy.wire import values
 from flowy.wire.answers import MAX_LOG_BYTES, parse_answer
-from flowy.wire.checks import VERSION, MalformedMessage, check_version, fields, integer, items, load, number, string
+from flowy.wire.checks import (
+    VERSION,
+    MalformedMessage,
+    check_version,
+    fields,
+    integer,
+    items,
+    load_of_friend,
+    number,
+    string,
+)
 from flowy.wire.shapes import (
     Answer,
     AnsweredCall,
@@ -57,20 +67,7 @@ def encode_request(request: Request) -> bytes:
             "entrypoint": request.entrypoint,
             "tasks": list(request.tasks),
             "input": request.input,
-            # Rows instead of objects: a long history is mostly this, read for each decision.
-            "records": [
-                [
-                    record.key,
-                    record.state,
-                    record.digest,
-                    record.line,
-                    record.value,
-                    record.error,
-                    record.rank,
-                    record.finished_at,
-                ]
-                for record in request.records
-            ],
+            "records": request.records,  # rows: a long history is mostly this, read for each decision
             "seed": request.seed,
             "startedAt": request.started_at,
             "wanted": list(request.wanted),
@@ -99,7 +96,7 @@ _REQUEST_FIELDS = {
 
 def parse_request(raw: bytes) -> Request:
     """Decode a request. It comes from a friend: types are checked, so that a bug shows here, contents are not."""
-    request = fields(load(raw), "the request", _REQUEST_FIELDS)
+    request = fields(load_of_friend(raw), "the request", _REQUEST_FIELDS)
     check_version(request["version"])
     entrypoint = request["entrypoint"]
     return Request(
@@ -107,7 +104,7 @@ def parse_request(raw: bytes) -> Request:
         entrypoint=None if entrypoint is None else string(entrypoint, "entrypoint"),
         tasks=items(request["tasks"], "tasks", string),
         input=string(request["input"], "input"),
-        records=items(request["records"], "records", _record),
+        records=_records(request["records"]),
         seed=string(request["seed"], "seed"),
         started_at=number(request["startedAt"], "startedAt"),
         wanted=items(request["wanted"], "wanted", string),
@@ -118,36 +115,29 @@ def parse_request(raw: bytes) -> Request:
 
 
 _STATES = {state.value: state for state in RecordState}
-_OPTIONAL_TEXT = (str, type(None))
-_OPTIONAL_INT = (int, type(None))
+_NONE = type(None)
+# Of key, state, digest, line, value, error, rank and finished_at.
+_FIELD_TYPES: Sequence[set[type]] = ({str}, {str}, {str, _NONE}, {int, _NONE}, {str, _NONE}, {dict, _NONE}, {int, _NONE}, {int, float, _NONE})  # fmt: skip
 
 
-def _record(row: Any, what: str) -> Record:
-    try:
-        key, state, digest, line, value, error, rank, finished_at = row
-        known_state = _STATES[state]
-    except (TypeError, ValueError, KeyError) as deviation:
-        raise MalformedMessage(f"{what} has a row that is no record") from deviation
-    if not (
-        isinstance(key, str)
-        and isinstance(digest, _OPTIONAL_TEXT)
-        and isinstance(line, _OPTIONAL_INT)
-        and isinstance(value, _OPTIONAL_TEXT)
-        and isinstance(error, (dict, type(None)))
-        and isinstance(rank, _OPTIONAL_INT)
-        and isinstance(finished_at, (float, *_OPTIONAL_INT))
+def _records(rows: object) -> tuple[Record, ...]:
+    """Check by column, and not by row: there may be thousands, and this is a part of each decision."""
+    if type(rows) is not list:
+        raise MalformedMessage("records is no list")
+    if not rows:
+        return ()
+    if set(map(type, rows)) != {list} or set(map(len, rows)) != {len(_FIELD_TYPES)}:
+        raise MalformedMessage("records has a row that is no record")
+    keys, states, *others = zip(*rows, strict=True)
+    if any(
+        not set(map(type, column)) <= types for column, types in zip((keys, states, *others), _FIELD_TYPES, strict=True)
     ):
-        raise MalformedMessage(f"{what} has a row with a field of a wrong type")
-    return Record(
-        key=key,
-        state=known_state,
-        digest=digest,
-        line=line,
-        value=value,
-        error=error,
-        rank=rank,
-        finished_at=finished_at,
-    )
+        raise MalformedMessage("records has a row with a field of a wrong type")
+    try:
+        known_states = [_STATES[state] for state in states]
+    except KeyError as unknown:
+        raise MalformedMessage("records has a row that is no record") from unknown
+    return tuple(map(Record, keys, known_states, *others))
 
 
 def encode_answer(answer: Answer) -> bytes:

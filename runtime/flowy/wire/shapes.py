@@ -7,6 +7,7 @@ Values stand in them as JSON *text*, so that numbers arrive as they were recorde
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from flowy.errors import ErrorObject
 
@@ -21,8 +22,9 @@ class RecordState(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+# A tuple and no dataclass, because of long histories: a frozen dataclass takes ten times as long to make, and each
+# decision makes one for every task of the run, on both sides. It travels as it is.
+class Record(NamedTuple):
     """One recorded task: a call that an earlier decision scheduled, and its outcome if it is final.
 
     `key` is `<task name>-<n>`. `digest` is that of the arguments (16 hex digits, see `flowy.wire.values`) or None if it

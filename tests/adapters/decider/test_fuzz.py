@@ -92,16 +92,16 @@ def hear(runner: asyncio.Runner, stream: bytes, cuts: Sequence[int] = ()) -> Ans
     """What the operator makes of a stream that arrives in pieces, cut at these places."""
 
     async def listen() -> Answer:
-        closed: list[None] = []
-        exchange = Exchange(b"", ALLOWANCE.answer_bytes, 60.0, lambda: closed.append(None))
+        exchange = Exchange()
         pipe = Pipe()
         exchange.connection_made(pipe)
+        exchange.ask(b"", ALLOWANCE.answer_bytes, 60.0)
         places = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
         for start, end in pairwise(places):
             if not pipe.is_aborted:
                 exchange.data_received(stream[start:end])
         exchange.connection_lost(None)
-        assert closed == [None]
+        assert exchange.closed.done()
         return verdict.judge(exchange.finding.result(), REQUEST, ALLOWANCE)
 
     try:

@@ -20,6 +20,7 @@ from tests.adapters.decider.processes import PATIENCE_S, children_of, is_running
 from tests.adapters.decider.programs import GOOD, GOOD_KEYS, HANGING, body
 
 WALL_S = 60.0  # far beyond the test: no child ends by it
+NONE_READY = Limits(children=4, children_per_namespace=4, children_ready=0)  # every child is one that decides
 START = Start(
     socket_path="", strictness=Strictness.REQUIRED, home=Home.CHILD, layout=Layout.PLAIN, release="of the tests"
 )
@@ -27,7 +28,7 @@ START = Start(
 
 @pytest.fixture
 async def pool() -> AsyncIterator[DeciderPool]:
-    pool = DeciderPool(Limits(children=4, children_per_namespace=4))
+    pool = DeciderPool(NONE_READY)
     await pool.start()
     await until(lambda: not children_of(zygote_of(pool)))  # that of the self-test
     yield pool
@@ -123,7 +124,7 @@ async def test_nothing_is_left_of_many_decisions(pool: DeciderPool) -> None:
 
 
 async def test_closing_ends_everything_and_decisions_in_flight_too() -> None:
-    pool = DeciderPool()
+    pool = DeciderPool(NONE_READY)
     await pool.start()
     zygote = zygote_of(pool)
     await until(lambda: not children_of(zygote))
@@ -149,12 +150,13 @@ async def test_the_zygote_has_one_thread(pool: DeciderPool) -> None:
 OPERATOR = """
 import asyncio, sys
 sys.path[:0] = {path!r}
+from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
 from tests.adapters.decider.processes import children_of, until
 from tests.adapters.decider.programs import HANGING
 
 async def main():
-    pool = DeciderPool()
+    pool = DeciderPool(Limits(children_ready=0))
     await pool.start()
     await until(lambda: not children_of(pool.zygote_pid))
     print(pool.zygote_pid, flush=True)

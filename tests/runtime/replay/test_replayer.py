@@ -3,7 +3,6 @@
 import json
 import sys
 from contextlib import suppress
-from dataclasses import replace
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -133,7 +132,7 @@ def test_both_ways_give_the_same_answer() -> None:
 def test_the_answer_at_a_refusal_and_at_a_deviation() -> None:
     refused = leave_with(request("task({1})"))
     assert refused.outcome is Outcome.FAILED
-    deviated = leave_with(request("task(1)", replace(done("task-0"), digest="0" * 16, line=7)))
+    deviated = leave_with(request("task(1)", done("task-0")._replace(digest="0" * 16, line=7)))
     assert deviated.error is not None
     assert deviated.error["recorded"] == f"digest {'0' * 16}, line 7"
     assert deviated.outcome is Outcome.STALLED

@@ -5,7 +5,6 @@ whole, while the child's slot stays taken until the child is reaped, half a mill
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from flowy_operator.adapters.decider.frames import LENGTH, Ending
@@ -54,30 +53,38 @@ Finding = Said | TooLarge | Garbage | Ended | Overdue | Lost
 
 
 class Exchange(asyncio.Protocol):
-    """Sends `request` when connected; `finding` tells what came of it; `on_closed` is called once, at the very end.
+    """Connected ahead or when needed, asked once. `finding` tells what came of it; `closed` is done at the very end.
 
     The connection stays open until the zygote closes it. Closing it from our side has the zygote kill the child.
     """
 
-    def __init__(self, request: bytes, limit_bytes: int, within_s: float, on_closed: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.finding: asyncio.Future[Finding] = loop.create_future()
-        self._request = request
-        self._limit_bytes = limit_bytes
-        self._on_closed = on_closed
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self._limit_bytes = 0
         self._received = bytearray()
         self._transport: asyncio.Transport | None = None
-        self._closed = False
-        self._overdue = loop.call_later(within_s, self._on_overdue)
+        self._overdue: asyncio.TimerHandle | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a child can be asked, as far as is known here: it is connected, and there is no word of its end."""
+        return self._transport is not None and not self._received
+
+    def ask(self, request: bytes, limit_bytes: int, within_s: float) -> None:
+        """Send the request. From here on the child has `within_s`, and an answer may have `limit_bytes`."""
+        if self._transport is not None:  # else it is closed, and the finding says why
+            self._limit_bytes = limit_bytes
+            self._overdue = asyncio.get_running_loop().call_later(within_s, self._on_overdue)
+            self._transport.write(request)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        if self._closed:
+        if self.closed.done():
             transport.abort()
             return
         self._transport = transport
-        transport.write(self._request)
-        self._request = b""
 
     def data_received(self, data: bytes) -> None:
         if self.finding.done():
@@ -102,12 +109,11 @@ class Exchange(asyncio.Protocol):
         """End it now, also before it was connected; a child that still runs is killed."""
         if self._transport is not None:
             self._transport.abort()  # comes back through `connection_lost`
-        elif not self._closed:
-            self._closed = True
-            self._overdue.cancel()
-            if not self.finding.done():
-                self._settle(self._judge_stream())
-            self._on_closed()
+        elif not self.closed.done():
+            if self._overdue is not None:
+                self._overdue.cancel()
+            self._settle(self._judge_stream())
+            self.closed.set_result(None)
 
     def _said_bytes(self) -> int:
         """How much of it the child has written. Half an answer must not become whole by the ending behind it."""

@@ -43,6 +43,10 @@ class Limits:
     # One namespace's endless loops must leave room for the others; the whole machine may still be used by one alone.
     children_per_namespace: int = field(default_factory=_cores)
 
+    # Waiting beyond those, forked and locked ahead. Of more, the last would seldom be asked: a decision takes
+    # milliseconds. Each has three MiB for itself.
+    children_ready: int = field(default_factory=_cores)
+
     start_s: float = 30.0  # the zygote imports 100 modules: 0.1 s here, more from a cold disk
 
     def cpu_of(self, records: int, request_bytes: int) -> float:

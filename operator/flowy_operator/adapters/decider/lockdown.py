@@ -24,8 +24,6 @@ from flowy_operator.adapters.decider.vdso import FrozenClock
 CHANNEL = 3
 """The connection, and a child's only descriptor."""
 
-HEADER_WAIT_S = 10.0  # the pool sends its header with the connection; this ends a child whose caller never does
-
 ZYGOTE_DESCRIPTORS = 1024  # the zygote's limit, so what a child has to close; one for each child, and a few
 
 ENDING_SIGNALS = (signal.SIGPROF, signal.SIGALRM, signal.SIGXCPU, signal.SIGINT, signal.SIGTERM)
@@ -92,7 +90,6 @@ def lock(connection: int, parent: int) -> None:
     kernel.die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
         raise ProcessLookupError("the zygote is gone")
-    signal.setitimer(signal.ITIMER_REAL, HEADER_WAIT_S)
     resource.setrlimit(resource.RLIMIT_NOFILE, (CHANNEL + 1, CHANNEL + 1))
 
 

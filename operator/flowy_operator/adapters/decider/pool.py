@@ -1,12 +1,11 @@
 """Our side of the decider: a request in, an answer or the reason why there is none out.
 
-The pool has its zygotes kept and proven, lets few decisions run at once and namespaces take turns, repeats a share of
-them, and judges what comes back: size first, then shape. What the answer means is for others.
+The pool has its zygotes kept and proven, and children ready; it lets few decisions run at once and namespaces take turns,
+and repeats a share of them. What comes back is judged in `verdict`; what an answer means is for others.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from flowy.wire.messages import Answer, MalformedMessage, Request, encode_request
@@ -16,8 +15,9 @@ from flowy_operator.adapters.decider.frames import Allowance, Layout, Locks, Str
 from flowy_operator.adapters.decider.homes import ChildHome, ContainerHome, Zygote, ZygoteHome
 from flowy_operator.adapters.decider.keeper import Keeper
 from flowy_operator.adapters.decider.limits import Limits
+from flowy_operator.adapters.decider.ready import ReadyChildren
 from flowy_operator.adapters.decider.spawn import is_set
-from flowy_operator.adapters.decider.turns import Turns
+from flowy_operator.adapters.decider.turns import Turn, Turns
 from flowy_operator.adapters.decider.verdict import End, NoAnswer, OnEnd
 from flowy_operator.core.errors import DecisionStalled, StallReason
 
@@ -37,10 +37,6 @@ _TRIES = 2  # a zygote that dies under the same decisions twice is not bad luck
 
 
 def _nobody_counts(_end: End, _seconds: float) -> None:
-    pass
-
-
-def _nothing() -> None:
     pass
 
 
@@ -69,7 +65,8 @@ class DeciderPool:
         self._shadow_share = shadow_share
         self._first = Keeper(lambda: self._begin(Layout.PLAIN))
         self._second = Keeper(lambda: self._begin(Layout.SCRAMBLED), linger_s=_LINGER_S)
-        self._exchanges: set[Exchange] = set()
+        self._exchanges: set[Exchange] = set()  # asked or not, as long as they are connected
+        self._ready = ReadyChildren(self._limits.children_ready, self._connect_ahead)
 
     async def start(self) -> None:
         """Have a zygote that is proven. Raises `DecisionStalled` (unavailable) if there is none."""
@@ -81,9 +78,11 @@ class DeciderPool:
         except BaseException:
             await self.close()
             raise
+        self._ready.fill()
 
     async def close(self) -> None:
         """End the zygotes and all children. Decisions in flight end as unavailable."""
+        await self._ready.close()
         await self._first.close()
         await self._second.close()
         for exchange in tuple(self._exchanges):
@@ -126,11 +125,14 @@ class DeciderPool:
                 turn = await self._turns.take(asked.namespace)
                 try:
                     zygote = await keeper.running()
+                    asked_at = loop.time()
+                    ready = self._ready.take() if keeper is self._first else None
+                    exchange = ready or await self._connect(zygote)
                 except BaseException:
                     turn.end()
                     raise
-                asked_at = loop.time()
-                finding = await self._ask(zygote, asked, turn.end)
+                exchange.closed.add_done_callback(lambda _, turn=turn: self._is_over(turn))  # type: ignore[misc]
+                finding = await _ask(exchange, asked)
                 seconds = loop.time() - asked_at
                 if isinstance(finding, Lost) and await is_set(zygote.gone, _GONE_WITHIN_S):
                     ended(End.UNAVAILABLE, seconds)
@@ -147,8 +149,15 @@ class DeciderPool:
             StallReason.UNAVAILABLE, f"The decider's zygote died during the decision, and again {last_words}".rstrip()
         )
 
+    def _is_over(self, turn: Turn) -> None:
+        """The child is reaped, which may be after its answer is known."""
+        turn.end()
+        self._ready.fill()
+
     async def _begin(self, layout: Layout) -> Zygote:
         """A zygote that has proven its locks. One that has not decides nothing."""
+        if layout is Layout.PLAIN:
+            self._ready.drop()  # those of the one before
         zygote = await self._home.start(layout, self._limits.start_s)
         try:
             _report(zygote.locks, layout)
@@ -175,7 +184,7 @@ class DeciderPool:
             if probe.needs_filter and not zygote.locks.seccomp:
                 continue  # insecure, and it said so
             message, allowance = _message(probe.request, self._limits.start_s, limits)
-            finding = await self._ask(zygote, _Asked(probe.request, message, allowance, ""), _nothing)
+            finding = await _ask(await self._connect(zygote), _Asked(probe.request, message, allowance, ""))
             told: proof.Told
             try:
                 told = verdict.judge(finding, probe.request, allowance)
@@ -203,29 +212,22 @@ class DeciderPool:
         """What the present zygote is locked by."""
         return None if self._first.present is None else self._first.present.locks
 
-    async def _ask(self, zygote: Zygote, asked: "_Asked", on_closed: Callable[[], None]) -> Finding:
-        """One exchange. `on_closed` is called when the child is reaped, which may be after this has returned."""
+    async def _connect_ahead(self) -> Exchange:
+        return await self._connect(await self._first.running())
 
-        def closed() -> None:
-            self._exchanges.discard(exchange)
-            on_closed()
-
-        within_s = asked.allowance.wall_ms / 1000 + _GRACE_S
-        exchange = Exchange(asked.message, asked.allowance.answer_bytes, within_s, closed)
+    async def _connect(self, zygote: Zygote) -> Exchange:
+        """Have the zygote fork a child. If there is no zygote any more, the exchange is closed already."""
+        exchange = Exchange()
         self._exchanges.add(exchange)
+        exchange.closed.add_done_callback(lambda _: self._exchanges.discard(exchange))
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: exchange, zygote.socket_path)
         except (ConnectionError, FileNotFoundError):
             exchange.close()
-            return Lost()
         except BaseException:
             exchange.close()
             raise
-        try:
-            return await exchange.finding
-        except asyncio.CancelledError:
-            exchange.close()
-            raise
+        return exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,15 @@ class _Asked:
     message: bytes
     allowance: Allowance
     namespace: str
+
+
+async def _ask(exchange: Exchange, asked: _Asked) -> Finding:
+    exchange.ask(asked.message, asked.allowance.answer_bytes, asked.allowance.wall_ms / 1000 + _GRACE_S)
+    try:
+        return await exchange.finding
+    except asyncio.CancelledError:
+        exchange.close()
+        raise
 
 
 def _message(request: Request, wall_s: float, limits: Limits) -> tuple[bytes, Allowance]:

@@ -4,6 +4,7 @@ This is for people, not for security: code that wants around it gets around it. 
 """
 
 import builtins
+import contextlib
 import importlib
 import json
 import sys
@@ -14,8 +15,9 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import flowy
+from flowy.replay.loading import compiled
 from flowy.replay.replayer import replay
-from flowy.wire.messages import Request, encode_answer, encode_request, parse_request
+from flowy.wire.messages import Answer, Record, RecordState, Request, encode_answer, encode_request, parse_request
 from flowy_operator.adapters.decider.zones import keep_zones
 
 # Computation on plain values. Missing on purpose: whatever reaches files, the network, processes or threads. `os`, `sys`
@@ -47,13 +49,12 @@ class Item:
     name: str
 
 def main(warm, last):
-    def run(n, fail=False):
-        parts = [warm(Item(f"{i}").name, size=i) for i in range(n)]
-        if parts:
-            last(json.dumps(str(parts[0])))
+    def run(n, fail):
         if fail:
             raise KeyError("no")
-        return n
+        parts = [warm(Item(f"{i}").name, size=i) for i in range(n)]
+        last(json.dumps(int(parts[0])))
+        return int(parts[1])
     return run
 """
 
@@ -71,13 +72,14 @@ class _Unavailable:
 
 
 def preload() -> None:
-    """Load all of it, decide a few times so that caches are filled, then close the import path for good."""
+    """Load all of it, decide so that caches are filled, then close the import path for good."""
     for name in (*AVAILABLE, *_LATE):
         importlib.import_module(name)
     for name in flowy.__all__:
         getattr(flowy, name)  # loaded when first asked for, which would be too late
     keep_zones()
-    _warm_up()
+    warm_up()
+    warm_up(fail=True)
     sys.path.clear()
     sys.meta_path[:] = [_Unavailable]
     for name in _HIDDEN:
@@ -94,13 +96,24 @@ def _refused(message: str) -> Any:
     return refuse
 
 
-def _warm_up() -> None:
-    """Decide in the very steps of a child: up to a barrier, to the end, to a failure."""
-    for arguments in ({"args": [2]}, {"args": [0]}, {"args": [0, True]}):
-        request = Request(
-            source=_WARM_UP,
-            entrypoint="main",
-            tasks=("warm", "last"),
-            input=json.dumps({"kwargs": {}, **arguments}),
-        )
-        encode_answer(replay(parse_request(encode_request(request))))
+class _Left(BaseException):
+    pass
+
+
+def warm_up(*, fail: bool = False) -> None:
+    """Decide in the very steps of a child, up to a barrier or to a failure."""
+    request = Request(
+        source=_WARM_UP,
+        entrypoint="main",
+        tasks=("warm", "last"),
+        input=json.dumps({"args": [2, fail], "kwargs": {}}),
+        records=[Record(key="warm-0", state=RecordState.COMPLETED, value='"1"', rank=0, finished_at=0.0)],
+    )
+
+    def leave(answer: Answer) -> NoReturn:
+        encode_answer(answer)
+        raise _Left
+
+    compiled.cache_clear()
+    with contextlib.suppress(_Left):
+        replay(parse_request(encode_request(request)), leave)

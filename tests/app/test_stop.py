@@ -7,8 +7,9 @@ import pytest
 
 from flowy_operator.app.settings import Settings
 from flowy_operator.core.history import CancelReason, StopRequested, TaskCancelled
-from tests.app.kubelet import NEVER_ENDS, Act, Call, failure, value
+from tests.app.kubelet import NEVER_ENDS, Act, Call, failure, printed, value
 from tests.app.world import World, simulated, world
+from tests.fakes.faults import Delay, Fault, Refuse
 
 WORK = """
     from flowy import TaskCancelled, wait
@@ -22,6 +23,13 @@ WORK = """
                 wait(undo(cancelled.reason))
                 raise
             return n
+        return run
+"""
+
+BESIDE = """
+    def w(work, other):
+        def run():
+            return [work(), other()]
         return run
 """
 
@@ -150,6 +158,26 @@ async def test_the_held_back_calls_are_known_after_a_restart_of_the_operator_too
         await w.ended()
         cancelled = [event.fact.task for event in w.history() if isinstance(event.fact, TaskCancelled)]
         assert cancelled == [f"work-{i}" for i in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [(Delay(3), "TaskCompleted work-0"), (Refuse(500), "TaskCancelled work-0")],
+    ids=["on its way", "not to be had at the first try"],
+)
+def test_a_result_that_is_on_its_way_counts_as_it_does_without_a_stop(fault: Fault, outcome: str) -> None:
+    @simulated
+    async def scenario() -> None:
+        async with world(lambda call: printed("done") if call.name == "work" else NEVER_ENDS) as w:
+            w.api.faults.add(fault, verb="get", resource="pods/log")
+            log = {"name": "work", "activity": {"image": "busybox", "result": {"from": "Log"}}}
+            w.submit(BESIDE, log, "other")
+            await w.until(lambda: w.api.calls["get", "pods/log"] == 1)
+            stop(w)
+            await w.ended()
+            assert w.told()[2:] == ["StopRequested", outcome, "TaskCancelled other-0"]
+
+    scenario()
 
 
 @simulated

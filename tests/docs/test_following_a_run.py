@@ -9,7 +9,7 @@ import yaml
 
 from flowy.policy.timeout import Timer
 from flowy_operator.adapters.crd import status as model
-from flowy_operator.app import announce, obstacles, reconciler
+from flowy_operator.app import announce, decisions, obstacles, reconciler
 from flowy_operator.core import history
 from flowy_operator.core.conditions import Blocker, Reason
 from flowy_operator.core.errors import StallReason
@@ -86,8 +86,8 @@ def test_the_numbers_and_labels() -> None:
         f"`{defaults.on_end}`, the default",
         f"`spec.jobs.keepSucceededSeconds`, {defaults.keep_succeeded_s} unless set",
         f"`spec.jobs.keepFailedSeconds`, {defaults.keep_failed_s} unless set",
-        f"after {reconciler.FIRST_STALL_S:g} s, 2 s, 4 s … up to {reconciler.LONGEST_STALL_S / 60:g} minutes",
-        f"`{StallReason.UNAVAILABLE}` every {reconciler.UNAVAILABLE_AGAIN_S:g} s",
+        f"after {decisions.FIRST_STALL_S:g} s, 2 s, 4 s … up to {decisions.LONGEST_STALL_S / 60:g} minutes",
+        f"`{StallReason.UNAVAILABLE}` every {decisions.UNAVAILABLE_AGAIN_S:g} s",
         f"looked for every {reconciler.PAGES_AGAIN.total_seconds():g} s",
         *(f"`{label}`" for label in (WORKFLOW_LABEL, UID_LABEL, TASK_LABEL, ATTEMPT_LABEL)),
     ):

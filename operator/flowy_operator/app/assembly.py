@@ -28,11 +28,12 @@ from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.adapters.reflector import Reflector
 from flowy_operator.adapters.workqueue import WorkQueue
 from flowy_operator.app.attempts import Attempts
+from flowy_operator.app.decisions import Decider
 from flowy_operator.app.definitions import Specs
 from flowy_operator.app.figures import snapshot
 from flowy_operator.app.listening import Listening
 from flowy_operator.app.pages import Pages
-from flowy_operator.app.reconciler import Decider, Reconciler
+from flowy_operator.app.reconciler import Reconciler
 from flowy_operator.app.results import Results
 from flowy_operator.app.settings import Settings
 from flowy_operator.app.tracked import Workflow, Workflows

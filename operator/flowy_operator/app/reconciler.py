@@ -7,15 +7,11 @@ is still the one that was read.
 
 import logging
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import partial
 from importlib import metadata
-from typing import Any, Protocol
 
-from flowy.policy.timeout import schedule_to_close
-from flowy.wire.messages import Answer, AnsweredCall, Request
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import ApiError, Invalid, NotFound, PayloadTooLarge
@@ -24,30 +20,27 @@ from flowy_operator.adapters.metrics import Metrics
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.announce import announce
 from flowy_operator.app.children import tend_children
+from flowy_operator.app.decisions import Decider, Decisions, is_used_up
 from flowy_operator.app.definitions import Specs
-from flowy_operator.app.launcher import Launcher, Store
+from flowy_operator.app.launches import Launches
 from flowy_operator.app.missing import UNSEEN, fill_gaps
 from flowy_operator.app.obstacles import Obstacles, ask_at
 from flowy_operator.app.pages import Pages
 from flowy_operator.app.results import Results
-from flowy_operator.app.tracked import Basis, CreatedJob, Version, Workflow, Workflows, damaged
-from flowy_operator.app.values import ValueLost, Values
-from flowy_operator.core.admission import due_retries
-from flowy_operator.core.child import child_manifest
+from flowy_operator.app.tracked import Version, Workflow, Workflows, damaged
+from flowy_operator.app.values import Values
 from flowy_operator.core.conditions import Blocker, Stall
-from flowy_operator.core.decision import conclude, decision_request, value_refs
-from flowy_operator.core.ending import end_without_code, workflow_deadline
-from flowy_operator.core.errors import Conflict, DecisionStalled, RetryLater, StallReason
-from flowy_operator.core.history import HistoryInvalid, StopRequested, TaskScheduled, in_milliseconds, parse_time
-from flowy_operator.core.job import InvalidActivity, is_long, job_manifest
+from flowy_operator.core.ending import workflow_deadline
+from flowy_operator.core.errors import Conflict, RetryLater
+from flowy_operator.core.history import HistoryInvalid, StopRequested, in_milliseconds, parse_time
 from flowy_operator.core.key import Key
 from flowy_operator.core.observe import View, deadline, observe
-from flowy_operator.core.pages import TAIL_BYTES, Tail, first_portion
+from flowy_operator.core.pages import Tail, first_portion
 from flowy_operator.core.retention import abandoned_runs_on, may_run_on, tidy, workflow_expires_at
 from flowy_operator.core.spec import WorkflowSpec
-from flowy_operator.core.state import Launch, Phase, State, Task, apply, place
+from flowy_operator.core.state import Phase, State, apply, place
 from flowy_operator.core.status import Patch, Standing, status_fields, status_patch
-from flowy_operator.core.stop import cancel_deadline, comes_first, launching, pass_on, requested
+from flowy_operator.core.stop import cancel_deadline, launching
 from flowy_operator.core.values import input_name
 from flowy_operator.core.verdict import Verdict
 
@@ -63,18 +56,6 @@ VERSIONS = {
 
 PARENT_AGAIN = timedelta(seconds=15)
 """How often a child whose time is over looks whether its parent has recorded its end."""
-
-FIRST_STALL_S = 1.0
-LONGEST_STALL_S = 600.0
-
-UNAVAILABLE_AGAIN_S = 2.0
-"""After so long a decider that wasn't there is asked again, each time: its restart is no fault of the workflow."""
-
-
-class Decider(Protocol):
-    """Where decisions are made. Raises DecisionStalled."""
-
-    async def decide(self, request: Request, *, namespace: str, wall_s: float) -> Answer: ...
 
 
 class Reconciler:
@@ -100,15 +81,13 @@ class Reconciler:
         self._pages = pages
         self._workflows = workflows
         self._view = view
-        self._values = values
         self._specs = specs
         self._results = results
-        self._decider = decider
+        self._decisions = Decisions(decider, values)
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
-        self._gateway_url = gateway_url
-        self._launcher = Launcher(client)
+        self._launches = Launches(client, values, clock, gateway_url)
         self._obstacles = Obstacles(client)
 
     async def reconcile(self, key: Key) -> datetime | None:
@@ -148,12 +127,12 @@ class Reconciler:
             verdict.end is not None
             or verdict.cut
             or (state.run, state.stop) != (run, stop)
-            or _is_used_up(workflow, state)
+            or is_used_up(workflow, state)
         ):
             # The next pass deletes what nobody wants, begins the new run, tells the code of a stop, asks for the rest of
             # the calls.
             return now
-        postponed = await self._launch(workflow, version, spec, state, view, now)
+        postponed = await self._launches.create_missing(workflow, version, spec, state, view, now)
         untended = await tend_children(self._client, spec, state, view)
         tidy_at = await self._tidy(spec, state, view, now)
         await self._drop_older_runs(workflow, version, state, view)
@@ -197,7 +176,7 @@ class Reconciler:
             facts, verdict = facts[:portion], Verdict(cut=True)
         else:
             seen = apply(before, place(before, facts, now))
-            verdict = await self._decide(workflow, version, spec, seen, view, now)
+            verdict = await self._decisions.verdict(workflow, version, spec, seen, view, now)
             facts += verdict.facts
         events = place(before, facts, now)
         if events:
@@ -237,92 +216,6 @@ class Reconciler:
             version = written
         workflow.forget_finished(state)
         return verdict, version, state
-
-    async def _decide(
-        self,
-        workflow: Workflow,
-        version: Version,
-        spec: WorkflowSpec,
-        state: State,
-        view: View,
-        now: datetime,
-    ) -> Verdict:
-        """What follows from the state as it will be. The decider is asked only if it could say something new."""
-        overruled = end_without_code(spec, state, version.started_at(state), now)
-        if overruled is not None:
-            return overruled
-        ready = [*_to_launch(spec, state, view, workflow, now), *due_retries(state, now)]
-        wanted = [task.key for task in ready if workflow.arguments_of(task) is None]
-        retry_at = workflow.retry_decision_at
-        if (
-            workflow.answered_upon != _basis(spec, state)
-            or wanted
-            or _is_used_up(workflow, state)
-            or (retry_at is not None and retry_at <= now)
-        ):
-            await self._ask(workflow, spec, state, wanted, now)
-        verdict = Verdict(stall=workflow.stall)
-        if workflow.stall is None and workflow.answer is not None:
-            verdict = conclude(spec, state, workflow.answer, now, launching(spec, state))
-        if not comes_first(spec, state, verdict):
-            return verdict
-        if verdict.stall is None:
-            held_back = await self._held_back(workflow, spec, state, now)
-            if held_back is not None:
-                return Verdict(facts=pass_on(spec, state, held_back), waiting_on=verdict.waiting_on)
-        return Verdict(facts=requested(spec, state), stall=verdict.stall or workflow.stall)
-
-    async def _held_back(
-        self, workflow: Workflow, spec: WorkflowSpec, state: State, now: datetime
-    ) -> list[AnsweredCall] | None:
-        """All calls that are on no record, or None if the decider stalls: an answer lists so many, the next one the rest."""
-        found: list[AnsweredCall] = []
-        shown = state
-        while (answer := workflow.answer) is not None:
-            new = [call for call in answer.scheduled if call.key not in shown.tasks]
-            found += new
-            as_if = [TaskScheduled(task=call.key, digest=call.digest, line=call.line) for call in new]
-            shown = apply(shown, place(shown, as_if, now))
-            # A loop that calls without end is left to the limit of what one write takes.
-            if not answer.more or shown.chain.size - state.chain.size > TAIL_BYTES:
-                return found
-            await self._ask(workflow, spec, shown, [], now)
-            workflow.answered_upon = None if workflow.stall is None else workflow.answered_upon
-        return None
-
-    async def _ask(
-        self, workflow: Workflow, spec: WorkflowSpec, state: State, wanted: Sequence[str], now: datetime
-    ) -> None:
-        namespace = workflow.owner.namespace
-        try:
-            values = await self._values.load_all(namespace, value_refs(state))
-            request = decision_request(spec, state, wanted, values)
-            answer = await self._decider.decide(request, namespace=namespace, wall_s=float(spec.decision_timeout_s))
-        except DecisionStalled as error:
-            self._stalled(workflow, _basis(spec, state), Stall(error.reason, str(error)), now)
-            return
-        except ValueLost as error:
-            message = f"{error}; restore it as it was, or create the Workflow anew"
-            self._stalled(workflow, _basis(spec, state), Stall(Blocker.HISTORY_INVALID, message), now)
-            return
-        workflow.answered_upon, workflow.retry_decision_at = _basis(spec, state), None
-        workflow.answer, workflow.stall, workflow.stalled_times = answer, None, 0
-        for call in (*answer.scheduled, *answer.repeated):
-            workflow.calls[call.key] = call
-        for line in answer.log:
-            _log.debug("workflow code printed", extra=workflow.log_fields | {"line": line})
-
-    def _stalled(self, workflow: Workflow, basis: Basis, stall: Stall, now: datetime) -> None:
-        """No answer about this state for now: asked again later, or when the outcomes are others."""
-        if stall.reason is StallReason.UNAVAILABLE:
-            pause_s = UNAVAILABLE_AGAIN_S
-        else:
-            pause_s = min(FIRST_STALL_S * 2**workflow.stalled_times, LONGEST_STALL_S)
-            workflow.stalled_times += 1
-        workflow.answered_upon, workflow.answer = basis, None
-        workflow.retry_decision_at = now + timedelta(seconds=pause_s)
-        workflow.stall = Stall(stall.reason, f"{stall.message}; tried again after {pause_s:,.0f} s")
-        _log.warning("decision stalled", extra=workflow.log_fields | {"reason": stall.reason})
 
     async def _record(
         self, workflow: Workflow, version: Version, patch: Patch, state: State | None, tail: Tail
@@ -371,72 +264,6 @@ class Reconciler:
             _log.warning("workflow can't be acted upon", extra=workflow.log_fields | {"reason": str(stall)})
             written = await self._record(workflow, version, patch, version.state, version.tail)
             announce(self._recorder, self._metrics, workflow, version, written, [], {})
-
-    # -- launch -------------------------------------------------------------------------------------------------------
-
-    async def _launch(
-        self, workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View, now: datetime
-    ) -> RetryLater | None:
-        """Create what is missing. Gives why another pass is needed for it: to record a refusal, or to try again."""
-        manifests, first, refused = [], dict[str, Store](), {}
-        unknown = 0
-        for task in _to_launch(spec, state, view, workflow, now):
-            arguments = workflow.arguments_of(task)
-            if arguments is None or task.launch is None:
-                unknown += 1  # the decider stalls, or said so many that not all had room; nobody else knows them
-                continue
-            try:
-                manifests.append(self._manifest(workflow, version, spec, state, task, task.launch, arguments))
-            except InvalidActivity as error:
-                refused[task.launch.job] = str(error)
-            else:
-                if spec.tasks[task.name].workflow is None and is_long(arguments):
-                    name = input_name(task.launch.job)
-                    first[task.launch.job] = partial(
-                        self._values.store_input, workflow.owner, name, arguments, run=state.run
-                    )
-        launched = await self._launcher.launch(manifests, first)
-        workflow.forget_long_arguments(state, launched.created)
-        made_at = self._clock()
-        for name, made in launched.created.items():
-            workflow.created[name] = CreatedJob(made.uid, made_at, made.path)
-        refused |= launched.refused
-        workflow.refused |= refused
-        noted, workflow.notes = workflow.notes, launched.later
-        if refused:
-            return RetryLater("launches were refused; to be recorded", after_s=0.0)
-        if not launched.later:
-            is_partial = unknown and workflow.answer is not None and workflow.answer.repeated
-            return RetryLater("further arguments are to be asked for", after_s=0.0) if is_partial else None
-        if noted != launched.later:
-            _log.warning("jobs can't be created now", extra=workflow.log_fields | {"jobs": dict(launched.later)})
-        return RetryLater("; ".join(sorted(set(launched.later.values()))), launched.after_s)
-
-    def _manifest(
-        self,
-        workflow: Workflow,
-        version: Version,
-        spec: WorkflowSpec,
-        state: State,
-        task: Task,
-        launch: Launch,
-        arguments: str,
-    ) -> dict[str, Any]:
-        """The Job or the child Workflow of a launch. Raises InvalidActivity."""
-        task_spec = spec.tasks[task.name]
-        if task_spec.workflow is not None:
-            return child_manifest(workflow.owner, spec, task_spec, launch, arguments, depth=version.depth)
-        ends = schedule_to_close(task_spec.timeouts, task.first_scheduled_at)
-        until = _earliest(None if ends is None else ends.at, workflow_deadline(spec, version.started_at(state)))
-        return job_manifest(
-            workflow.owner,
-            task_spec,
-            launch,
-            arguments,
-            spec.default_template,
-            deadline=until,
-            gateway_url=self._gateway_url,
-        )
 
     # -- tidy ---------------------------------------------------------------------------------------------------------
 
@@ -498,32 +325,6 @@ class Reconciler:
         state = parent.version.state
         launch = None if state is None else state.launches.get(workflow.owner.name)
         return state is None or (launch is not None and launch.end is None)
-
-
-def _basis(spec: WorkflowSpec, state: State) -> Basis:
-    """What an answer is made upon: another basis needs another answer."""
-    return spec.definition_digest or spec.source_digest, state.run, state.outcomes
-
-
-def _to_launch(spec: WorkflowSpec, state: State, view: View, workflow: Workflow, now: datetime) -> list[Task]:
-    """Open tasks whose current launch is due and has no Job yet, as far as we know."""
-    return [
-        task
-        for task in state.open()
-        if task.launch is not None
-        and (task.launch.held_until is None or task.launch.held_until <= now)
-        and task.launch.job not in view.jobs
-        and view.child(spec.tasks[task.name], task.launch.job) is None
-        and task.launch.job not in workflow.created
-        and task.launch.job not in workflow.gone
-        and task.launch.job not in workflow.refused
-    ]
-
-
-def _is_used_up(workflow: Workflow, state: State) -> bool:
-    """Whether the answer was cut at the limit of calls, and all its calls are on record."""
-    answer = workflow.answer
-    return answer is not None and answer.more and all(call.key in state.tasks for call in answer.scheduled)
 
 
 def _timers(

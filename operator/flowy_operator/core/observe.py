@@ -128,6 +128,19 @@ def deadline(task_spec: TaskSpec, task: Task, view: View) -> Deadline | None:
     )
 
 
+def is_being_collected(spec: WorkflowSpec, state: State, view: View) -> bool:
+    """Whether the result of a launch that has succeeded is on its way: it will be here in a moment.
+
+    One that couldn't be had at the first try may take any time, and is waited for no longer than the tasks beside it.
+    """
+    return any(
+        task.launch is not None
+        and task.launch.job not in view.uncollected
+        and isinstance(_outcome(spec.tasks[task.name], task.launch.job, view), Uncollected)
+        for task in state.open()
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Moment:
     """When a pass looks, and at what; the same for all tasks."""

@@ -1,0 +1,113 @@
+"""Launches that the history tells of and the cluster lacks: what they are made of, and what became of making them."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from flowy.policy.timeout import schedule_to_close
+from flowy_operator.adapters.kube.client import KubeClient
+from flowy_operator.app.launcher import Launcher, Store
+from flowy_operator.app.tracked import CreatedJob, Version, Workflow
+from flowy_operator.app.values import Values
+from flowy_operator.core.child import child_manifest
+from flowy_operator.core.ending import workflow_deadline
+from flowy_operator.core.errors import RetryLater
+from flowy_operator.core.job import InvalidActivity, is_long, job_manifest
+from flowy_operator.core.observe import View
+from flowy_operator.core.spec import WorkflowSpec
+from flowy_operator.core.state import Launch, State, Task
+from flowy_operator.core.values import input_name
+
+_log = logging.getLogger(__name__)
+
+
+class Launches:
+    """`gateway_url` is what pods are told; `clock` gives aware UTC."""
+
+    def __init__(self, client: KubeClient, values: Values, clock: Callable[[], datetime], gateway_url: str) -> None:
+        self._launcher = Launcher(client)
+        self._values = values
+        self._clock = clock
+        self._gateway_url = gateway_url
+
+    async def create_missing(
+        self, workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View, now: datetime
+    ) -> RetryLater | None:
+        """Create what is missing. Gives why another pass is needed for it: to record a refusal, or to try again."""
+        manifests, first, refused = [], dict[str, Store](), {}
+        unknown = 0
+        for task in launchable(workflow, spec, state, view, now):
+            arguments = workflow.arguments_of(task)
+            if arguments is None or task.launch is None:
+                unknown += 1  # the decider stalls, or said so many that not all had room; nobody else knows them
+                continue
+            try:
+                manifests.append(self._manifest(workflow, version, spec, state, task, task.launch, arguments))
+            except InvalidActivity as error:
+                refused[task.launch.job] = str(error)
+            else:
+                if spec.tasks[task.name].workflow is None and is_long(arguments):
+                    name = input_name(task.launch.job)
+                    first[task.launch.job] = partial(
+                        self._values.store_input, workflow.owner, name, arguments, run=state.run
+                    )
+        launched = await self._launcher.launch(manifests, first)
+        workflow.forget_long_arguments(state, launched.created)
+        made_at = self._clock()
+        for name, made in launched.created.items():
+            workflow.created[name] = CreatedJob(made.uid, made_at, made.path)
+        refused |= launched.refused
+        workflow.refused |= refused
+        noted, workflow.notes = workflow.notes, launched.later
+        if refused:
+            return RetryLater("launches were refused; to be recorded", after_s=0.0)
+        if not launched.later:
+            is_partial = unknown and workflow.answer is not None and workflow.answer.repeated
+            return RetryLater("further arguments are to be asked for", after_s=0.0) if is_partial else None
+        if noted != launched.later:
+            _log.warning("jobs can't be created now", extra=workflow.log_fields | {"jobs": dict(launched.later)})
+        return RetryLater("; ".join(sorted(set(launched.later.values()))), launched.after_s)
+
+    def _manifest(
+        self,
+        workflow: Workflow,
+        version: Version,
+        spec: WorkflowSpec,
+        state: State,
+        task: Task,
+        launch: Launch,
+        arguments: str,
+    ) -> dict[str, Any]:
+        """The Job or the child Workflow of a launch. Raises InvalidActivity."""
+        task_spec = spec.tasks[task.name]
+        if task_spec.workflow is not None:
+            return child_manifest(workflow.owner, spec, task_spec, launch, arguments, depth=version.depth)
+        ends = schedule_to_close(task_spec.timeouts, task.first_scheduled_at)
+        ends_at = None if ends is None else ends.at
+        times = [at for at in (ends_at, workflow_deadline(spec, version.started_at(state))) if at is not None]
+        return job_manifest(
+            workflow.owner,
+            task_spec,
+            launch,
+            arguments,
+            spec.default_template,
+            deadline=min(times, default=None),
+            gateway_url=self._gateway_url,
+        )
+
+
+def launchable(workflow: Workflow, spec: WorkflowSpec, state: State, view: View, now: datetime) -> list[Task]:
+    """Open tasks whose current launch is due and has no Job yet, as far as we know."""
+    return [
+        task
+        for task in state.open()
+        if task.launch is not None
+        and (task.launch.held_until is None or task.launch.held_until <= now)
+        and task.launch.job not in view.jobs
+        and view.child(spec.tasks[task.name], task.launch.job) is None
+        and task.launch.job not in workflow.created
+        and task.launch.job not in workflow.gone
+        and task.launch.job not in workflow.refused
+    ]

@@ -23,6 +23,7 @@ import os
 import signal
 import sys
 import time
+from contextvars import ContextVar
 
 TYPE_CHECKING = False  # the real one costs the import of `typing`, a tenth of the time that this module may take
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ def heartbeat(details: object = None) -> bool:
     call a second is made, and after one that waited in vain for an answer, for `CALL_S`, none for twice as long as that
     took. Raises ValueError if the details are no JSON or too long.
     """
-    return _pulse.beat(None if details is None else _json(details, "the details of the heartbeat", DETAILS_BYTES))
+    text = None if details is None else _json(details, "the details of the heartbeat", DETAILS_BYTES)
+    here = _here.get()
+    return _pulse.beat(text) if here is None else here.beat(None if text is None else text.decode())
 
 
 def progress() -> Any:
@@ -106,6 +109,9 @@ def progress() -> Any:
     None too without a gateway. Raises OSError if the gateway can't be reached for two minutes: to begin from the start
     would be the wrong answer to that.
     """
+    here = _here.get()
+    if here is not None:
+        return None if here.previous is None else json.loads(here.previous)
     if not _gateway.is_there():
         return None
     status, answer = _gateway.persistently("GET", "/progress", None)
@@ -114,6 +120,23 @@ def progress() -> Any:
     if status == 409:  # noqa: PLR2004 - HTTP: this attempt no longer counts, which the next heartbeat says too
         return None
     raise OSError(f"progress(): {_said(status, answer)}")
+
+
+class attempt_here:  # noqa: N801 - used as a function
+    """For `flowy.local`, which calls activities as plain functions: inside of it, `heartbeat` and `progress` are these.
+
+    `beat` takes the details as JSON text, `previous` is what `progress` gives, as JSON text.
+    """
+
+    def __init__(self, beat: Callable[[str | None], bool], previous: str | None) -> None:
+        self.beat = beat
+        self.previous = previous
+
+    def __enter__(self) -> None:
+        self._token = _here.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        _here.reset(self._token)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's
@@ -345,5 +368,6 @@ class _Pulse:
         return was_answered
 
 
+_here: ContextVar[attempt_here | None] = ContextVar("flowy_attempt", default=None)
 _gateway = _Gateway()
 _pulse = _Pulse(_gateway)

@@ -5,7 +5,7 @@ errors and pending results found on the way. Whoever asked decides: the earliest
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn, Protocol
 
@@ -30,13 +30,28 @@ class Run(Owner, Protocol):
 _NO_KWARGS: Mapping[str, object] = MappingProxyType({})
 
 
+class Awaited:
+    """A place in arguments that a pending result will fill, and the levels around it."""
+
+    __slots__ = ("levels_around", "state")
+
+    def __init__(self, state: Pending, levels_around: int) -> None:
+        self.state = state
+        self.levels_around = levels_around
+
+
 class Walked:
-    """What a walk found; `args` and `kwargs` are complete only if nothing failed and nothing is pending."""
+    """What a walk found; `args` and `kwargs` are complete only if nothing failed and nothing is pending.
+
+    `parts` are what stands in the places of splices: `pasts`, and what is awaited. With `is_fillable` nothing else is missing.
+    """
 
     # Defaults of the class, because most calls find nothing and creating six fields would be half of their cost.
     args: Sequence[object] = ()
     kwargs: Mapping[str, object] = _NO_KWARGS
     pasts: Sequence[Past] = ()
+    parts: Sequence[Past | Awaited] = ()
+    is_fillable = True
     failed: Sequence[Failed] = ()
     pending: Sequence[Pending] = ()
     canonical: str | None = None
@@ -58,6 +73,20 @@ class Walked:
         if self.pasts:
             canonical = values.spliced(canonical, [past.canonical() for past in self.pasts])
         return values.digest_of(canonical)
+
+    def filled(self, past_of: Callable[[str], Past]) -> "Walked":
+        """The same with what was awaited, which has completed. Raises `ValueRefused` as the walk would."""
+        pasts = []
+        for part in self.parts:
+            if isinstance(part, Awaited):
+                past = past_of(part.state.key)
+                past.accept(part.levels_around)
+                pasts.append(past)
+            else:
+                pasts.append(part)
+        walked = Walked()
+        walked.args, walked.kwargs, walked.pasts = self.args, self.kwargs, pasts
+        return walked
 
     def shown(self) -> str:
         """Give the arguments as they would stand in code, shortened."""
@@ -114,7 +143,8 @@ def _walk(run: Run, walked: Walked) -> values.Walk:
     pasts: list[Past] = []
     failed: list[Failed] = []
     pending: list[Pending] = []
-    walked.pasts, walked.failed, walked.pending = pasts, failed, pending
+    parts: list[Past | Awaited] = []
+    walked.pasts, walked.failed, walked.pending, walked.parts = pasts, failed, pending, parts
 
     def splice(result: Result, levels_around: int) -> object:
         state = state_of(result)
@@ -125,19 +155,24 @@ def _walk(run: Run, walked: Walked) -> values.Walk:
             if state.kept and _is_changed(state.value, state.past):
                 run.changed(state)
             pasts.append(state.past)
-            return values.splice_mark(len(pasts) - 1)
+            parts.append(state.past)
+            return values.splice_mark(len(parts) - 1)
         if isinstance(state, Failed):
             failed.append(state)
-        else:
-            pending.append(state)
-        return None
+            return None
+        pending.append(state)
+        parts.append(Awaited(state, levels_around))
+        return values.splice_mark(len(parts) - 1)
 
     def key_of(key: object) -> object:
         if type(key) is not Result:
             return key
         splice(key, 0)
         state = state_of(key)
-        return state.past.decode() if isinstance(state, Done) else ""
+        if isinstance(state, Done):
+            return state.past.decode()
+        walked.is_fillable = False  # nobody knows under which name it will stand, or whether two are the same
+        return ""
 
     return values.Walk({Result: splice, Restart: _refuse_restart, Task: _refuse_task}, key_of, _check_text)
 

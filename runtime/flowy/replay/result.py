@@ -44,6 +44,12 @@ class Pending:
         self.line = line
 
 
+class Race(Pending):
+    """Stands for whichever of `waits_for` finishes first; those may still grow."""
+
+    __slots__ = ()
+
+
 class Done:
     """Completed. `value` is decoded at the first touch and kept for this result's own later touches."""
 
@@ -121,10 +127,10 @@ def earliest(failures: Sequence[Failed]) -> Failed:
     return min(failures, key=operator.attrgetter("rank"))
 
 
-def race_of(members: "Sequence[Pending]") -> Pending:
+def race_of(members: "Sequence[Pending]") -> Race:
     """Stand for whichever of `members` (not empty) finishes first; the sequence may still grow."""
     names = [member.key for member in members[:_NAMED_MEMBERS]] + ["…"] * (len(members) > _NAMED_MEMBERS)
-    return Pending(members[0].run, names[0] if len(names) == 1 else f"one of {', '.join(names)}", members)
+    return Race(members[0].run, names[0] if len(names) == 1 else f"one of {', '.join(names)}", members)
 
 
 def view_of(state: State, race: Pending | None) -> "Result":

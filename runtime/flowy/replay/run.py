@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from threading import current_thread, get_ident
 from typing import Any, NoReturn
 
@@ -25,6 +26,21 @@ Leave = Callable[[Answer], NoReturn]
 
 def _answered(key: str, task: str, walked: Walked, line: int | None) -> AnsweredCall:
     return AnsweredCall(key=key, task=task, arguments=walked.text(), digest=walked.digest(), line=line)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A call with pending arguments. `after` counts the new calls before it."""
+
+    key: str
+    task: str
+    walked: Walked
+    line: int | None
+    after: int
+
+    def answered(self, past_of: Callable[[str], Past]) -> AnsweredCall:
+        """The call once what it waits for has completed. Raises `ValueRefused` if that can't be passed on."""
+        return _answered(self.key, self.task, self.walked.filled(past_of), self.line)
 
 
 class Room:
@@ -70,6 +86,7 @@ class Run:
         self.failures: list[FailedState] = []  # of tasks themselves, not derived ones
         self.tracer = tracer
         self.counters: dict[str, int] = {}
+        self.kept: list[Kept] = []
         self.reached = 0
         self._by_key = {record.key: record for record in records}
         self._wanted = frozenset(wanted)
@@ -110,7 +127,9 @@ class Run:
         if walked.failed:
             return Result(self._derived(key, walked.failed))
         if walked.pending:
-            return Result(Pending(self, key, walked.pending, line=self.source.line()))
+            line = self.source.line()
+            self.kept.append(Kept(key, task, walked, line, len(self.calls)))
+            return Result(Pending(self, key, walked.pending, line=line))
         line = self.source.line()
         # Once one has no room, no later one has: calls are recorded in their order.
         call = None if self._is_full() else _answered(key, task, walked, line)

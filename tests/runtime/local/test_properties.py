@@ -1,0 +1,81 @@
+"""What must hold of the engine over random programs, in virtual time with random durations and failures."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowy.errors import TaskError
+from flowy.local.code import FactoryCode
+from flowy.local.engine import Engine, Finished
+from flowy.local.functions import Work
+from flowy.local.plan import Decided, Plan, Question, TaskPlan
+from flowy.local.virtual import VirtualTime
+from flowy.wire import values
+from tests.runtime.programs import TASKS, World, outcome_of, programs, sequential
+from tests.runtime.test_properties import SEEDS, bounded
+
+WORKERS = st.sampled_from([1, 3, 64])
+PARALLELISM = st.sampled_from([2, 64])
+
+
+class AskingAlways:
+    """The same code, which is replayed after each outcome."""
+
+    def __init__(self, code: FactoryCode) -> None:
+        self._code = code
+
+    def decide(self, question: Question) -> Decided:
+        return Decided(self._code.decide(question).answer)
+
+
+def _activity(task: str, *, fails: bool) -> Callable[..., Any]:
+    def activity(*args: Any, **kwargs: Any) -> Any:
+        value, luck = outcome_of(task, args, kwargs)
+        if fails and luck == 0:
+            raise TaskError(f"{task} failed")
+        return value
+
+    return activity
+
+
+def _plan(source: str, seed: int, *, fails: bool, parallelism: int) -> Plan:
+    def duration_of(task: str) -> Callable[..., float]:
+        return lambda *args, **kwargs: random.Random(f"{seed} {task} {values.digest(args, kwargs)}").randint(0, 5)
+
+    tasks = {name: TaskPlan(work=Work(_activity(name, fails=fails), duration_of(name))) for name in TASKS}
+    code = FactoryCode(World(source).factory(), TASKS)
+    return Plan(name="program", code=code, tasks=tasks, parallelism=parallelism)
+
+
+def _run(plan: Plan, workers: int) -> Finished:
+    return Engine(VirtualTime(workers)).run(plan, '{"args":[],"kwargs":{}}', "test")
+
+
+@bounded
+@given(programs(), st.booleans(), SEEDS, WORKERS, PARALLELISM)
+def test_what_is_known_of_a_decision_goes_on_as_the_code_would(
+    source: str, fails: bool, seed: int, workers: int, parallelism: int
+) -> None:
+    plan = _plan(source, seed, fails=fails, parallelism=parallelism)
+    quick = _run(plan, workers)
+    assert isinstance(plan.code, FactoryCode)
+    slow = _run(replace(plan, code=AskingAlways(plan.code)), workers)
+    assert quick.end == slow.end
+    assert quick.root.history.events == slow.root.history.events
+    assert quick.root.decisions <= slow.root.decisions
+
+
+@bounded
+@given(programs(races=False), SEEDS, WORKERS, PARALLELISM)
+def test_m7_a_local_run_agrees_with_a_sequential_one(source: str, seed: int, workers: int, parallelism: int) -> None:
+    try:
+        expected = sequential(source)
+    except RecursionError:  # pragma: no cover - a program may nest a variable in itself without bound
+        return
+    end = _run(_plan(source, seed, fails=False, parallelism=parallelism), workers).end
+    assert end.result is not None
+    assert values.decode(end.result) == expected

@@ -21,11 +21,11 @@ STDIN = "-"
 _FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_FAST):  # type: ignore[misc, valid-type]
+class Loader(_FAST):  # type: ignore[misc, valid-type]
     """Kubernetes' reading of YAML: times are text."""
 
 
-_Loader.yaml_implicit_resolvers = {
+Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in _FAST.yaml_implicit_resolvers.items()
 }
@@ -67,7 +67,7 @@ def objects(text: str, where: str) -> list[Raw]:
     """The objects in a text of YAML or JSON, those of Lists one by one. Raises Unreadable; `where` is for its message."""
     try:
         # JSON is YAML too, but this is a hundred times as fast.
-        documents = [json.loads(text)] if text.lstrip().startswith("{") else list(yaml.load_all(text, _Loader))
+        documents = [json.loads(text)] if text.lstrip().startswith("{") else list(yaml.load_all(text, Loader))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Unreadable(f"{where} is neither YAML nor JSON: {_first_line(error)}") from error
     found = list(_flat(documents))

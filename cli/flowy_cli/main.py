@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.shell_completion import ShellComplete
 
-from flowy_cli.commands import completion, logs, looking, replaying, running
+from flowy_cli.commands import completion, linting, logs, looking, replaying, running
 from flowy_cli.errors import ExitCode
 
 
@@ -43,6 +43,7 @@ for _command in (
     looking.definitions,
     looking.export,
     replaying.replay,
+    linting.lint,
     running.cancel,
     running.terminate,
     running.suspend,

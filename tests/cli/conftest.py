@@ -39,3 +39,9 @@ def server(store: Store) -> Iterator[Server]:
 @pytest.fixture
 def shell(server: Server, tmp_path: Path) -> Shell:
     return Shell(write_kubeconfig(tmp_path / "kubeconfig", server.url), lambda: NOW)
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> Shell:
+    """For commands that need no cluster."""
+    return Shell(tmp_path / "none", lambda: NOW)

@@ -1,0 +1,63 @@
+"""All rules over the sources of a file."""
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+from flowy.replay.loading import LoadFailed, compiled
+from flowy_cli.documents import read_text
+from flowy_cli.errors import Unreadable, printable
+from flowy_cli.linting import results, tasks, world
+from flowy_cli.linting.findings import Finding, Rule
+from flowy_cli.linting.manifest import Source, sources
+
+
+def lint_file(file: str) -> Sequence[tuple[Source, Sequence[Finding]]]:
+    """The sources of a file with what is to be said of each, in the order of its lines. Raises Unreadable."""
+    text = read_text(file)
+    found = [Source(code=text)] if file.endswith(".py") else list(sources(text, file))
+    if not found:
+        raise Unreadable(
+            f"{file} holds no workflow code", "give it a Workflow or WorkflowDefinition with spec.code, or a .py file"
+        )
+    return [(source, lint(source)) for source in found]
+
+
+def lint(source: Source) -> Sequence[Finding]:
+    """What is to be said of a source."""
+    try:
+        compiled(source.code)
+        tree = ast.parse(source.code)
+    except LoadFailed as failed:
+        return [Finding(rule=Rule.SYNTAX, line=failed.line, message=failed.message)]
+    found = {*world.findings(tree), *results.findings(tree), *tasks.findings(tree, source)}
+    return sorted(
+        found, key=lambda finding: (finding.line or 0, finding.manifest_line or 0, finding.rule, finding.message)
+    )
+
+
+def told(file: str, source: Source, finding: Finding) -> str:
+    """One finding as compilers write them: file, line, what."""
+    line = _file_line(source, finding)
+    at = f"{file}:{line}" if line is not None else file
+    of = f" ({source.name}, line {finding.line})" if line is None and finding.line is not None else ""
+    return printable(f"{at}: {finding.severity}: {finding.message}{of} [{finding.rule}]")
+
+
+def data(file: str, source: Source, finding: Finding) -> dict[str, Any]:
+    """One finding for programs."""
+    return {
+        "file": file,
+        "line": _file_line(source, finding),
+        "sourceLine": finding.line,
+        "object": source.name or None,
+        "severity": str(finding.severity),
+        "rule": str(finding.rule),
+        "message": finding.message,
+    }
+
+
+def _file_line(source: Source, finding: Finding) -> int | None:
+    if finding.line is None:
+        return finding.manifest_line
+    return None if source.first_line is None else source.first_line + finding.line - 1

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from flowy_operator.app.attempts import ASKED_AT_ONCE
 from flowy_operator.app.listening import GAP, Listening
 from flowy_operator.app.settings import Settings
 from flowy_operator.core.attempts import Caller, Counts, Over, Standing, Unknown
 from tests.app.kubelet import NEVER_ENDS, Act, Call, value
 from tests.app.world import NAMESPACE, START, World, simulated, world
-from tests.fakes.faults import Refuse, Rule
+from tests.fakes.faults import Delay, Refuse, Rule
 
 ONE = """
     def w(t):
@@ -195,6 +196,54 @@ async def test_an_operator_that_slept_blames_nobody() -> None:
 
 
 @simulated
+async def test_who_could_not_be_judged_is_not_timed_out_and_the_others_are() -> None:
+    """Its token may have been refused unseen, because of what its neighbours sent."""
+    both = """
+        from flowy import TaskTimedOut, wait
+
+        def w(t, u):
+            def run():
+                first, second = t(), u()
+                try:
+                    wait(second)
+                except TaskTimedOut:
+                    return first
+            return run
+    """
+    async with world(lambda call: NEVER_ENDS if call.name == "u" else value(7, lasts_s=60)) as w:
+        w.submit(both, ONCE, {**ONCE, "name": "u"})
+        await w.until(lambda: bool(callers(w) and callers(w, "u-0")))
+        await asyncio.sleep(0.5)
+        operator = w.operators[-1].operator
+        (caller,) = callers(w)
+        await beat(w, '"far"', caller=caller)
+        for _ in range(10):
+            operator.attempts.unheard(caller)
+            operator.attempts.unheard(Caller(NAMESPACE, caller.pod, "another"))
+            await asyncio.sleep(4)
+        (workflow,) = operator._workflows
+        assert [heard.details for heard in workflow.beats.values()] == ['"far"'], "what it said before stays"
+        async with beating(w, 4):
+            await w.ended()
+        assert w.result() == 7
+        assert [words for words in w.told() if words.startswith("TaskTimedOut")] == ["TaskTimedOut u-0"]
+
+
+@simulated
+async def test_a_pod_is_known_by_its_uid_and_its_job() -> None:
+    async with world(lambda call: NEVER_ENDS) as w:
+        w.submit(ONE, ONCE)
+        await started(w)
+        (caller,), attempts = callers(w), w.operators[-1].operator.attempts
+        assert attempts.knows(caller)
+        assert not attempts.knows(Caller(NAMESPACE, caller.pod, "another"))
+        assert not attempts.knows(Caller("elsewhere", caller.pod, caller.uid))
+        w.store.edit("pods", NAMESPACE, caller.pod, lambda pod: pod["metadata"].pop("ownerReferences"))
+        await w.settle(1)
+        assert not attempts.knows(caller)
+
+
+@simulated
 async def test_attempts_that_no_longer_count_are_told_so() -> None:
     async with world(lambda call: NEVER_ENDS if call.attempt == 1 else value(2, lasts_s=5)) as w:
         w.submit(ONE, {**BEATS, "timeouts": {"heartbeatSeconds": 10}})
@@ -256,10 +305,28 @@ async def test_the_deleted_workflow_is_asked_for_before_anybody_is_told_to_stop(
         w.store.delete(w.store.kind("workflows"), NAMESPACE, "w")
         await asyncio.sleep(3)
         before = w.api.calls["get", "workflows"]
+        await asyncio.gather(*(beat(w, caller=caller) for _ in range(4)))
         for _ in range(50):
-            found = await beat(w, caller=caller)
-            assert isinstance(found, Over)
+            await asyncio.sleep(1)
+            assert isinstance(await beat(w, caller=caller), Over)
         assert w.api.calls["get", "workflows"] - before == 1, "its questions are not passed on one by one"
+
+
+@simulated
+async def test_few_workflows_are_asked_for_at_once() -> None:
+    async with world(lambda call: NEVER_ENDS) as w:
+        several = "def w(t):\n    return lambda: [t() for _ in range(40)]"
+        w.submit(several, ONCE)
+        await w.until(lambda: len(w.objects("pods")) == 40)
+        await asyncio.sleep(0.5)
+        operator = w.operators[0].operator
+        operator._workflows.forget(next(iter(operator._workflows)).key, w.body()["metadata"]["uid"])
+        w.api.faults.add(Delay(0.5), times=10**6, verb="get", resource="workflows")
+        pods = [caller for n in range(40) for caller in callers(w, f"t-{n}")]
+        before = w.api.calls["get", "workflows"]
+        found = await asyncio.gather(*(beat(w, caller=caller) for caller in pods))
+        assert w.api.calls["get", "workflows"] - before == ASKED_AT_ONCE
+        assert [type(standing) for standing in found] == [Counts] * ASKED_AT_ONCE + [Unknown] * (40 - ASKED_AT_ONCE)
 
 
 def test_gaps_are_noticed_by_who_asks() -> None:

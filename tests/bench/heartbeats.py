@@ -88,9 +88,10 @@ async def measure() -> tuple[Cost, Cost]:
             w.submit(SOURCE.format(tasks=TASKS), {"name": "t", "timeouts": timeouts}, name=f"w{n}")
         tokens = await _tokens(w)
         reviewer = Reviewer({token: _user(pod) for token, pod in tokens.items()})
-        checked = Tokens(reviewer, audience="flowy", clock=lambda: NOW, deaf=reviewer.deaf)
         desk = w.operators[0].operator.attempts
-        gateway = Gateway(checked, desk, clock=time.monotonic, caps=Caps.of_this_process(), answered=Metrics().answered)
+        checked = Tokens(reviewer, audience="flowy", clock=lambda: NOW, knows=desk.knows, unheard=desk.unheard)
+        caps, answered = Caps.of_this_process(), Metrics().answered
+        gateway = Gateway(checked, desk, clock=time.monotonic, caps=caps, answered=answered, deaf=_deaf)
         listening = open_socket(0)
         port = listening.getsockname()[1]
         # The stand-in keeps every version of every object in this process; the operator shall not be charged for that.
@@ -114,7 +115,11 @@ async def _tokens(w: World) -> dict[str, dict[str, Any]]:
     known = w.operators[0].operator._pods.records
     while sum(record.started_at is not None for record in known.values()) < PODS:  # noqa: ASYNC110 - no event of its own
         await asyncio.sleep(0.2)
-    return {jwt(pod["metadata"]["name"]): pod["metadata"] for pod in pods}
+    return {jwt(pod["name"], NAMESPACE, uid=pod["uid"]): pod for pod in (pod["metadata"] for pod in pods)}
+
+
+def _deaf() -> None:
+    raise AssertionError("a connection was refused")
 
 
 def _user(pod: dict[str, Any]) -> dict[str, Any]:

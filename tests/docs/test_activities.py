@@ -19,7 +19,7 @@ from flowy.policy.retry import MAX_LAUNCHES, Backoff, RetrySpec, RetryWhen, dela
 from flowy_operator.adapters.crd import model
 from flowy_operator.adapters.crd.shape import outside
 from flowy_operator.adapters.crd.spec import workflow_spec
-from flowy_operator.adapters.gateway.server import PER_S
+from flowy_operator.adapters.gateway.server import PER_POD_S
 from flowy_operator.core import merge
 from flowy_operator.core.attempts import DETAILS_BYTES
 from flowy_operator.core.job import (
@@ -216,7 +216,7 @@ def test_the_numbers() -> None:
 def test_the_section_on_heartbeats_is_that_of_the_code() -> None:
     text = section(PAGE, "Heartbeats")
     assert f"at most {DETAILS_BYTES:,} bytes" in text
-    assert f"more often than {PER_S:.0f} a second" in text
+    assert f"more often than {PER_POD_S:.0f} a second" in text
     launch = Launch(job="job", task="render-0", attempt=1, number=0, scheduled_at=START)
     tasks = yaml.safe_load(next(b.text for b in blocks(PAGE, "yaml") if "heartbeatSeconds" in b.text))["tasks"]
     spec = workflow_spec({"metadata": {"name": "x"}, "spec": {"code": {"source": "def f(): ..."}, "tasks": tasks}})

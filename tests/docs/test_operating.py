@@ -15,7 +15,7 @@ from flowy_operator.adapters.crd import model, rules
 from flowy_operator.adapters.crd.shape import MAX_JSON, MAX_SECONDS
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.verdict import End
-from flowy_operator.adapters.gateway.server import OTHER_PATH
+from flowy_operator.adapters.gateway import connections, server, tokens, uploads
 from flowy_operator.adapters.metrics import Metrics, Outcome, Snapshot, TaskEnd
 from flowy_operator.app import assembly
 from flowy_operator.app.cli import run
@@ -112,7 +112,7 @@ def test_the_words_of_the_labels_are_those_of_the_code() -> None:
     assert meanings["flowy_tasks_total"] == set(TaskEnd)
     assert meanings["flowy_reconcile_seconds"] == set(Outcome)
     assert meanings["flowy_decision_seconds"] == set(End)
-    assert OTHER_PATH in meanings["flowy_gateway_calls_total"]
+    assert server.OTHER_PATH in meanings["flowy_gateway_calls_total"]
 
 
 def test_the_alerts_name_metrics_that_there_are() -> None:
@@ -195,6 +195,25 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert limits.children == 2 * limits.children_per_namespace
     assert len(rows(text)) == len(expected) + 1  # and Kubernetes' own
     assert assembly.GRACE_S < 5
+
+
+def test_the_gateways_limits_are_those_of_the_code() -> None:
+    text = section(PAGE, "The gateway")
+    expected = [
+        f"| calls of one pod | {server.PER_POD_S:.0f} a second, after the first {server.BURST} |",
+        f"| calls of one pod at once | {server.AT_ONCE} |",
+        f"| {server.PER_NAMESPACE_S:,.0f} a second, after the first {server.NAMESPACE_BURST:,} |",
+        f"| a call, body and all, but for an upload | {connections.ANSWER_S:.0f} seconds |",
+        f"| an upload | {uploads.UPLOAD_S:.0f} seconds |",
+        f"| uploads of one pod | one in {1 / uploads.PER_POD_S:.0f} seconds, after the first {uploads.BURST} |",
+        "| uploads of one pod at once | 1 |",
+        f"| uploads at once | {uploads.AT_ONCE}, of one namespace {uploads.OF_A_NAMESPACE} |",
+        f"| wrong tokens of one address and pod | {tokens.BAD_PER_POD} in {tokens.BAD_S:.0f} seconds |",
+        f"by pods that were never heard there | {tokens.BAD_UNPROVEN} in {tokens.BAD_S:.0f} seconds |",
+    ]
+    assert [said for said in expected if said not in text] == []
+    assert len(rows(text)) == len(expected)
+    assert f"at most {connections.CONNECTIONS:,}, and {connections.CONNECTIONS_PER_ADDRESS} of one" in text
 
 
 def test_what_a_task_takes_of_the_history() -> None:

@@ -23,9 +23,11 @@ from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import Task
 
 ASKED_AGAIN = timedelta(seconds=2)
-"""For so long one pod gets the answer that the API server gave, so that its questions don't become as many calls."""
+"""For so long one pod gets the answer that the API server gave, so that its questions don't become as many calls. What is
+over stays over: a pod may outlive its Workflow for as long as it likes."""
 
-ASKED_PODS = 1_000
+ASKED_AT_ONCE = 16
+ASKED_PODS = 20_000
 
 Pods = Mapping[tuple[str, str], PodRecord]
 Jobs = Mapping[tuple[str, str], JobRecord]
@@ -58,15 +60,25 @@ class Attempts:
         self._jobs = jobs
         self._clock = clock
         self._asked: OrderedDict[str, tuple[datetime, Standing]] = OrderedDict()
+        self._asking = 0
+
+    def knows(self, caller: Caller) -> bool:
+        """Whether there is such a pod, and it says that it is of a Job."""
+        return self._pod(caller) is not None
+
+    def unheard(self, caller: Caller) -> None:
+        """Count this pod's silence from now on: somebody who says it is this pod has spoken, and couldn't be judged."""
+        found = self._pod(caller)
+        if found is not None:
+            workflow, standing = self._judge(*found)
+            if workflow is not None and isinstance(standing, Counts):
+                self._beat(workflow, standing.job, None)
 
     async def heartbeat(self, caller: Caller, details: str | None) -> Standing:
         """Take a heartbeat, with its details as JSON text; without any, those before it stay."""
         workflow, found = await self._find(caller)
         if workflow is not None and isinstance(found, Counts):
-            before = workflow.beats.get(found.job)
-            kept = details if details is not None or before is None else before.details
-            # As fine as a pass's clock, or what is due now would not be due yet.
-            workflow.beats[found.job] = Beat(in_milliseconds(self._clock()), kept)
+            self._beat(workflow, found.job, details)
         return found
 
     async def progress(self, caller: Caller) -> str | Over | Abandoned | Unknown:
@@ -101,23 +113,45 @@ class Attempts:
         # Its timer may have fired meanwhile: then what is stored is nobody's result, and nobody must believe it is.
         return await self.may_upload(caller)
 
-    async def _find(self, caller: Caller) -> tuple[Workflow | None, Standing]:
+    def _beat(self, workflow: Workflow, job: str, details: str | None) -> None:
+        before = workflow.beats.get(job)
+        kept = details if details is not None or before is None else before.details
+        # As fine as a pass's clock, or what is due now would not be due yet.
+        workflow.beats[job] = Beat(in_milliseconds(self._clock()), kept)
+
+    def _pod(self, caller: Caller) -> tuple[PodRecord, str] | None:
+        """The pod, and the name of the Job that it says it is of."""
         pod = self._pods.get((caller.namespace, caller.pod))
-        if pod is None or pod.uid != caller.uid or pod.job is None:
+        return None if pod is None or pod.uid != caller.uid or pod.job is None else (pod, pod.job)
+
+    async def _find(self, caller: Caller) -> tuple[Workflow | None, Standing]:
+        known = self._pod(caller)
+        if known is None:
             return None, Unknown(f"the operator doesn't know the pod {caller.pod} yet")
-        workflow, found = self._judge(pod, pod.job)
+        workflow, found = self._judge(*known)
         if not isinstance(found, _Stale):
             return workflow, found
         now = self._clock()
-        asked = self._asked.get(pod.uid)
-        if asked is not None and now - asked[0] < ASKED_AGAIN:
+        asked = self._asked.get(caller.uid)
+        if asked is not None and (isinstance(asked[1], Over) or now - asked[0] < ASKED_AGAIN):
             return None, asked[1]
-        workflow, fresh = await self._ask(pod, pod.job)
-        self._asked[pod.uid] = (now, fresh if not isinstance(fresh, Counts) else Unknown(found.why))
-        self._asked.move_to_end(pod.uid)
+        if self._asking >= ASKED_AT_ONCE:
+            return None, Unknown(found.why)
+        # Now, too: its other calls shall not ask beside this one, and whoever asks may go before the answer.
+        self._remember(caller, now, Unknown(found.why))
+        self._asking += 1
+        try:
+            workflow, fresh = await self._ask(*known)
+        finally:
+            self._asking -= 1
+        self._remember(caller, now, fresh if not isinstance(fresh, Counts) else Unknown(found.why))
+        return workflow, fresh
+
+    def _remember(self, caller: Caller, at: datetime, found: Standing) -> None:
+        self._asked[caller.uid] = at, found
+        self._asked.move_to_end(caller.uid)
         if len(self._asked) > ASKED_PODS:
             self._asked.popitem(last=False)
-        return workflow, fresh
 
     def _judge(self, pod: PodRecord, job: str) -> tuple[Workflow | None, Standing | _Stale]:
         """By the caches alone."""

@@ -1,7 +1,8 @@
 """Since when heartbeats could have been heard without a gap.
 
-Heartbeats live in memory. An operator that has just started, has become leader, was stopped or starved of CPU, or couldn't
-check tokens has missed some, and must blame nobody for that: it counts from when it began to listen.
+Heartbeats live in memory. An operator that has just started, has become leader, was stopped or starved of CPU, or had to
+refuse connections has missed some, and must blame nobody for that: it counts from when it began to listen. (Where it is
+known whose call couldn't be judged, that pod alone is excused: `attempts.unheard`.)
 """
 
 import asyncio

@@ -72,9 +72,15 @@ async def run_operator(settings: Settings) -> None:
             clock=_utc_now,
             gateway_url=settings.gateway_url or own_url(client.configuration.host, listening.getsockname()[1]),
         )
-        tokens = Tokens(client, audience=TOKEN_AUDIENCE, clock=_utc_now, deaf=operator.listening.begin)
+        attempts = operator.attempts
+        tokens = Tokens(client, audience=TOKEN_AUDIENCE, clock=_utc_now, knows=attempts.knows, unheard=attempts.unheard)
         gateway = Gateway(
-            tokens, operator.attempts, clock=time.monotonic, caps=Caps.of_this_process(), answered=metrics.answered
+            tokens,
+            attempts,
+            clock=time.monotonic,
+            caps=Caps.of_this_process(),
+            answered=metrics.answered,
+            deaf=operator.listening.begin,
         )
 
         def catch_signals() -> None:

@@ -9,13 +9,23 @@ from typing import Any
 
 from flowy_operator.adapters.kube.client import Json, KubeClient
 from flowy_operator.adapters.kube.errors import ApiError
+from flowy_operator.core.attempts import Caller
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def jwt(name: str, *, expires_at: datetime = NOW + timedelta(hours=1), **claims: Any) -> str:
-    """A token of this shape; its signature is nothing, the reviewer knows it by heart."""
-    payload = {"aud": ["flowy"], "exp": int(expires_at.timestamp()), "sub": name} | claims
+def jwt(
+    pod: str,
+    namespace: str = "ns",
+    *,
+    uid: str | None = None,
+    expires_at: datetime = NOW + timedelta(hours=1),
+    bound: Any = None,
+    **claims: Any,
+) -> str:
+    """A token of this shape, which claims to be this pod's; its signature is nothing, the reviewer knows it by heart."""
+    bound = bound or {"namespace": namespace, "pod": {"name": pod, "uid": uid or f"{pod}-uid"}}
+    payload = {"aud": ["flowy"], "exp": int(expires_at.timestamp()), "kubernetes.io": bound} | claims
     body = base64.urlsafe_b64encode(json.dumps(payload).encode()).decode().rstrip("=")
     return f"e30.{body}.{'s' * 40}"
 
@@ -31,19 +41,28 @@ def user(pod: str, namespace: str = "ns") -> Json:
 
 
 class Reviewer(KubeClient):
-    """`reviews` are the tokens that were asked about, in their order. Answers wait for `answers`, which is set at first."""
+    """`reviews` are the tokens that were asked about, in their order. Answers wait for `answers`, which is set at first.
+
+    For whoever asks it also knows which pods there are, all but `strangers`, and `unheard` notes whose calls couldn't be
+    judged.
+    """
 
     def __init__(self, accepted: Mapping[str, Json]) -> None:
         self.reviews: list[str] = []
-        self.missed = 0
+        self.missed: list[str] = []
+        self.strangers: set[str] = set()
         self.error: ApiError | None = None
         self.audiences: list[str] | None = ["flowy"]
         self.answers = asyncio.Event()
         self.answers.set()
         self._accepted = accepted
 
-    def deaf(self) -> None:
-        self.missed += 1
+    def knows(self, caller: Caller) -> bool:
+        return caller.pod not in self.strangers
+
+    def unheard(self, caller: Caller) -> None:
+        assert self.knows(caller)
+        self.missed.append(caller.pod)
 
     async def create(self, path: str, body: Mapping[str, Any]) -> Json:
         assert path == "/apis/authentication.k8s.io/v1/tokenreviews"

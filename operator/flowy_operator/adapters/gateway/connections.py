@@ -1,35 +1,46 @@
 """The gateway's connections: how many, how long, and whose. One pod's may be many or slow, the others must not notice.
 
 aiohttp bounds headers and pipelined requests, but waits for the first request of a connection for ever. So each
-connection is on a clock here: for a whole request's head, for its answer, for the next request.
+connection is on a clock here: for a whole request's head, for its answer, for the next request. When they become too many,
+a new one takes the place of one of whoever has the most.
 """
 
 import asyncio
-import json
+import logging
 import resource
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 from aiohttp import web
+
+from flowy_operator.adapters.gateway.answers import refusal
 
 HEAD_S = 10.0
 """From a connection's begin, or from the answer before, to the end of a request's head. Also how long one may be idle."""
 
-ANSWER_S = 30.0
-"""From a request's head to its answer. A body of 1 MiB needs a tenth of a second; slower than 35 KiB/s is refused."""
+ANSWER_S = 5.0
+"""From a request's head to its answer; a client has given up by then. Who uploads gets more (`uploads.py`)."""
 
 SWEEP_S = 1.0
 """How often the clocks are looked at, all together: a timer for each request would be a tenth of what one costs."""
 
-LINGER_S = 2.0
-"""What is still sent of a refused body is read for so long and thrown away: a client that gets a reset instead of an
-answer tells nobody why."""
+TOLD_S = 60.0
+"""Between two log lines of connections that found no room."""
+
+HEADERS = 32
+"""Of a request, of 8 KiB each at most. A client sends five, a proxy some more."""
+
+UNREAD_BYTES = 4 * 1024
+"""Of a body that waits to be read; twice that, and what the kernel gives at a time, is held of each connection at most."""
 
 CONNECTIONS = 2_048
 CONNECTIONS_PER_ADDRESS = 256
-"""A pod needs one or two, but an address may stand for all pods of a node, where the network hides them."""
+"""A pod needs one or two, but an address may stand for all pods of a node, where the network hides them. This many, and how
+long a refusal is held back, bound what somebody without a good token can ask in a second."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +58,23 @@ class Caps:
 
 
 class Connections:
-    """All connections that are open. `refused` counts those that found no room."""
+    """All connections that are open. `refused` counts those that found no room, `ended` those that made room for others.
 
-    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], caps: Caps) -> None:
+    `deaf` is called when one is refused: nobody knows who it was, and whoever counts silence should know that somebody may
+    have spoken.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        caps: Caps,
+        deaf: Callable[[], None],
+    ) -> None:
         self.refused = 0
+        self.ended = 0
         self._caps = caps
-        self._open: dict[str, dict[Connection, None]] = {}
-        self._idle: dict[Connection, None] = {}  # the longest idle first
+        self._deaf = deaf
+        self._open: dict[str, dict[Connection, None]] = {}  # by address, the oldest first
         self._count = 0
         self._server = web.Server(handler, handler_cancellation=True)
 
@@ -62,46 +83,31 @@ class Connections:
         return Connection(self, self._server)
 
     async def sweep(self) -> None:
-        """End those whose time is over, until cancelled."""
+        """End those whose time is over, and tell of those that found no room, until cancelled."""
         clock = asyncio.get_running_loop().time
+        told, tell_at = (0, 0), 0.0
         while True:
             await asyncio.sleep(SWEEP_S)
             now = clock()
-            late = [c for connections in self._open.values() for c in connections if c.until <= now]
-            for connection in late:
+            for connection in [c for c in self._all() if c.until <= now]:
                 connection.abort()
+            if told != (self.refused, self.ended) and now >= tell_at:
+                self._tell(*told)
+                told, tell_at = (self.refused, self.ended), now + TOLD_S
 
     async def close(self) -> None:
         """End all of them."""
         await self._server.shutdown(timeout=1.0)
 
     def admit(self, connection: "Connection", address: str) -> bool:
-        """Count a connection. At a cap one that is idle makes room; False if there is none.
-
-        At the cap of all, the address with the most gives way first: many that say nothing must not keep others out.
-        """
-        own = self._open.get(address, {})
-        if len(own) >= self._caps.per_address:
-            self._evict(next((c for c in own if c in self._idle), None))
-        elif self._count >= self._caps.total:
-            most = max(self._open.values(), key=len)
-            self._evict(next((c for c in most if not c.works), None) or next(iter(self._idle), None))
-        own = self._open.setdefault(address, {})
-        if len(own) >= self._caps.per_address or self._count >= self._caps.total:
+        """Count a connection; False if there is no room for it, and none can be made."""
+        if not self._has_room(address):
             self.refused += 1
-            if not own:
-                del self._open[address]
+            self._deaf()
             return False
-        own[connection] = None
+        self._open.setdefault(address, {})[connection] = None
         self._count += 1
         return True
-
-    def rests(self, connection: "Connection") -> None:
-        """It waits for another request."""
-        self._idle[connection] = None
-
-    def works(self, connection: "Connection") -> None:
-        self._idle.pop(connection, None)
 
     def forget(self, connection: "Connection", address: str) -> None:
         """It is gone; may be repeated."""
@@ -112,30 +118,80 @@ class Connections:
         if not own:
             del self._open[address]
         self._count -= 1
-        self._idle.pop(connection, None)
 
-    def _evict(self, connection: "Connection | None") -> None:
-        if connection is not None:
-            self.forget(connection, connection.address)
-            connection.abort()
+    def _has_room(self, address: str) -> bool:
+        """Whether one more of this address may be open. At a cap one that is there has to go, if that is fair."""
+        own = self._open.get(address, {})
+        if len(own) >= self._caps.per_address:
+            victim = _dispensable(own)
+        elif self._count >= self._caps.total:
+            # Many of one address must not keep others out, nor each other: where all have as many, they are among themselves.
+            most = max(self._open.values(), key=len)
+            victim = _dispensable(most if len(most) > len(own) + 1 else own) or _longest_idle(self._all())
+        else:
+            return True
+        if victim is None:
+            return False
+        self.ended += victim.works
+        self.forget(victim, victim.address)
+        victim.abort()
+        return True
+
+    def _all(self) -> Iterable["Connection"]:
+        return (connection for own in self._open.values() for connection in own)
+
+    def _tell(self, refused: int, ended: int) -> None:
+        address = max(self._open, key=lambda address: len(self._open[address]), default="")
+        _log.warning(
+            "the gateway has too many connections: some were refused, or ended before their answer",
+            extra={
+                "refused": self.refused - refused,
+                "ended": self.ended - ended,
+                "open": self._count,
+                "most_from": address.removeprefix("::ffff:"),
+                "most": len(self._open.get(address, ())),
+            },
+        )
+
+
+def _dispensable(connections: Iterable["Connection"]) -> "Connection | None":
+    """One of the pod with the most, if those are several: who works alone may stay. Else the longest idle one.
+
+    Those that have shown no good token yet are one pod's in this, and the oldest of them goes: one that is new and honest
+    shows its token at once, and must not be the one that goes because it hasn't yet.
+    """
+    connections = list(connections)
+    pods = Counter(connection.pod for connection in connections)
+    pod = max(pods, key=pods.__getitem__, default="")
+    if pods[pod] <= 1:
+        return _longest_idle(connections)
+    crowd = [connection for connection in connections if connection.pod == pod]
+    return (_longest_idle(crowd) if pod else None) or crowd[0]
+
+
+def _longest_idle(connections: Iterable["Connection"]) -> "Connection | None":
+    return min((c for c in connections if not c.works), key=lambda c: c.until, default=None)
 
 
 class Connection(web.RequestHandler):
     """One connection on its clock."""
 
-    __slots__ = ("_connections", "address", "until", "works")
+    __slots__ = ("_connections", "address", "pod", "until", "works")
 
     def __init__(self, connections: Connections, server: web.Server) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=HEAD_S,
-            lingering_time=LINGER_S,
+            lingering_time=0,  # aiohttp's has no bound in bytes; `server.py` reads a refused body's rest itself
+            read_bufsize=UNREAD_BYTES,
+            max_headers=HEADERS,
             tcp_keepalive=False,  # the clock ends what is dead, and a system call for each connection is saved
             access_log=None,  # type: ignore[arg-type]  # it means none
             auto_decompress=False,  # a small body would unfold into a large one
         )
         self.address = ""
+        self.pod = ""  # whose good token it has brought, by uid
         self.works = False  # between a request's head and its answer
         self.until = 0.0  # by the loop's clock
         self._connections = connections
@@ -145,7 +201,7 @@ class Connection(web.RequestHandler):
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
         if self._connections.admit(self, self.address):
-            self._within(HEAD_S)
+            self.within(HEAD_S)
         else:
             self.abort()
 
@@ -156,15 +212,16 @@ class Connection(web.RequestHandler):
     def begin(self) -> None:
         """A request's head is there."""
         self.works = True
-        self._connections.works(self)
-        self._within(ANSWER_S)
+        self.within(ANSWER_S)
 
     def end(self) -> None:
         """Its answer is on the way."""
         self.works = False
-        if self.transport is not None:
-            self._connections.rests(self)
-            self._within(HEAD_S)
+        self.within(HEAD_S)
+
+    def within(self, seconds: float) -> None:
+        """Be over so soon, or be aborted."""
+        self.until = self._loop.time() + seconds
 
     def abort(self) -> None:
         """End it without a word."""
@@ -184,20 +241,3 @@ class Connection(web.RequestHandler):
         refused = refusal(status, message or HTTPStatus(status).phrase)
         refused.force_close()
         return refused
-
-    def _within(self, seconds: float) -> None:
-        self.until = asyncio.get_running_loop().time() + seconds
-
-
-def refusal(status: int, why: str, headers: dict[str, str] | None = None) -> web.Response:
-    """An error answer: JSON with one sentence."""
-    return answer({"error": why}, status, headers)
-
-
-def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return sent(json.dumps(value, ensure_ascii=False).encode() + b"\n", status, headers)
-
-
-def sent(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """An answer whose JSON is there already."""
-    return web.Response(body=body, status=status, headers={"Content-Type": "application/json", **(headers or {})})

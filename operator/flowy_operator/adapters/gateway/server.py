@@ -4,47 +4,48 @@
     GET  /progress                                     -> the details that an attempt before this one left, or null
     PUT  /result           JSON, up to 1 MiB           -> {"bytes": n}, once it is stored
 
-A result may also come by POST, since busybox's wget knows no PUT. Who asks is told by its token, before its body is read; what counts is the `Desk`'s to say. Every error is JSON with one
-sentence: {"error": "…"}. A pod may ask as often and as slowly as it likes, it slows down nobody but itself.
+A result may also come by POST, since busybox's wget knows no PUT. Who asks is told by its token, before its body is read;
+what counts is the `Desk`'s to say. Every error is JSON with one sentence: {"error": "…"}. A pod may ask as often and as
+slowly as it likes, it slows down nobody but itself.
 """
 
 import asyncio
 import logging
 import socket
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion11, web
 
-from flowy.wire.checks import MalformedMessage, value_text
-from flowy_operator.adapters.gateway.connections import Caps, Connection, Connections, answer, refusal, sent
+from flowy_operator.adapters.gateway.answers import AGAIN, Kept, Refused, RefusedLate, answer, refusal, sent
+from flowy_operator.adapters.gateway.bodies import Bodies, is_chunked, part
+from flowy_operator.adapters.gateway.connections import Caps, Connection, Connections
+from flowy_operator.adapters.gateway.paces import Paces
 from flowy_operator.adapters.gateway.tokens import TokenRefused, Tokens, TokenUnchecked
+from flowy_operator.adapters.gateway.uploads import UPLOAD_S, Uploads
 from flowy_operator.core.attempts import DETAILS_BYTES, Abandoned, Caller, Counts, Differs, Over, Standing, Unknown
 from flowy_operator.core.values import MAX_VALUE_BYTES
 
-PER_S = 20.0
+PER_POD_S = 20.0
 BURST = 40
-"""Requests a second of one pod, and how many it may save up. Beyond that its answers are held back, so that a loop
-without a pause takes no more of the operator than this."""
+"""Requests a second of one pod, and how many it may save up: a loop without a pause takes no more of the operator."""
 
-MOST_HELD_BACK_S = 5.0
+AT_ONCE = 4
+"""Requests of one pod that are under way together. Those that are held back are among them, so that no more than a fifth of
+a second is waited for each."""
+
+PER_NAMESPACE_S = 2_000.0
+NAMESPACE_BURST = 4_000
+"""The same of all pods of a namespace: half of a core. Else five hundred loops would take all of it."""
 
 HELD_S = 1.0
-"""A refusal that needs no good token is held back so long: with the cap on connections, one address gets no more than some
-hundred a second."""
+"""How long a late refusal is held back: with the cap on connections, one address gets no more than some hundred a second."""
 
-SHORT_CHARS = 16 * 1024  # of JSON that is parsed on the spot
-
-UPLOADS_AT_ONCE = 32
-"""Bodies of results that are read at a time: each takes up to 3 MiB of memory on its way."""
-
-PODS = 20_000
-"""Whose pace is remembered."""
+RECEIVED_BYTES = 64 * 1024
+"""What the kernel keeps of a connection that isn't read. It is our memory too, and would be MiBs."""
 
 BACKLOG = 1_024
 
@@ -52,7 +53,6 @@ OTHER_PATH = "other"
 """What `answered` is told of paths that there are not."""
 
 _GO_ON = b'{"continue": true}\n'
-_AGAIN = {"Retry-After": "1"}
 
 _log = logging.getLogger(__name__)
 
@@ -81,11 +81,14 @@ def open_socket(port: int) -> socket.socket:
     """Listen on all addresses of this host; port 0 takes any that is free. Raises GatewayError."""
     try:
         if socket.has_dualstack_ipv6():
-            return socket.create_server(("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
-        return socket.create_server(("", port), backlog=BACKLOG)
+            listening = socket.create_server(("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+        else:
+            listening = socket.create_server(("", port), backlog=BACKLOG)
     except OSError as error:
         hint = "another program, perhaps another operator, has it: choose one with --gateway-port, 0 takes any"
         raise GatewayError(f"the gateway can't listen on port {port}: {error.strerror}; {hint}") from error
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_BYTES)  # its connections inherit it
+    return listening
 
 
 def own_url(api_server: str, port: int) -> str:
@@ -105,7 +108,11 @@ def own_url(api_server: str, port: int) -> str:
 
 
 class Gateway:
-    """The server; `clock` gives seconds that only rise, `answered` is told each call's path and status, 0 if the caller went away."""
+    """The server; `clock` gives seconds that only rise.
+
+    `answered` is told each call's path and status, 0 if the caller went away; `deaf` is called when somebody unknown found
+    no room.
+    """
 
     def __init__(
         self,
@@ -115,14 +122,19 @@ class Gateway:
         clock: Callable[[], float],
         caps: Caps,
         answered: Callable[[str, int], None],
+        deaf: Callable[[], None],
     ) -> None:
         self._answered = answered
+        self._go_on = Kept(_GO_ON)
         self._tokens = tokens
         self._desk = desk
-        self._paces = _Paces(clock)
-        self._connections = Connections(self._handle, caps)
-        self._uploading: set[str] = set()
-        self._routes: Mapping[tuple[str, str], Callable[[web.BaseRequest, Caller], Awaitable[web.Response]]] = {
+        self._under_way: dict[str, int] = {}  # by pod
+        self._paces = Paces(clock, per_s=PER_POD_S, burst=BURST)
+        self._namespace_paces = Paces(clock, per_s=PER_NAMESPACE_S, burst=NAMESPACE_BURST)
+        self._uploads = Uploads(clock)
+        self._bodies = Bodies()
+        self._connections = Connections(self._handle, caps, deaf)
+        self._routes: Mapping[tuple[str, str], Callable[[web.BaseRequest, Caller], Awaitable[web.StreamResponse]]] = {
             ("POST", "/heartbeat"): self._heartbeat,
             ("GET", "/progress"): self._progress,
             ("PUT", "/result"): self._result,
@@ -142,46 +154,61 @@ class Gateway:
             server.close()
             await self._connections.close()
 
-    async def _handle(self, request: web.BaseRequest) -> web.Response:
-        connection = request.protocol
-        assert isinstance(connection, Connection)
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = _connection(request)
         connection.begin()
         response = None
         try:
-            response = await self._answer(request, connection.address)
-        except _Refused as refused:
+            response = await self._answer(request, connection)
+        except Refused as refused:
+            if isinstance(refused, RefusedLate):
+                await asyncio.sleep(HELD_S)
             response = refusal(refused.status, str(refused), refused.headers)
+            await part(request, response)
         finally:
             connection.end()
             path = request.path if request.path in self._paths else OTHER_PATH
             self._answered(path, 0 if response is None else response.status)
         return response
 
-    async def _answer(self, request: web.BaseRequest, address: str) -> web.Response:
+    async def _answer(self, request: web.BaseRequest, connection: Connection) -> web.StreamResponse:
+        route = self._route(request)
+        caller = await self._caller(request, connection.address)
+        connection.pod = caller.uid
+        under_way = self._under_way.get(caller.uid, 0)
+        if under_way >= AT_ONCE:
+            raise RefusedLate(429, f"this pod has {under_way} requests under way: wait for their answers", AGAIN)
+        self._under_way[caller.uid] = under_way + 1
+        wait_s = max(self._paces.wait_s(caller.uid), self._namespace_paces.wait_s(caller.namespace))
         try:
-            route = self._route(request)
-        except _Refused:
-            await asyncio.sleep(HELD_S)
-            raise
-        caller = await self._caller(request, address)
-        wait_s = self._paces.wait_s(caller.uid)
-        if wait_s > MOST_HELD_BACK_S:
-            raise _Refused(429, f"this pod asks more than {PER_S:.0f} times a second: pause between calls", _AGAIN)
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
-        return await route(request, caller)
+            return await route(request, caller)
+        finally:
+            # Held back now and not before: a heartbeat counts from when it came. Also if its sender has gone: else it
+            # would be faster to wait for no answer.
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+            self._done(caller.uid)
 
-    def _route(self, request: web.BaseRequest) -> Callable[[web.BaseRequest, Caller], Awaitable[web.Response]]:
+    def _done(self, pod: str) -> None:
+        under_way = self._under_way[pod] - 1
+        if under_way:
+            self._under_way[pod] = under_way
+        else:
+            del self._under_way[pod]
+
+    def _route(self, request: web.BaseRequest) -> Callable[[web.BaseRequest, Caller], Awaitable[web.StreamResponse]]:
         route = self._routes.get((request.method, request.path))
         if route is None:
             methods = [method for method, path in self._routes if path == request.path]
             if methods:
                 allowed = {"Allow": ", ".join(methods)}
-                raise _Refused(405, f"{request.path} takes {' or '.join(methods)}, not {request.method}", allowed)
+                raise RefusedLate(405, f"{request.path} takes {' or '.join(methods)}, not {request.method}", allowed)
             paths = ", ".join(dict.fromkeys(f"{method} {path}" for method, path in self._routes))
-            raise _Refused(404, f"there is no {request.path} here: there are {paths}")
+            raise RefusedLate(404, f"there is no {request.path} here: there are {paths}")
         if "Content-Encoding" in request.headers:
-            raise _Refused(415, "the body is compressed: send it as it is")
+            raise RefusedLate(415, "the body is compressed: send it as it is")
+        if is_chunked(request):
+            raise RefusedLate(411, "the body comes in chunks: send it whole, with a Content-Length")
         return route
 
     async def _caller(self, request: web.BaseRequest, address: str) -> Caller:
@@ -189,122 +216,53 @@ class Gateway:
         try:
             return await self._tokens.caller_of(token.strip() if scheme.lower() == "bearer" else "", address)
         except TokenRefused as refused:
-            await asyncio.sleep(HELD_S)
-            raise _Refused(401, str(refused), {"WWW-Authenticate": 'Bearer realm="flowy"'}) from None
+            raise RefusedLate(401, str(refused), {"WWW-Authenticate": 'Bearer realm="flowy"'}) from None
         except TokenUnchecked as unchecked:
-            await asyncio.sleep(HELD_S)
-            raise _Refused(503, str(unchecked), _AGAIN) from None
+            raise RefusedLate(503, str(unchecked), AGAIN) from None
 
-    async def _heartbeat(self, request: web.BaseRequest, caller: Caller) -> web.Response:
-        details = await _json(request, "the details of the heartbeat", DETAILS_BYTES)
+    async def _heartbeat(self, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
+        details = await self._bodies.json(request, "the details of the heartbeat", DETAILS_BYTES)
         match await self._desk.heartbeat(caller, details):
             case Counts() | Abandoned():
-                return sent(_GO_ON)
+                return self._go_on if request.keep_alive and request.version == HttpVersion11 else sent(_GO_ON)
             case Over(why):
                 return answer({"continue": False, "reason": why})
             case Unknown(why):
-                raise _Refused(503, f"{why}: try again", _AGAIN)
+                raise Refused(503, f"{why}: try again", AGAIN)
 
     async def _progress(self, request: web.BaseRequest, caller: Caller) -> web.Response:  # noqa: ARG002 - a route
         match await self._desk.progress(caller):
             case str(text):
                 return sent(text.encode() + b"\n")
             case Over(why) | Abandoned(why):
-                raise _Refused(409, why)
+                raise Refused(409, why)
             case Unknown(why):
-                raise _Refused(503, f"{why}: try again", _AGAIN)
+                raise Refused(503, f"{why}: try again", AGAIN)
 
     async def _result(self, request: web.BaseRequest, caller: Caller) -> web.Response:
-        # Before the body: who no longer counts shall not make us read a MiB.
-        _accept(await self._desk.may_upload(caller))
-        if caller.uid in self._uploading:
-            raise _Refused(429, "this pod is uploading a result already: wait for the answer", _AGAIN)
-        if len(self._uploading) >= UPLOADS_AT_ONCE:
-            raise _Refused(503, "many results are being uploaded: try again", _AGAIN)
-        self._uploading.add(caller.uid)
-        try:
-            text = await _json(request, "the result", MAX_VALUE_BYTES)
-            _accept(await self._desk.upload(caller, text or "null"))
-        finally:
-            self._uploading.discard(caller.uid)
-        return answer({"bytes": len((text or "null").encode())})
+        with self._uploads.announced(caller) as wait_s:
+            _connection(request).within(wait_s + UPLOAD_S)
+            await asyncio.sleep(wait_s)
+            # Before the body: who no longer counts shall not make us read a MiB.
+            _accept(await self._desk.may_upload(caller))
+            with self._uploads.reading(caller):
+                text = await self._bodies.json(request, "the result", MAX_VALUE_BYTES) or "null"
+                _accept(await self._desk.upload(caller, text))
+        return answer({"bytes": len(text.encode())})
+
+
+def _connection(request: web.BaseRequest) -> Connection:
+    connection = request.protocol
+    assert isinstance(connection, Connection)
+    return connection
 
 
 def _accept(found: Standing | Differs) -> None:
     """Raise a refusal for all that may not upload."""
     match found:
         case Over(why) | Abandoned(why) | Differs(why):
-            raise _Refused(409, why)
+            raise Refused(409, why)
         case Unknown(why):
-            raise _Refused(503, f"{why}: try again", _AGAIN)
+            raise Refused(503, f"{why}: try again", AGAIN)
         case Counts():
             pass
-
-
-class _Refused(Exception):
-    """The answer is this status with this sentence."""
-
-    def __init__(self, status: int, why: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(why)
-        self.status = status
-        self.headers = None if headers is None else dict(headers)
-
-
-async def _json(request: web.BaseRequest, what: str, limit: int) -> str | None:
-    """The body as JSON text, by the rules of results in files; None if there is nothing in it."""
-    length = request.content_length
-    if length is not None and length > limit:
-        raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_long(what, f"{length:,} bytes", limit))
-    try:
-        text = (await _body(request.content, what, limit)).decode()
-    except UnicodeDecodeError as error:
-        raise _Refused(400, f"{what} is no UTF-8 at byte {error.start}") from error
-    if not text.strip():
-        return None
-    try:
-        # Parsing takes a tenth of a second for each MiB, in which nobody else would be heard.
-        if len(text) > SHORT_CHARS:
-            await asyncio.to_thread(value_text, text, what)
-        else:
-            value_text(text, what)
-    except MalformedMessage as error:
-        raise _Refused(400, str(error)) from error
-    return text.strip()
-
-
-async def _body(content: StreamReader, what: str, limit: int) -> bytes:
-    blocks: list[bytes] = []
-    size = 0
-    while not content.at_eof():
-        # Most bodies have come together with their head, and are read in one step.
-        block = content.read_nowait(-1) if content.is_eof() else await content.readany()
-        blocks.append(block)
-        size += len(block)
-        if size > limit:
-            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_long(what, f"more than {limit:,} bytes", limit))
-    return b"".join(blocks)
-
-
-def _too_long(what: str, size: str, limit: int) -> str:
-    return f"{what} has {size}: at most {limit:,} bytes are taken"
-
-
-class _Paces:
-    """How fast each pod asks: it may save up BURST requests, and gains PER_S of them a second."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._free_at: OrderedDict[str, float] = OrderedDict()
-
-    def wait_s(self, pod: str) -> float:
-        """How long to hold back one more request of this pod, 0 for most. One beyond MOST_HELD_BACK_S counts for nothing."""
-        now = self._clock()
-        free_at = max(self._free_at.get(pod, 0.0), now - BURST / PER_S)
-        wait_s = max(free_at - now, 0.0)
-        if wait_s <= MOST_HELD_BACK_S:
-            free_at += 1 / PER_S
-        self._free_at[pod] = free_at
-        self._free_at.move_to_end(pod)
-        if len(self._free_at) > PODS:
-            self._free_at.popitem(last=False)
-        return wait_s

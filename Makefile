@@ -35,8 +35,9 @@ pins:  ## resolve the dependencies anew into constraints.txt
 	rm -rf .venv-pins
 
 .PHONY: generate
-generate: $(READY)  ## write the CRD and its reference from the models
+generate: $(READY)  ## write the CRD and the references from the models and the commands
 	$(BIN)/python -m flowy_operator.adapters.crd
+	$(BIN)/python -m flowy_cli.reference
 
 .PHONY: check
 check: $(READY)  ## formatting, lint, types, layers, dependencies, generated files
@@ -46,6 +47,7 @@ check: $(READY)  ## formatting, lint, types, layers, dependencies, generated fil
 	$(BIN)/lint-imports
 	$(BIN)/deptry cli operator runtime
 	$(BIN)/python -m flowy_operator.adapters.crd --check
+	$(BIN)/python -m flowy_cli.reference --check
 
 .PHONY: format
 format: $(READY)  ## format the code

@@ -6,7 +6,15 @@ import pytest
 
 from tests.docs.pages import DOCS, page
 
-PAGES = ["README.md", "activities.md", "following-a-run.md", "operating.md", "security.md", "writing-workflows.md"]
+PAGES = [
+    "README.md",
+    "activities.md",
+    "command-line.md",
+    "following-a-run.md",
+    "operating.md",
+    "security.md",
+    "writing-workflows.md",
+]
 
 _LINK = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)

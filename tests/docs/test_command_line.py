@@ -5,7 +5,6 @@ import re
 import shlex
 from pathlib import Path
 
-import click
 import pytest
 
 from flowy_cli.arguments import argument
@@ -106,9 +105,7 @@ def test_the_rules_of_the_linter() -> None:
 
 def test_the_reference_is_what_the_commands_say() -> None:
     assert (DOCS / "reference/command-line.md").read_text() == reference()
-    assert all(
-        isinstance(command, click.Command) and f"## `{name}`" in reference() for name, command in flowy.commands.items()
-    )
+    assert [name for name in flowy.commands if f"## `{name}`" not in reference()] == []
 
 
 def test_the_arguments() -> None:

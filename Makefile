@@ -75,6 +75,16 @@ test: check  ## everything: checks, unit tests, and the tests on the embedded cl
 unit: $(READY)  ## the tests that need no cluster
 	$(BIN)/pytest -m "not cluster" $(PYTEST_ARGS)
 
+.PHONY: browser
+browser: $(READY)  ## the tests of the HTML report in Chromium, which it installs (Debian, 100 MB)
+	test -n "$$(command -v chromium chromium-browser google-chrome)" || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+	$(BIN)/pytest -m browser $(PYTEST_ARGS)
+
+.PHONY: pictures
+pictures: $(READY)  ## draw the documentation's pictures anew
+	$(BIN)/python -m tests.pictures.images
+
 .PHONY: demo
 demo: $(READY) images  ## a video through a workflow, on a real Kubernetes, before your eyes
 	$(BIN)/python -m examples.demo

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.shell_completion import ShellComplete
 
-from flowy_cli.commands import completion, linting, logs, looking, replaying, running
+from flowy_cli.commands import completion, drawing, linting, logs, looking, replaying, running
 from flowy_cli.errors import ExitCode
 
 
@@ -42,6 +42,9 @@ for _command in (
     looking.history,
     looking.definitions,
     looking.export,
+    drawing.graph,
+    drawing.timeline,
+    drawing.report,
     replaying.replay,
     linting.lint,
     running.cancel,

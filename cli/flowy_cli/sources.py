@@ -32,7 +32,11 @@ def _of_cluster(name: str, target: Target, *, children: bool, values: bool) -> R
 
     async def read(connection: Connection) -> Run:
         run = await read_run(connection.client, connection.namespace, name, children=children)
-        return replace(run, values=await load_values(connection.client, run)) if values else run
+        return await with_values(connection, run) if values else run
+
+    async def with_values(connection: Connection, run: Run) -> Run:
+        below = {name: await with_values(connection, child) for name, child in run.children.items()}
+        return replace(run, children=below, values=await load_values(connection.client, run))
 
     return in_cluster(target, read)
 

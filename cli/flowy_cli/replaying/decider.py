@@ -14,6 +14,7 @@ from flowy.replay.determinism import deterministic
 from flowy.replay.loading import factories, fresh_module, tasks_of
 from flowy.replay.replayer import call_workflow, load
 from flowy.replay.run import Run
+from flowy.replay.trace import Tracer
 from flowy.replay.verdict import verdict
 from flowy.wire import values
 from flowy.wire.messages import Answer, Request
@@ -66,6 +67,7 @@ def run_of(request: Request, kind: type[Run] = Run, **further: Any) -> Run:
         wanted=request.wanted,
         max_calls=request.max_calls,
         max_bytes=request.max_bytes,
+        tracer=Tracer() if request.traced else None,
         **further,
     )
 

@@ -1,0 +1,195 @@
+"""`graph`, `timeline`, `report`: pictures of a run."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from flowy_cli.options import Desk, Target, cluster_options, pass_desk, source_argument
+
+if TYPE_CHECKING:
+    from flowy_cli.pictures.execution import Execution
+    from flowy_cli.pictures.reading import Replay
+
+_NARROW = 100  # columns, where there is no terminal
+
+
+class Form(StrEnum):
+    """How a picture is written."""
+
+    TEXT = "text"
+    SVG = "svg"
+    DOT = "dot"
+    MERMAID = "mermaid"
+
+
+def picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what every picture is asked: which run, and where its code may be replayed."""
+    unlocked = click.option(
+        "--unlocked", is_flag=True, help="Replay the code with your own rights, where it can't be locked in."
+    )
+    number = click.option(
+        "--run",
+        "number",
+        type=click.IntRange(min=1),
+        help="Which run, where the code has restarted. Default: the last.",
+    )
+    return source_argument(number(unlocked(cluster_options(pass_desk(command)))))
+
+
+def form_option(*forms: Form) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add `-o` with these forms, the first by default."""
+    return click.option(
+        "-o",
+        "--output",
+        "form",
+        type=click.Choice(forms, case_sensitive=False),
+        default=forms[0],
+        show_default=True,
+        help="How to write it.",
+    )
+
+
+@click.command(short_help="Draw which result went into which task, and what became of each.")
+@form_option(Form.TEXT, Form.SVG, Form.DOT, Form.MERMAID)
+@click.option("--all", "every", is_flag=True, help="Draw each task, also where many look the same.")
+@picture_options
+def graph(desk: Desk, form: Form, *, every: bool, **source: Any) -> None:
+    """Draw the graph of a run: activities, sub-workflows, and whose result went into whose arguments.
+
+    Dashed arrows lead from what the code had looked at before it made a call. Tasks that look the same are one node, if
+    they are more than eight. The code is replayed for it, in a process that can reach nothing.
+    """
+    from flowy_cli.pictures.graph import STACKED, graph_of
+
+    execution = _read(desk, **source)
+    drawn = graph_of(execution, stacked=len(execution.calls) if every else STACKED)
+    match form:
+        case Form.SVG:
+            from flowy_cli.pictures.graph_svg import graph_svg
+
+            with _layout():
+                written = graph_svg(drawn, _heading(execution))
+        case Form.DOT:
+            from flowy_cli.pictures.dot import dot
+
+            written = dot(drawn, _heading(execution))
+        case Form.MERMAID:
+            from flowy_cli.pictures.mermaid import mermaid
+
+            written = mermaid(drawn)
+        case Form.TEXT:
+            from flowy_cli.pictures.graph_text import graph_text
+
+            written = f"{_heading(execution)}\n\n{graph_text(drawn, _width())}"
+    click.echo(written, nl=False)
+
+
+@click.command(short_help="Draw when each task waited and ran, and which of them the run had to wait for.")
+@form_option(Form.TEXT, Form.SVG)
+@picture_options
+def timeline(desk: Desk, form: Form, **source: Any) -> None:
+    """Draw a run along the clock: waiting, running, retries, the critical path, and when the code moved on."""
+    from flowy_cli.pictures.timeline import timeline_of
+
+    execution = _read(desk, **source)
+    drawn = timeline_of(execution)
+    if form is Form.SVG:
+        from flowy_cli.pictures.timeline_svg import timeline_svg
+
+        written = timeline_svg(drawn, _heading(execution))
+    else:
+        from flowy_cli.pictures.timeline_text import timeline_text
+
+        written = f"{_heading(execution)}\n\n{timeline_text(drawn, _width())}"
+    click.echo(written, nl=False)
+
+
+@click.command(short_help="Write all that is known of a run as one HTML page.")
+@picture_options
+def report(desk: Desk, **source: Any) -> None:
+    """Write a run as one HTML page: graph, timeline, and each task with its arguments, results, errors and log commands.
+
+    The page needs nothing but a browser: flowy report talk-42 > talk-42.html
+    """
+    from flowy_cli.pictures.report import report as page
+
+    execution = _read(desk, **source)
+    with _layout():
+        written = page(execution)
+    click.echo(written, nl=False)
+
+
+def _read(
+    desk: Desk,
+    *,
+    source: str,
+    name: str | None,
+    number: int | None,
+    unlocked: bool,
+    target: Target,
+) -> "Execution":
+    from flowy_cli.pictures.reading import execution_of
+    from flowy_cli.replaying import decider
+    from flowy_cli.sources import run_of_source
+
+    run = run_of_source(source, name, target, children=True, values=True)
+    deciding = decider.unlocked() if unlocked else _locked(run.namespace)
+    with deciding as replay:
+        execution = execution_of(run, now=desk.now(), replay=replay, number=number)
+    for each in execution.everything():
+        if each.flow:
+            click.echo(f"flowy: {each.name}: arrows are missing: {each.flow}", err=True)
+    return execution
+
+
+_WALL_S = 60.0
+"""For one replay: more than the operator gives to a decision, since a trace takes longer, and nobody else waits."""
+
+
+@contextmanager
+def _locked(namespace: str) -> Iterator["Replay"]:
+    """Replay behind the operator's locks; where there are none, a picture still has all but its arrows."""
+    from flowy_cli.errors import CliError
+    from flowy_cli.replaying import decider
+
+    with ExitStack() as stack:
+        try:
+            replay = stack.enter_context(decider.locked(namespace, _WALL_S))
+        except CliError as error:
+            replay = _refusing(error)
+        yield replay
+
+
+def _refusing(error: Exception) -> "Replay":
+    def refuse(_: object) -> NoReturn:
+        raise error
+
+    return refuse
+
+
+@contextmanager
+def _layout() -> Iterator[None]:
+    from flowy_cli.errors import CliError
+    from flowy_cli.pictures.layout import LayoutMissing
+
+    try:
+        yield
+    except LayoutMissing as error:
+        raise CliError(str(error)) from error
+
+
+def _heading(execution: "Execution") -> str:
+    """`saga: failed, 9.0 s; Failed: …`."""
+    from flowy_cli.pictures.words import one_line, spoken, took
+
+    time = took(execution.until - execution.started_at)
+    return one_line(f"{execution.name}: {spoken(execution.standing)}, {time}; {execution.reason}")
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((_NARROW, 24)).columns

@@ -1,0 +1,163 @@
+"""Where nodes and arrows of a graph stand: Graphviz's `dot` engine, as a library in this process (pygraphviz).
+
+It is given sizes and numbers and never a text of the run, and what it draws isn't used: only its places are.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flowy_cli.pictures.dot import first_inside, last_inside
+from flowy_cli.pictures.graph import Graph, Node, Shape
+from flowy_cli.pictures.words import columns
+
+Point = tuple[float, float]
+
+LABEL_PX = 13
+SMALL_PX = 11
+LINE_PX = 16
+_LABEL_COLUMN_PX = 7.4
+_SMALL_COLUMN_PX = 6.1
+_POINT_PX = 20
+
+HEADER_PX = 18
+"""Of one line above what is inside a box."""
+
+MANY = 300
+"""Nodes above which crossings are looked for only briefly: a thousand would take seconds for a picture that is no better."""
+
+_EDGE = re.compile(r"e,([-0-9.e+]+),([-0-9.e+]+)")
+
+
+class LayoutMissing(Exception):
+    """Graphviz isn't installed; `str()` says how it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle, by its middle."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def left(self) -> float:
+        return self.x - self.width / 2
+
+    @property
+    def top(self) -> float:
+        return self.y - self.height / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """An arrow from node to node: a cubic Bézier curve (1 + 3n points), and its tip."""
+
+    source: str
+    target: str
+    dashed: bool
+    points: Sequence[Point]
+    tip: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """In pixels, from the upper left corner down. A box that has something inside is in `boxes` with all of that."""
+
+    width: float
+    height: float
+    boxes: Mapping[str, Box]
+    curves: Sequence[Curve]
+
+
+def size_of(node: Node, lines: Sequence[str]) -> tuple[float, float]:
+    """Width and height of a node with these lines, the first one larger, in pixels."""
+    if node.shape is Shape.POINT:
+        return columns(lines[0]) * _SMALL_COLUMN_PX + 20, _POINT_PX
+    width = max(
+        [columns(lines[0]) * _LABEL_COLUMN_PX, *(columns(line) * _SMALL_COLUMN_PX for line in lines[1:])], default=0
+    )
+    height = len(lines) * LINE_PX + 14
+    # Text in an ellipse needs room at the corners of its rectangle.
+    return (width * 1.24 + 30, height + 10) if node.shape is Shape.ELLIPSE else (width + 26, height)
+
+
+def layout_of(graph: Graph, lines_of: Mapping[str, Sequence[str]]) -> Layout:
+    """Place the graph, whose nodes have these lines of text. Raises LayoutMissing."""
+    try:
+        import pygraphviz  # noqa: PLC0415 - 60 ms, for pictures only
+    except ImportError as error:
+        raise LayoutMissing(
+            "SVG pictures need Graphviz: pip install 'flowy-operator[pictures]' brings it; "
+            "text, dot and mermaid need nothing"
+        ) from error
+    count = sum(1 for _ in graph.everything())
+    hasty = ["mclimit=0.1", "nslimit=0.2", "nslimit1=0.2"] if count > MANY else []
+    text = "\n".join(
+        [
+            "digraph {",
+            " ".join(["compound=true ranksep=0.42 nodesep=0.22 pad=0", *hasty]),
+            'node [fixedsize=true label="" shape=box] edge [arrowsize=0.5]',
+            *_content(graph, lines_of),
+            "}",
+        ]
+    )
+    drawn = pygraphviz.AGraph(text).draw(format="json0", prog="dot", args="-q")
+    return _read(json.loads(drawn), graph)
+
+
+def _content(graph: Graph, lines_of: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for node in graph.nodes:
+        width, height = size_of(node, lines_of[node.id])
+        if node.inner is None:
+            shape = " shape=ellipse" if node.shape is Shape.ELLIPSE else ""
+            yield f"{node.id} [width={width / 72:.3f} height={height / 72:.3f}{shape}]"
+        else:
+            yield f"subgraph cluster_{node.id} {{ margin=14"
+            cell = f'<td width="{width:.0f}" height="{len(lines_of[node.id]) * HEADER_PX}"></td>'
+            yield f'label=<<table border="0" cellborder="0" cellspacing="0"><tr>{cell}</tr></table>>'
+            yield from _content(node.inner, lines_of)
+            yield "}"
+    by_id = {node.id: node for node in graph.nodes}
+    for n, arrow in enumerate(graph.arrows):
+        source, target = by_id[arrow.source], by_id[arrow.target]
+        frames = [f"ltail=cluster_{source.id}"] if source.inner is not None else []
+        frames += [f"lhead=cluster_{target.id}"] if target.inner is not None else []
+        yield f"{last_inside(source).id} -> {first_inside(target).id} [id={graph.nodes[0].id}_{n} {' '.join(frames)}]"
+
+
+def _read(drawn: Mapping[str, Any], graph: Graph) -> Layout:
+    _, _, width, height = map(float, drawn["bb"].split(","))
+    boxes: dict[str, Box] = {}
+    for item in drawn.get("objects", ()):
+        name = str(item["name"])
+        if name.startswith("cluster_"):
+            left, bottom, right, top = map(float, item["bb"].split(","))
+            box = Box((left + right) / 2, height - (top + bottom) / 2, right - left, top - bottom)
+            boxes[name.removeprefix("cluster_")] = box
+        else:
+            x, y = map(float, item["pos"].split(","))
+            boxes[name] = Box(x, height - y, float(item["width"]) * 72, float(item["height"]) * 72)
+    routes = {str(edge["id"]): str(edge["pos"]) for edge in drawn.get("edges", ())}
+    return Layout(width, height, boxes, list(_curves(graph, routes, height)))
+
+
+def _curves(graph: Graph, routes: Mapping[str, str], height: float) -> Iterator[Curve]:
+    for n, arrow in enumerate(graph.arrows):
+        route = routes[f"{graph.nodes[0].id}_{n}"]
+        end = _EDGE.search(route)
+        points = [_point(word, height) for word in route.split() if not word.startswith(("e,", "s,"))]
+        tip = points[-1] if end is None else (float(end[1]), height - float(end[2]))
+        yield Curve(arrow.source, arrow.target, arrow.flow == "order", points, tip)
+    for node in graph.nodes:
+        if node.inner is not None:
+            yield from _curves(node.inner, routes, height)
+
+
+def _point(word: str, height: float) -> Point:
+    x, y = word.split(",")
+    return float(x), height - float(y)

@@ -1,0 +1,71 @@
+"""`graph`, `timeline`, `report`, as they are typed."""
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.cli.shell import Shell, assert_golden
+from tests.fakes.store import Store
+
+HISTORIES = Path(__file__).parents[1] / "histories"
+SAGA = str(HISTORIES / "saga.json")
+
+
+@pytest.fixture
+def desk(shell: Shell) -> Shell:
+    """A terminal of 80 columns."""
+    return Shell(shell.kubeconfig, shell.now, {"COLUMNS": "80"})
+
+
+def test_a_run_of_the_cluster_with_its_children(desk: Shell) -> None:
+    assert_golden("graph-site.txt", desk.ok("graph", "site"))
+    assert_golden("timeline-site.txt", desk.ok("timeline", "site"))
+
+
+@pytest.mark.parametrize("form", ["text", "svg", "dot", "mermaid"])
+def test_the_code_may_run_here_or_locked_in(form: str, desk: Shell) -> None:
+    locked_in = desk.ok("graph", SAGA, "-o", form)
+    assert desk.ok("graph", SAGA, "-o", form, "--unlocked") == locked_in
+    assert "cancel-1" in locked_in
+
+
+def test_svg_and_page_can_be_read(desk: Shell) -> None:
+    for words in (["graph", SAGA, "-o", "svg"], ["timeline", SAGA, "-o", "svg"]):
+        assert ET.fromstring(desk.ok(*words, "--unlocked")).tag == "{http://www.w3.org/2000/svg}svg"
+    page = desk.ok("report", SAGA, "--unlocked")
+    assert page.startswith("<!doctype html>")
+    assert page.rstrip().endswith("</html>")
+
+
+def test_all_draws_each_task(desk: Shell) -> None:
+    """The loop calls 150 steps in each run."""
+    assert "150 step" in desk.ok("graph", "loop", "--unlocked")
+    assert desk.ok("graph", "loop", "--unlocked", "--all").count("step-") >= 150
+
+
+def test_a_run_before_a_restart(desk: Shell) -> None:
+    assert desk.ok("timeline", "loop", "--run", "1", "--unlocked").splitlines()[0].endswith("Restarted: run 2 followed")
+    assert "has no events of run 9" in desk.fails(3, "graph", "loop", "--run", "9", "--unlocked")
+
+
+def test_without_locks_there_are_no_arrows(desk: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a system that isn't Linux, as far as the command can tell."""
+    monkeypatch.setattr("flowy_cli.replaying.decider.sys.platform", "darwin")
+    done = desk("graph", SAGA)
+    assert done.exit_code == 0
+    assert "arrows are missing: workflow code is locked in by Linux, and this is darwin" in done.stderr
+    assert "book-2" in done.stdout
+    assert "⇠" not in done.stdout
+    page = desk.ok("report", SAGA)
+    assert "Arrows are missing: workflow code is locked in by Linux" in page
+
+
+def test_a_workflow_that_has_only_begun(desk: Shell, store: Store) -> None:
+    broken = store.get(store.kind("workflows"), "ns", "broken")
+    store.create(store.kind("workflows"), "ns", {"metadata": {"name": "fresh"}, "spec": broken["spec"]})
+    heading, _, check, waits = desk.ok("graph", "fresh", "--unlocked").splitlines()
+    assert heading.startswith("fresh: running, ")
+    assert check.split() == ["○", "check-0", "not", "started"]
+    assert waits.split() == ["┄", "line", "5", "waits", "⇠", "check-0"]
+    assert "fresh" in desk.ok("report", "fresh", "--unlocked")

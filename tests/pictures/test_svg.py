@@ -1,0 +1,124 @@
+"""SVG: well-formed, complete, alone in the world; whatever a run says, it stays text."""
+
+from collections import Counter
+from xml.etree import ElementTree as ET
+
+import pygraphviz
+import pytest
+
+from flowy_cli.pictures.dot import dot
+from flowy_cli.pictures.execution import Execution, Standing
+from flowy_cli.pictures.graph import Graph, graph_of
+from flowy_cli.pictures.graph_svg import graph_svg, lines_of
+from flowy_cli.pictures.graph_text import graph_text
+from flowy_cli.pictures.layout import layout_of
+from flowy_cli.pictures.mermaid import mermaid
+from flowy_cli.pictures.timeline import timeline_of
+from flowy_cli.pictures.timeline_svg import timeline_svg
+from flowy_cli.pictures.timeline_text import timeline_text
+from tests.pictures.recordings import NAMES, call, execution, recording, wide
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+HOSTILE = "</text></title><script>alert(1)</script>\"'&<!--]]>\x00\x1b[2J\u202e\ud800\n<img src=x onerror=alert(1)>"
+
+
+def hostile() -> Execution:
+    calls = [
+        call("a-0", end=3, standing=Standing.FAILED, reason=HOSTILE, arguments=f'"{HOSTILE}"', result=HOSTILE),
+        call("b-0", "a-0", begin=None),
+    ]
+    return execution(calls, reason=HOSTILE, source=HOSTILE, flow=HOSTILE, arguments=HOSTILE, result=HOSTILE)
+
+
+def parsed(text: str) -> ET.Element:
+    return ET.fromstring(text)
+
+
+def classes(root: ET.Element) -> Counter[str]:
+    return Counter(word for item in root.iter() for word in item.get("class", "").split())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_graph_has_each_node_and_each_arrow(name: str) -> None:
+    drawn = graph_of(recording(name))
+    root = parsed(graph_svg(drawn, name))
+    nodes = list(drawn.everything())
+    ids = [item.get("id") for item in root.iter() if item.get("id")]
+    assert sorted(map(str, ids)) == sorted(node.id for node in nodes)
+    arrows = sum(len(graph.arrows) for graph in (drawn, *(node.inner for node in nodes if node.inner is not None)))
+    assert classes(root)["arrow"] == classes(root)["tip"] == arrows
+    shown = {item.text for item in root.iter(f"{SVG}text")}
+    assert {node.label for node in nodes} <= shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_node_lies_on_another_and_none_outside(name: str) -> None:
+    drawn = graph_of(recording(name))
+    layout = layout_of(drawn, {node.id: lines_of(node) for node in drawn.everything()})
+
+    def check(graph: Graph) -> None:
+        boxes = [layout.boxes[node.id] for node in graph.nodes]
+        for n, one in enumerate(boxes):
+            assert one.left >= -1
+            assert one.left + one.width <= layout.width + 1
+            for other in boxes[:n]:
+                beside = abs(one.x - other.x) >= (one.width + other.width) / 2 - 1
+                assert beside or abs(one.y - other.y) >= (one.height + other.height) / 2 - 1
+        for node in graph.nodes:
+            if node.inner is not None:
+                check(node.inner)
+
+    check(drawn)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_timeline_has_each_call_and_each_attempt(name: str) -> None:
+    run = recording(name)
+    root = parsed(timeline_svg(timeline_of(run), name))
+    calls = [each for below in run.everything() for each in below.calls]
+    assert classes(root)["row"] == len(calls)
+    bars = sum(classes(root)[kind] for kind in ("ran", "open"))
+    assert bars == sum(len(each.attempts) for each in calls) + 4  # those of the legend
+    assert classes(root)["tick"] == len(run.decisions) + 1
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda run: graph_svg(graph_of(run), HOSTILE), lambda run: timeline_svg(timeline_of(run), HOSTILE)]
+)
+def test_hostile_texts_stay_texts(draw: object) -> None:
+    assert callable(draw)
+    root = parsed(draw(hostile()))
+    tags = {item.tag.removeprefix(SVG) for item in root.iter()}
+    assert tags <= {"svg", "title", "style", "g", "rect", "text", "line", "ellipse", "path", "polygon", "polyline"}
+    assert not [name for item in root.iter() for name in dict(item.items()) if name.startswith("on") or name == "href"]
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda run: graph_text(graph_of(run), 80), lambda run: timeline_text(timeline_of(run), 80)]
+)
+def test_a_terminal_is_not_steered(draw: object) -> None:
+    assert callable(draw)
+    text = draw(hostile())
+    assert text.replace("\n", "").isprintable()
+    assert max(map(len, text.splitlines())) <= 130
+
+
+def test_dot_can_be_read_back_whatever_a_run_says() -> None:
+    for run in (hostile(), *map(recording, NAMES)):
+        drawn = graph_of(run)
+        graph = pygraphviz.AGraph(dot(drawn, HOSTILE))
+        leaves = [node.id for node in drawn.everything() if node.inner is None]
+        assert sorted(map(str, graph.nodes())) == sorted(leaves)
+
+
+def test_mermaid_lines_are_of_its_language() -> None:
+    lines = mermaid(graph_of(hostile())).splitlines()
+    assert lines[0] == "flowchart TB"
+    assert len(lines) == 8
+    assert not [line for line in lines if "<" in line.replace("<br/>", "") or "\x00" in line]
+
+
+def test_a_thousand_can_all_be_drawn() -> None:
+    root = parsed(graph_svg(graph_of(wide(1000), stacked=1000), "wide"))
+    assert classes(root)["ellipse"] == 1002

@@ -130,9 +130,16 @@ async def _of_the_history(kube: Kube) -> list[Figure]:
 
 def _of_the_decider(costs: decider.Costs) -> list[Figure]:
     return [
-        _figure("decision-small-ms", costs.small_ms, "ms", ""),
+        _figure("decision-small-ms", costs.small_ms, "ms", "<= 2 ms"),
         _figure("decision-medium-ms", costs.medium_ms, "ms", ""),
-        _figure("decision-1000-ms", costs.large_ms, "ms", ""),
+        _figure("decision-1000-ms", costs.large_ms, "ms", "<= 8 ms"),
+        _figure(
+            "decision-beside-hostile-p99-ms",
+            costs.beside_hostile_p99_ms,
+            "ms",
+            "< 5 x a quiet decider's",
+            costs.small_p99_ms,
+        ),
         _figure("decisions-per-s", costs.per_s, "/s", ""),
         _figure("decision-private-mib", costs.child_private_mib, "MiB", ""),
         _figure("decision-waiting-mib", costs.waiting_private_mib, "MiB", ""),

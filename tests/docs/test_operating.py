@@ -1,5 +1,6 @@
 """The page for whoever runs the operator: its settings, rights and limits are those of the code."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -192,7 +193,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     ]
     assert [said for said in expected if said not in text] == []
     assert limits.source_bytes == model.MAX_SOURCE
-    assert limits.children == 2 * limits.children_per_namespace
+    assert limits.children + limits.new_children + limits.slow_children == 4 * len(os.sched_getaffinity(0))
     assert len(rows(text)) == len(expected) + 1  # and Kubernetes' own
     assert assembly.GRACE_S < 5
 

@@ -71,7 +71,16 @@ def neighbour() -> Iterator["subprocess.Popen[bytes]"]:
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def world(neighbour: "subprocess.Popen[bytes]") -> AsyncIterator[World]:
     # Little memory, since filling it takes CPU: of that, too, there is little, for the sake of the loops.
-    pool = DeciderPool(Limits(cpu_s=0.3, memory_bytes=48 << 20, children=4, children_per_namespace=4))
+    pool = DeciderPool(
+        Limits(
+            cpu_s=0.3,
+            memory_bytes=48 << 20,
+            children=4,
+            children_per_namespace=4,
+            new_children=4,
+            new_children_per_namespace=4,
+        )
+    )
     await pool.start()
     assert pool.zygote_pid is not None
     yield World(pool, pool.zygote_pid, neighbour)

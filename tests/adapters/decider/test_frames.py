@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from flowy_operator.adapters.decider.frames import LENGTH, Allowance, Ending
 from flowy_operator.adapters.decider.limits import Limits
 
-ALLOWANCE = Allowance(wall_ms=2000, cpu_ms=1000, memory_bytes=1 << 40, answer_bytes=1 << 20, request_bytes=77)
+ALLOWANCE = Allowance(
+    wall_ms=2000, cpu_ms=1000, memory_bytes=1 << 40, answer_bytes=1 << 20, request_bytes=77, niceness=19
+)
 
 
 def test_an_allowance_arrives_as_it_was_sent() -> None:

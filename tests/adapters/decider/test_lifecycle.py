@@ -20,7 +20,8 @@ from tests.adapters.decider.processes import PATIENCE_S, children_of, is_running
 from tests.adapters.decider.programs import GOOD, GOOD_KEYS, HANGING, body
 
 WALL_S = 60.0  # far beyond the test: no child ends by it
-NONE_READY = Limits(children=4, children_per_namespace=4, children_ready=0)  # every child is one that decides
+# Every child is one that decides, and what waits does so in one child.
+NONE_READY = Limits(new_children=4, new_children_per_namespace=4, children_ready=0, brief_wall_s=WALL_S)
 START = Start(
     socket_path="", strictness=Strictness.REQUIRED, home=Home.CHILD, layout=Layout.PLAIN, release="of the tests"
 )
@@ -156,7 +157,7 @@ from tests.adapters.decider.processes import children_of, until
 from tests.adapters.decider.programs import HANGING
 
 async def main():
-    pool = DeciderPool(Limits(children_ready=0))
+    pool = DeciderPool(Limits(children_ready=0, brief_wall_s=60))
     await pool.start()
     await until(lambda: not children_of(pool.zygote_pid))
     print(pool.zygote_pid, flush=True)

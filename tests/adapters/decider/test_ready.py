@@ -87,7 +87,8 @@ async def test_time_that_a_child_waited_counts_for_nothing(counted: Counted) -> 
     with pytest.raises(DecisionStalled, match=r"longer than 0\.4 s") as stalled:
         await counted.pool.decide(HANGING, namespace="x", wall_s=0.4)
     assert stalled.value.reason is StallReason.TIMEOUT
-    ((_, seconds),) = counted.ends
+    end, seconds = counted.ends[-1]
+    assert end is End.WALL
     assert seconds >= 0.4
 
 

@@ -62,6 +62,7 @@ class Exchange(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.finding: asyncio.Future[Finding] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
+        self.after_answer: Ending | None = None  # what the child used, known once it is closed
         self._limit_bytes = 0
         self._received = bytearray()
         self._transport: asyncio.Transport | None = None
@@ -88,7 +89,8 @@ class Exchange(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.finding.done():
-            return  # behind an answer only the ending follows, and nobody needs it
+            self._received = (self._received + data)[-Ending.SIZE :]  # behind an answer only the ending follows
+            return
         self._received += data
         if len(self._received) < LENGTH.size:
             return
@@ -100,6 +102,7 @@ class Exchange(asyncio.Protocol):
                 self.close()
         elif self._said_bytes() >= LENGTH.size + size_bytes:
             self._settle(Said(bytes(self._received[LENGTH.size : LENGTH.size + size_bytes])))
+            del self._received[: LENGTH.size + size_bytes]
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature; the bytes tell more
         self._transport = None
@@ -112,6 +115,8 @@ class Exchange(asyncio.Protocol):
         elif not self.closed.done():
             if self._overdue is not None:
                 self._overdue.cancel()
+            if self.finding.done():
+                self.after_answer = Ending.at_end_of(self._received)
             self._settle(self._judge_stream())
             self.closed.set_result(None)
 

@@ -33,6 +33,7 @@ _FORK_FLAGS = 0x01200011  # CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD:
 _PR_SET_PDEATHSIG = 1
 _SET_MODE_FILTER = 1
 _SIGKILL = 9
+_LOWEST = 19
 _LAST_PID = 0x7FFFFFFF
 
 
@@ -76,7 +77,7 @@ def zygote_filter(architecture: Architecture) -> bytes:
     for name in _ZYGOTE_PLAIN:
         if name in numbers:
             program.if_equal(numbers[name], "allow")
-    for name in ("clone", "kill", "mmap", "prctl", "prlimit64", "seccomp", "sendto"):
+    for name in ("clone", "kill", "mmap", "prctl", "prlimit64", "setpriority", "seccomp", "sendto"):
         program.if_equal(numbers[name], f"{name}()")
     program.answer(Action.REFUSE)
 
@@ -94,6 +95,10 @@ def zygote_filter(architecture: Architecture) -> bytes:
     _require(program, 0, _PR_SET_PDEATHSIG, last=True)
     program.label("prlimit64()")
     _require(program, 0, 0, last=True)  # its own limits only
+    program.label("setpriority()")
+    _require(program, 0, 0)  # a process
+    _require(program, 1, 0)  # itself
+    _require(program, 2, _LOWEST, last=True)
     program.label("seccomp()")
     _require(program, 0, _SET_MODE_FILTER)
     _require(program, 1, 0, last=True)

@@ -120,20 +120,27 @@ class Allowance:
     memory_bytes: int
     answer_bytes: int
     request_bytes: int
+    niceness: int = 0  # as of `nice`: 0 is the usual priority, 19 the lowest
 
     # The number at the front changes with the shape: a zygote of another version must not take bytes for milliseconds.
-    _SHAPE: ClassVar[struct.Struct] = struct.Struct("!8sIIQII")
-    _MAGIC: ClassVar[bytes] = b"flowy-d1"
+    _SHAPE: ClassVar[struct.Struct] = struct.Struct("!8sIIQIIB")
+    _MAGIC: ClassVar[bytes] = b"flowy-d2"
     SIZE: ClassVar[int] = _SHAPE.size
 
     def encode(self) -> bytes:
         return self._SHAPE.pack(
-            self._MAGIC, self.wall_ms, self.cpu_ms, self.memory_bytes, self.answer_bytes, self.request_bytes
+            self._MAGIC,
+            self.wall_ms,
+            self.cpu_ms,
+            self.memory_bytes,
+            self.answer_bytes,
+            self.request_bytes,
+            self.niceness,
         )
 
     @classmethod
     def parse(cls, raw: bytes) -> "Allowance":
-        magic, wall_ms, cpu_ms, memory_bytes, answer_bytes, request_bytes = cls._SHAPE.unpack(raw)
+        magic, wall_ms, cpu_ms, memory_bytes, answer_bytes, request_bytes, niceness = cls._SHAPE.unpack(raw)
         if magic != cls._MAGIC:
             raise ValueError("not an allowance of this version")
         return cls(
@@ -142,6 +149,7 @@ class Allowance:
             memory_bytes=memory_bytes,
             answer_bytes=answer_bytes,
             request_bytes=request_bytes,
+            niceness=niceness,
         )
 
 

@@ -16,6 +16,10 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def _half_of_cores() -> int:
+    return (_cores() + 1) // 2
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Per decision, unless it says otherwise. The wall clock is not among them: it stands in the workflow's spec."""
@@ -30,7 +34,7 @@ class Limits:
     cpu_per_request_mib_s: float = 0.1
 
     # Over what the zygote has mapped. The request is parsed within it (about five times its size), hence not below
-    # 32 MiB. Times `children` it has to fit into the container.
+    # 32 MiB. Times all children at once it has to fit into the container.
     memory_bytes: int = 128 * MIB
 
     source_bytes: int = 256 * KIB  # a Workflow object holds 1.5 MiB in all, and a parser bomb needs room
@@ -40,8 +44,17 @@ class Limits:
     answer_bytes: int = 4 * MIB + 256 * KIB
 
     children: int = field(default_factory=lambda: 2 * _cores())  # twice: while one exits, the next starts
-    # One namespace's endless loops must leave room for the others; the whole machine may still be used by one alone.
+    # One namespace must leave room for the others; the whole machine may still be used by one alone.
     children_per_namespace: int = field(default_factory=_cores)
+
+    # Beside `children`, which are for decisions that are known to be fast (see `lanes`): at once of new ones, and of slow ones.
+    new_children: int = field(default_factory=_cores)
+    new_children_per_namespace: int = field(default_factory=_half_of_cores)
+    slow_children: int = field(default_factory=_cores)
+    slow_children_per_namespace: int = field(default_factory=_half_of_cores)
+    # The time of a decision that is not slow: ten times what a small one takes. On top what comes on top above.
+    brief_cpu_s: float = 0.05
+    brief_wall_s: float = 0.2  # beside the CPU, since others may have that meanwhile
 
     # Waiting beyond those, forked and locked ahead. Of more, the last would seldom be asked: a decision takes
     # milliseconds. Each has three MiB for itself.
@@ -51,6 +64,11 @@ class Limits:
 
     def cpu_of(self, records: int, request_bytes: int) -> float:
         """The CPU seconds for a decision over so many records, in a request of this size."""
-        return (
-            self.cpu_s + self.cpu_per_100_records_s * records / 100 + self.cpu_per_request_mib_s * request_bytes / MIB
-        )
+        return self.cpu_s + self._cpu_on_top_s(records, request_bytes)
+
+    def brief_cpu_of(self, records: int, request_bytes: int) -> float:
+        """The same for one that is not slow; never more than it has in all."""
+        return min(self.brief_cpu_s, self.cpu_s) + self._cpu_on_top_s(records, request_bytes)
+
+    def _cpu_on_top_s(self, records: int, request_bytes: int) -> float:
+        return self.cpu_per_100_records_s * records / 100 + self.cpu_per_request_mib_s * request_bytes / MIB

@@ -10,6 +10,7 @@ A step that fails raises, and the process ends; it never goes on with less. The 
 `Strictness.INSECURE`.
 """
 
+import contextlib
 import math
 import os
 import resource
@@ -95,6 +96,9 @@ def lock(connection: int, parent: int) -> None:
 
 def limit(allowance: Allowance, base_bytes: int) -> None:
     """Set what this decision may use; `base_bytes` is what the zygote had mapped."""
+    if allowance.niceness:
+        with contextlib.suppress(OSError):  # where it is refused, nothing is unsafe
+            os.setpriority(os.PRIO_PROCESS, 0, allowance.niceness)
     space_bytes = base_bytes + allowance.memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (space_bytes, space_bytes))
     # Whole seconds, so only behind the timer. SIGXCPU first, a second later SIGKILL.

@@ -6,18 +6,21 @@ and repeats a share of them. What comes back is judged in `verdict`; what an ans
 
 import asyncio
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from functools import partial
 
-from flowy.wire.messages import Answer, MalformedMessage, Request, encode_request
+from flowy.wire.messages import Answer, Request
 from flowy_operator.adapters.decider import proof, shadow, verdict
+from flowy_operator.adapters.decider.asking import Asked, asking
 from flowy_operator.adapters.decider.exchange import Exchange, Finding, Lost
-from flowy_operator.adapters.decider.frames import Allowance, Layout, Locks, Strictness
+from flowy_operator.adapters.decider.frames import Layout, Locks, Strictness
 from flowy_operator.adapters.decider.homes import ChildHome, ContainerHome, Zygote, ZygoteHome
 from flowy_operator.adapters.decider.keeper import Keeper
+from flowy_operator.adapters.decider.lanes import Lane, Lanes
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.ready import ReadyChildren
 from flowy_operator.adapters.decider.spawn import is_set
-from flowy_operator.adapters.decider.turns import Turn, Turns
+from flowy_operator.adapters.decider.turns import Turn
 from flowy_operator.adapters.decider.verdict import End, NoAnswer, OnEnd
 from flowy_operator.core.errors import DecisionStalled, StallReason
 
@@ -32,6 +35,8 @@ _GONE_WITHIN_S = 2.0  # from the end of a connection without an ending to the ne
 # A zygote for second decisions takes 20 MiB and 0.3 s to start. At the default share this keeps it where a decision is made
 # each second, and lets it go where one is made each minute.
 _LINGER_S = 120.0
+
+_OUT_OF_TIME = (End.CPU, End.WALL)
 
 _TRIES = 2  # a zygote that dies under the same decisions twice is not bad luck
 
@@ -60,7 +65,7 @@ class DeciderPool:
         self._strictness = strictness
         self._ended = ended
         self._limits = Limits() if limits is None else limits
-        self._turns = Turns(self._limits.children, self._limits.children_per_namespace)
+        self._lanes = Lanes(self._limits)
         self._home: ZygoteHome = ChildHome(strictness) if socket_path is None else ContainerHome(socket_path)
         self._shadow_share = shadow_share
         self._first = Keeper(lambda: self._begin(Layout.PLAIN))
@@ -94,9 +99,8 @@ class DeciderPool:
 
         Raises `DecisionStalled`. May be repeated: a decision changes nothing. Cancelling it kills the child.
         """
-        message, allowance = _message(request, wall_s, self._limits)
-        asked = _Asked(request, message, allowance, namespace)
-        if not shadow.is_sampled(message, self._shadow_share):
+        asked = asking(request, namespace, wall_s, self._limits)
+        if not shadow.is_sampled(asked.body, self._shadow_share):
             return await self._decide(asked, self._first, self._ended)
         # Both at once, and before anybody acts upon the first: what is recorded has been compared.
         repeated = asyncio.create_task(self._repeat(asked), name="shadow replay")
@@ -109,7 +113,7 @@ class DeciderPool:
         difference = None if again is None else shadow.difference(answer, again)
         return answer if difference is None else shadow.stalled(difference)
 
-    async def _repeat(self, asked: "_Asked") -> Answer | None:
+    async def _repeat(self, asked: Asked) -> Answer | None:
         """The answer of the other zygote. None if it gives none: that may be its own trouble, and proves nothing."""
         try:
             return await self._decide(asked, self._second, _nobody_counts)
@@ -117,12 +121,31 @@ class DeciderPool:
             log.warning("A decision could not be repeated", extra={"reason": stalled.reason, "error": str(stalled)})
             return None
 
-    async def _decide(self, asked: "_Asked", keeper: Keeper, ended: OnEnd) -> Answer:
+    async def _decide(self, asked: Asked, keeper: Keeper, ended: OnEnd) -> Answer:
+        """Where it belongs, and if it is slow after all in the slow lane."""
+        run = asked.request.seed
+        lane = self._lanes.of(run)
+        if lane is not Lane.SLOW:
+            brief = asked.brief(self._limits)
+            is_all = brief.allowance == asked.allowance
+
+            def told(end: End, seconds: float) -> None:
+                ended(End.PUT_BACK if end in _OUT_OF_TIME and not is_all else end, seconds)
+
+            try:
+                return await self._decide_in(lane, brief, keeper, told)
+            except NoAnswer as none:
+                if is_all or none.end not in _OUT_OF_TIME:
+                    raise
+            self._lanes.learn(run, Lane.SLOW)
+        return await self._decide_in(Lane.SLOW, asked.slow(), keeper, ended)
+
+    async def _decide_in(self, lane: Lane, asked: Asked, keeper: Keeper, ended: OnEnd) -> Answer:
         loop = asyncio.get_running_loop()
         last_words = ""
         with keeper.in_use():
             for _ in range(_TRIES):
-                turn = await self._turns.take(asked.namespace)
+                turn = await self._lanes.take(lane, asked.namespace)
                 try:
                     zygote = await keeper.running()
                     asked_at = loop.time()
@@ -131,7 +154,7 @@ class DeciderPool:
                 except BaseException:
                     turn.end()
                     raise
-                exchange.closed.add_done_callback(lambda _, turn=turn: self._is_over(turn))  # type: ignore[misc]
+                exchange.closed.add_done_callback(partial(self._is_over, exchange, asked, turn))
                 finding = await _ask(exchange, asked)
                 seconds = loop.time() - asked_at
                 if isinstance(finding, Lost) and await is_set(zygote.gone, _GONE_WITHIN_S):
@@ -149,10 +172,14 @@ class DeciderPool:
             StallReason.UNAVAILABLE, f"The decider's zygote died during the decision, and again {last_words}".rstrip()
         )
 
-    def _is_over(self, turn: Turn) -> None:
+    def _is_over(self, exchange: Exchange, asked: Asked, turn: Turn, _: object) -> None:
         """The child is reaped, which may be after its answer is known."""
         turn.end()
         self._ready.fill()
+        used = exchange.after_answer
+        if used is not None:
+            is_fast = used.cpu_ms <= asked.brief(self._limits).allowance.cpu_ms
+            self._lanes.learn(asked.request.seed, Lane.FAST if is_fast else Lane.SLOW)
 
     async def _begin(self, layout: Layout) -> Zygote:
         """A zygote that has proven its locks. One that has not decides nothing."""
@@ -183,11 +210,11 @@ class DeciderPool:
         for probe in proof.probes(limits):
             if probe.needs_filter and not zygote.locks.seccomp:
                 continue  # insecure, and it said so
-            message, allowance = _message(probe.request, self._limits.start_s, limits)
-            finding = await _ask(await self._connect(zygote), _Asked(probe.request, message, allowance, ""))
+            asked = asking(probe.request, "", self._limits.start_s, limits)
+            finding = await _ask(await self._connect(zygote), asked)
             told: proof.Told
             try:
-                told = verdict.judge(finding, probe.request, allowance)
+                told = verdict.judge(finding, probe.request, asked.allowance)
             except NoAnswer as stalled:
                 if stalled.reason is StallReason.UNAVAILABLE:
                     raise
@@ -230,50 +257,13 @@ class DeciderPool:
         return exchange
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """One decision on its way: what is asked, as it is sent."""
-
-    request: Request
-    message: bytes
-    allowance: Allowance
-    namespace: str
-
-
-async def _ask(exchange: Exchange, asked: _Asked) -> Finding:
-    exchange.ask(asked.message, asked.allowance.answer_bytes, asked.allowance.wall_ms / 1000 + _GRACE_S)
+async def _ask(exchange: Exchange, asked: Asked) -> Finding:
+    exchange.ask(asked.message(), asked.allowance.answer_bytes, asked.allowance.wall_ms / 1000 + _GRACE_S)
     try:
         return await exchange.finding
     except asyncio.CancelledError:
         exchange.close()
         raise
-
-
-def _message(request: Request, wall_s: float, limits: Limits) -> tuple[bytes, Allowance]:
-    try:
-        body = encode_request(request)
-    except MalformedMessage as error:  # a lone surrogate, which JSON can hold and UTF-8 can't
-        raise DecisionStalled(StallReason.MALFORMED, f"The decision can't be asked for: {error}") from error
-    source_bytes = len(request.source.encode())
-    if source_bytes > limits.source_bytes:
-        raise DecisionStalled(
-            StallReason.TOO_LARGE,
-            f"The workflow's source has {source_bytes} bytes, the limit is {limits.source_bytes}",
-        )
-    if len(body) > limits.request_bytes:
-        raise DecisionStalled(
-            StallReason.TOO_LARGE,
-            f"The decision's request has {len(body)} bytes, the limit is {limits.request_bytes}; "
-            "pass references to large values between tasks instead of the values",
-        )
-    allowance = Allowance(
-        wall_ms=round(wall_s * 1000),
-        cpu_ms=round(limits.cpu_of(len(request.records), len(body)) * 1000),
-        memory_bytes=limits.memory_bytes,
-        answer_bytes=limits.answer_bytes,
-        request_bytes=len(body),
-    )
-    return allowance.encode() + body, allowance
 
 
 def _report(locks: Locks, layout: Layout) -> None:

@@ -33,7 +33,7 @@ X86_64 = Architecture(
         "read": 0, "write": 1, "close": 3, "poll": 7, "mmap": 9, "munmap": 11, "brk": 12, "rt_sigprocmask": 14,
         "rt_sigreturn": 15, "mremap": 25, "dup2": 33, "setitimer": 38, "getpid": 39, "sendto": 44, "getsockname": 51,
         "clone": 56, "fork": 57, "vfork": 58, "execve": 59, "wait4": 61, "kill": 62, "ptrace": 101, "getppid": 110,
-        "prctl": 157, "mount": 165, "init_module": 175, "tkill": 200, "futex": 202, "restart_syscall": 219,
+        "setpriority": 141, "prctl": 157, "mount": 165, "init_module": 175, "tkill": 200, "futex": 202, "restart_syscall": 219,
         "exit_group": 231, "add_key": 248, "request_key": 249, "keyctl": 250, "ppoll": 271, "unshare": 272,
         "set_robust_list": 273, "accept4": 288, "perf_event_open": 298, "prlimit64": 302, "setns": 308,
         "process_vm_readv": 310, "process_vm_writev": 311, "finit_module": 313, "seccomp": 317, "memfd_create": 319,
@@ -52,7 +52,7 @@ AARCH64 = Architecture(
     numbers={
         "dup3": 24, "mount": 40, "close": 57, "read": 63, "write": 64, "ppoll": 73, "exit_group": 94, "unshare": 97,
         "futex": 98, "set_robust_list": 99, "setitimer": 103, "init_module": 105, "ptrace": 117, "restart_syscall": 128,
-        "kill": 129, "tkill": 130, "rt_sigprocmask": 135, "rt_sigreturn": 139, "prctl": 167, "getpid": 172,
+        "kill": 129, "tkill": 130, "rt_sigprocmask": 135, "rt_sigreturn": 139, "setpriority": 140, "prctl": 167, "getpid": 172,
         "getppid": 173, "getsockname": 204, "sendto": 206, "brk": 214, "munmap": 215, "mremap": 216, "add_key": 217,
         "request_key": 218, "keyctl": 219, "clone": 220, "execve": 221, "mmap": 222, "perf_event_open": 241,
         "accept4": 242, "wait4": 260, "prlimit64": 261, "setns": 268, "process_vm_readv": 270,

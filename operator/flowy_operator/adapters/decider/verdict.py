@@ -39,6 +39,7 @@ class End(StrEnum):
     TOO_LARGE = "too-large"
     MALFORMED = "malformed"
     UNAVAILABLE = "unavailable"  # no process, no limits, no zygote
+    PUT_BACK = "put-back"  # not done in the time of the fast lane, and made again in the slow one
 
 
 OnEnd = Callable[[End, float], None]

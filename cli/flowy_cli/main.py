@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.shell_completion import ShellComplete
 
-from flowy_cli.commands import completion, drawing, linting, logs, looking, replaying, running
+from flowy_cli.commands import completion, drawing, linting, local, logs, looking, replaying, running
 from flowy_cli.errors import ExitCode
 
 
@@ -33,6 +33,7 @@ def flowy() -> None:
 
 
 for _command in (
+    local.run,
     running.start,
     running.wait,
     looking.list_workflows,

@@ -81,7 +81,7 @@ def completed(shell: Shell, monkeypatch: pytest.MonkeyPatch, *words: str) -> lis
 
 def test_kubectl_is_offered_commands_options_and_names(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     *offered, directive = completed(shell, monkeypatch, "re")
-    assert ([text.partition("\t")[0] for text in offered], directive) == (["replay", "resume", "retry"], ":4")
+    assert ([text.partition("\t")[0] for text in offered], directive) == (["report", "replay", "resume", "retry"], ":4")
     assert completed(shell, monkeypatch, "describe", "talk") == ["talk-41", "talk-42", ":4"]
     assert completed(shell, monkeypatch, "get", "-n", "other", "") == [":4"]
     assert completed(shell, monkeypatch, "describe", "./run") == [":0"]

@@ -89,7 +89,7 @@ def test_every_command_is_named() -> None:
     assert set(flowy.commands) <= named | OF_OTHER_PAGES
 
 
-OF_OTHER_PAGES = {"graph", "timeline", "report"}
+OF_OTHER_PAGES = {"graph", "timeline", "report", "run"}
 """Commands that have a page of their own."""
 
 

@@ -1,9 +1,15 @@
 """The page about runs without a cluster: its blocks are one program, its tables are complete."""
 
 import inspect
+import json
+
+import pytest
+from click.testing import CliRunner
 
 from flowy.local import LocalWorkflow
-from tests.docs.pages import blocks, codes, rows, section
+from flowy_cli.commands.local import run
+from flowy_cli.main import flowy
+from tests.docs.pages import DOCS, blocks, codes, rows, section
 
 PAGE = "local.md"
 
@@ -32,3 +38,21 @@ def test_the_table_names_every_field_of_a_trace() -> None:
     assert workflow.trace is not None
     listed = {name for row in rows(section(PAGE, "What happened")) for name in codes(row[0])}
     assert listed == set(workflow.trace)
+
+
+def test_the_command_does_what_the_page_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(DOCS.parent)
+    (block,) = blocks(PAGE, "console")
+    prompt, program, *words = block.text.split()
+    assert (prompt, program) == ("$", "flowy")
+    done = CliRunner().invoke(flowy, [*words, "--in", "process", "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == 11
+
+
+def test_the_table_names_every_option() -> None:
+    listed = {code.split()[0] for row in rows(section(PAGE, "A manifest")) for code in codes(row[0])}
+    options = {max(option.opts, key=len) for option in run.params if option.param_type_name == "option"}
+    shown = {"--kwarg" if option == "-k" else option for option in listed}
+    assert shown - {"ARGUMENT…"} == options - {"--activities"}
+    assert "`--activities steps.py`" in section(PAGE, "A manifest")

@@ -87,7 +87,10 @@ class PastRun:
 
 
 class Execution:
-    """One workflow. `uid` is its identity, `parent` the call whose attempt it is."""
+    """One workflow. `uid` is its identity, `parent` the call whose attempt it is.
+
+    `arguments` is the input of its first run, `input` that of the current one.
+    """
 
     def __init__(
         self, around: Around, plan: Plan, arguments: str, *, uid: str, path: str = "", parent: Call | None = None
@@ -98,7 +101,7 @@ class Execution:
         self.parent = parent
         self.depth: int = 0 if parent is None else parent.execution.depth + 1
         self.attempt = 1 if parent is None else parent.attempt
-        self.input = arguments
+        self.arguments = self.input = arguments
         self.run = 1
         self.end: End | None = None
         self.begun_at = self.started_at = around.now()

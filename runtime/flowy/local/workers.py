@@ -28,7 +28,7 @@ class Workers:
         self._news: SimpleQueue[Report] = SimpleQueue()
         self._ahead: deque[Launch] = deque()
         self._changed = Condition()
-        self._threads = 0
+        self._threads: list[Thread] = []
         self._idle = 0
         self._is_closed = False
 
@@ -41,9 +41,9 @@ class Workers:
             self._ahead.append(launch)
             if self._idle >= len(self._ahead):
                 self._changed.notify()
-            elif self._threads < self._count:
-                self._threads += 1
-                Thread(target=self._work, name=f"flowy-worker-{self._threads}", daemon=True).start()
+            elif len(self._threads) < self._count:
+                self._threads.append(Thread(target=self._work, name=f"flowy-worker-{len(self._threads)}", daemon=True))
+                self._threads[-1].start()
 
     def withdraw(self, launch: Launch) -> None:
         with self._changed:
@@ -67,6 +67,11 @@ class Workers:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
+
+    def join(self) -> None:
+        """Wait, after `close`, until nothing runs any more."""
+        for thread in self._threads:
+            thread.join()
 
     def _work(self) -> None:
         try:

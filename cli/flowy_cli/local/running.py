@@ -1,0 +1,62 @@
+"""A local run from its beginning to its end, as the command `run` has it: of a manifest, or of a factory in a Python file."""
+
+import signal
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from flowy.local.engine import Engine, Finished
+from flowy.local.execution import Watcher
+from flowy.local.launch import Executor, Launch
+from flowy.local.workers import Workers
+from flowy_cli.local.doing import Doing, Way, gateway
+from flowy_cli.local.manifest import Manifest, input_of, plan_of
+from flowy_cli.replaying.decider import Decide
+
+
+def run_manifest(
+    manifest: Manifest,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    way: Way,
+    decide: Decide,
+    workers: int,
+    watcher: Watcher | None = None,
+    told: Callable[[Launch, str], None] = lambda _, __: None,
+) -> Finished:
+    """Run a manifest's Workflow here, its activities as `way` does them, at most `workers` at once.
+
+    `args` and `kwargs` are its input instead of the manifest's own. `told` gets what each attempt has printed. Returns when
+    the workflow has ended and nothing that it has started runs any more. The first Ctrl-C lets its code clean up, the second
+    ends it. Raises CliError.
+    """
+    arguments = input_of(manifest, args, kwargs or {})
+    plan = plan_of(manifest, decide)
+    with gateway() as serving:
+        executor = Workers(workers, Doing(way, serving, told).perform)
+        with stopped_by_ctrl_c(executor):
+            finished = Engine(executor, watcher).run(plan, arguments, uuid.uuid4().hex)
+            executor.join()
+        return finished
+
+
+@contextmanager
+def stopped_by_ctrl_c(executor: Executor) -> Iterator[None]:
+    """Let Ctrl-C stop the run, twice; the third time it interrupts as ever."""
+    left = 2
+
+    def asked(number: int, frame: FrameType | None) -> None:
+        nonlocal left
+        if left == 0:
+            signal.default_int_handler(number, frame)
+        left -= 1
+        executor.ask_to_stop()
+
+    before = signal.signal(signal.SIGINT, asked)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -23,6 +23,10 @@ from flowy.wire.messages import Answer, AnsweredCall, Phase, Record, RecordState
 
 Leave = Callable[[Answer], NoReturn]
 
+_COMPLETED = (
+    RecordState.COMPLETED
+)  # looked up once: in an enum that takes a while, and it is asked for each recorded call
+
 
 def _answered(key: str, task: str, walked: Walked, line: int | None) -> AnsweredCall:
     return AnsweredCall(key=key, task=task, arguments=walked.text(), digest=walked.digest(), line=line)
@@ -184,11 +188,11 @@ class Run:
             call = _answered(key, task, walked, self.source.line())
             if self._room_for_repeated.takes(call):
                 self.repeated.append(call)
+        if record.state is _COMPLETED:
+            return Result(Done(self, Past(record)))
         if record.state is RecordState.RUNNING:
             self._turn += 1
             return Result(Pending(self, key, (), self._turn, self.source.line()))
-        if record.state is RecordState.COMPLETED:
-            return Result(Done(self, Past(record)))
         rank = record.rank or 0
         failed = FailedState(self, key, rank, EXCEPTIONS[record.state], error_of(record), record.finished_at)
         self.failures.append(failed)

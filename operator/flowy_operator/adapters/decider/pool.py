@@ -149,8 +149,8 @@ class DeciderPool:
                 try:
                     zygote = await keeper.running()
                     asked_at = loop.time()
-                    ready = self._ready.take() if keeper is self._first else None
-                    exchange = ready or await self._connect(zygote)
+                    is_hurried = keeper is self._first and lane is not Lane.SLOW
+                    exchange = (self._ready.take() if is_hurried else None) or await self._connect(zygote)
                 except BaseException:
                     turn.end()
                     raise

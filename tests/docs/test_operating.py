@@ -14,12 +14,13 @@ from flowy.wire.messages import MAX_LOG_BYTES, Request
 from flowy_operator import adapters, app
 from flowy_operator.adapters.crd import model, rules
 from flowy_operator.adapters.crd.shape import MAX_JSON, MAX_SECONDS
+from flowy_operator.adapters.decider import zygote
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.verdict import End
 from flowy_operator.adapters.gateway import connections, server, tokens, uploads
 from flowy_operator.adapters.metrics import Metrics, Outcome, Snapshot, TaskEnd
-from flowy_operator.app import assembly
-from flowy_operator.app.cli import run
+from flowy_operator.app import assembly, decisions
+from flowy_operator.app.cli import decider, run
 from flowy_operator.app.settings import PREFIX, Settings
 from flowy_operator.core import pages
 from flowy_operator.core.history import Chain, Event, Fact, TaskCompleted, TaskScheduled
@@ -143,6 +144,42 @@ def _use_all(metrics: Metrics) -> None:
 
 def _metric_rows() -> list[list[str]]:
     return [row for row in rows(section(PAGE, "Health and metrics")) if len(row) == 4]
+
+
+# -- the decider's container ------------------------------------------------------------------------------------------
+
+
+def test_the_pod_in_the_page_keeps_the_two_containers_apart() -> None:
+    pod = yaml.safe_load(next(block.text for block in blocks(PAGE, "yaml") if "initContainers" in block.text))
+    (ours,), (beside,) = pod["containers"], pod["initContainers"]
+    assert ours["image"] == beside["image"]
+    assert beside["restartPolicy"] == "Always"
+    words, options = ours["args"], beside["args"]
+    assert (words[0], options[0]) == ("run", "decider")
+    given = run.make_context("run", words[1:]).params
+    served = decider.make_context("decider", options[1:]).params
+    assert given["decider_socket"] == served["socket_path"]
+    assert served["shadow"]
+    assert Settings().shadow_share > 0
+    users = {container["securityContext"]["runAsUser"] for container in (ours, beside)}
+    assert len(users) == 2
+    assert 0 not in users
+    mounts = [
+        {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]} for container in (ours, beside)
+    ]
+    assert mounts[1] == {"decider": str(Path(served["socket_path"]).parent)}
+    assert mounts[0] == mounts[1] | {"token": "/var/run/secrets/kubernetes.io/serviceaccount"}
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["fsGroup"]
+
+
+def test_what_the_page_says_of_the_deciders_container() -> None:
+    text = section(PAGE, "The decider in a container of its own")
+    for parameter in decider.params:
+        assert f"`{parameter.opts[0]}" in text or f"decider {parameter.opts[0]}" in text
+    assert f"After {Limits().back_s:g} s a workflow" in text
+    assert f"tried again\nevery {decisions.UNAVAILABLE_AGAIN_S:g} s" in text
+    assert oct(zygote._FOR_GROUP).removeprefix("0o") in text
 
 
 # -- limits -----------------------------------------------------------------------------------------------------------

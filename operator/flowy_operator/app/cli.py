@@ -63,3 +63,28 @@ def run(**flags: Any) -> None:
     except (NoClusterError, GatewayError, ProbesError, DecisionStalled) as error:
         print(f"flowy-operator: {error}", file=sys.stderr)  # noqa: T201  a message for a person, before any log
         sys.exit(1)
+
+
+@main.command()
+@click.option("--socket", "socket_path", required=True, help="Where to listen: in a folder that the operator shares.")
+@click.option(
+    "--shadow", is_flag=True, help="Keep a second process for shadow replay, as --shadow-share of the operator needs."
+)
+@click.option(
+    "--insecure-decider",
+    is_flag=True,
+    help="Serve also where the kernel can't filter system calls. The operator has to be started with it, too.",
+)
+def decider(socket_path: str, *, shadow: bool, insecure_decider: bool) -> None:
+    """Run workflow code for an operator in another container, until SIGTERM.
+
+    Give it a user of its own, no service-account token, no network and a read-only root.
+    """
+    from flowy_operator.adapters.decider.container import SocketRefused, become_zygote  # noqa: PLC0415
+    from flowy_operator.adapters.decider.frames import Layout, Strictness  # noqa: PLC0415
+
+    layouts = [Layout.PLAIN, Layout.SCRAMBLED] if shadow else [Layout.PLAIN]
+    try:
+        become_zygote(socket_path, layouts, Strictness.INSECURE if insecure_decider else Strictness.REQUIRED)
+    except SocketRefused as error:
+        raise click.UsageError(str(error)) from None

@@ -47,6 +47,7 @@ async def run_operator(settings: Settings) -> None:
     decider = DeciderPool(
         Limits(cpu_s=settings.decision_cpu_ms / 1000, memory_bytes=settings.decision_memory_mib * MIB),
         Strictness.INSECURE if settings.insecure_decider else Strictness.REQUIRED,
+        socket_path=settings.decider_socket,
         shadow_share=settings.shadow_share,
         ended=metrics.decided,
     )

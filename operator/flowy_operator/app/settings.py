@@ -48,6 +48,11 @@ class Settings(BaseSettings):
         le=4096,
         description="Memory of one decision in MiB, above what an idle decider takes.",
     )
+    decider_socket: str | None = Field(
+        default=None,
+        description="Socket of a decider in a container of its own (`flowy-operator decider`). Without it the operator starts a "
+        "process beside itself: for development, and where nobody runs workflows but you.",
+    )
     shadow_share: float = Field(
         default=0.01,
         ge=0,

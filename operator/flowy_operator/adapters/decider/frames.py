@@ -52,6 +52,11 @@ class Start:
     release: str
     companion: int = 0
 
+    @property
+    def is_tied(self) -> bool:
+        """Whether it ends with who started it, namely with the pipe on its standard input."""
+        return self.home is Home.CHILD or self.layout is Layout.SCRAMBLED
+
     def encode(self) -> str:
         return json.dumps(asdict(self))
 

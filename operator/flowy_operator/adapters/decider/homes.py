@@ -27,7 +27,6 @@ RELEASE = metadata.version("flowy-operator")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 _AGAIN_S = 0.05  # between two attempts to connect; a container that starts takes a second
-_BACK_S = 3.0  # a container that ends for the first time is started again at once, which takes a second or two
 _GREETING_S = 5.0  # a zygote greets when it accepts, which it does between two forks
 _CREDENTIALS = struct.Struct("3i")  # `struct ucred`: pid, uid, gid
 
@@ -83,16 +82,16 @@ class ContainerHome:
     """Zygotes run already, or again soon, in another container; `socket_path` lies in a volume that both have.
 
     Who may connect is a matter of that socket's group and mode, see `zygote`. Whom we have connected to is looked at here.
+    One that was there and is not any more is waited for `back_s`.
     """
 
-    def __init__(self, socket_path: str) -> None:
+    def __init__(self, socket_path: str, back_s: float) -> None:
         self._socket_path = socket_path
+        self._back_s = back_s
         self._known: set[Layout] = set()
 
     async def start(self, layout: Layout, within_s: float) -> Zygote:
-        # At first both containers start, and one waits for the other. Later a decision waits, and with it one of the few
-        # workers that could do something else: rather it is made anew when the decider is back.
-        patience_s = min(within_s, _BACK_S) if layout in self._known else within_s
+        patience_s = min(within_s, self._back_s) if layout in self._known else within_s
         zygote = await DistantZygote.connect(socket_path_of(self._socket_path, layout), layout, patience_s)
         self._known.add(layout)
         return zygote

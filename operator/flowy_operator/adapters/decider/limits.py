@@ -60,6 +60,10 @@ class Limits:
     # milliseconds. Each has three MiB for itself.
     children_ready: int = field(default_factory=_cores)
 
+    # For a decider in another container, which ends and is started again, for the first time at once. Not for long: a decision
+    # that waits holds one of the few workers that could do something else.
+    back_s: float = 3.0
+
     start_s: float = 30.0  # the zygote imports 100 modules: 0.1 s here, more from a cold disk
 
     def cpu_of(self, records: int, request_bytes: int) -> float:

@@ -66,7 +66,9 @@ class DeciderPool:
         self._ended = ended
         self._limits = Limits() if limits is None else limits
         self._lanes = Lanes(self._limits)
-        self._home: ZygoteHome = ChildHome(strictness) if socket_path is None else ContainerHome(socket_path)
+        self._home: ZygoteHome = (
+            ChildHome(strictness) if socket_path is None else ContainerHome(socket_path, self._limits.back_s)
+        )
         self._shadow_share = shadow_share
         self._first = Keeper(lambda: self._begin(Layout.PLAIN))
         self._second = Keeper(lambda: self._begin(Layout.SCRAMBLED), linger_s=_LINGER_S)

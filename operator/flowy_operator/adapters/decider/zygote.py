@@ -51,10 +51,11 @@ class _Child:
 class Zygote:
     """The loop, and the children it knows by pid and by connection."""
 
-    def __init__(self, listener: socket.socket, door: socket.socket | None, companion: int) -> None:
-        self._listener = listener
-        self._door = door  # of one in a container
-        self._companion = companion
+    def __init__(self, start: Start) -> None:
+        self._listener = _listen(start.socket_path, start.home)
+        # After the other: who can connect to this one can connect to both.
+        self._door = _listen(life_path(start.socket_path), start.home) if start.home is Home.CONTAINER else None
+        self._start = start
         self._visitors: dict[int, socket.socket] = {}
         self._pid = os.getpid()
         self._by_pid: dict[int, _Child] = {}
@@ -67,10 +68,15 @@ class Zygote:
         self._base_bytes = _mapped_bytes()
 
     def serve(self, locks: ZygoteLocks, greeting: bytes) -> None:
-        """Fork for each connection until the pipe of life ends, or a signal says so."""
-        door = _LIFE if self._door is None else self._door.fileno()
-        for descriptor in (door, self._woken, self._listener.fileno()):
+        """Fork for each connection until the pipe of life ends, or the companion."""
+        for descriptor in (self._woken, self._listener.fileno()):
             self._poller.register(descriptor, select.POLLIN)
+        if self._start.is_tied:
+            self._poller.register(_LIFE, select.POLLIN)
+        door = -1
+        if self._door is not None:
+            door = self._door.fileno()
+            self._poller.register(door, select.POLLIN)
         # Frozen objects are not visited by a collection, so their pages stay shared. Off altogether: a decision is
         # short, its memory is bounded, and collections at arbitrary moments would run `__del__` at arbitrary moments.
         gc.collect()
@@ -82,7 +88,7 @@ class Zygote:
                 if descriptor == _LIFE:
                     return
                 if descriptor == self._woken:
-                    if self._is_stopped() or self._reap():
+                    if self._reap():
                         return
                 elif descriptor == door:
                     self._greet(greeting)
@@ -146,13 +152,10 @@ class Zygote:
         self._visitors[visitor.fileno()] = visitor
         self._poller.register(visitor, select.POLLIN)  # nothing comes but the end
 
-    def _is_stopped(self) -> bool:
-        with contextlib.suppress(BlockingIOError):
-            return any(number in _STOPS for number in os.read(self._woken, 4096))
-        return False
-
     def _reap(self) -> bool:
         """Collect who has ended. Gives whether the companion is among them."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._woken, 4096)
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -160,7 +163,7 @@ class Zygote:
                 return False
             if pid == 0:
                 return False
-            if pid == self._companion:
+            if pid == self._start.companion:
                 return True
             known = self._by_pid.pop(pid, None)
             if known is None:  # as a container's first process we inherit the children of others
@@ -215,11 +218,11 @@ def main(arguments: str) -> None:
     """Serve decisions as `arguments`, an encoded `Start`, says. For the command line see `spawn`."""
     start = Start.parse(arguments)
     lockdown.restore_signals()
-    if start.home is Home.CHILD or start.layout is Layout.SCRAMBLED:
+    if start.is_tied:
         kernel.die_with_parent(signal.SIGKILL)  # if it died before this line, the pipe has ended already
     if start.home is Home.CONTAINER:
         for number in _STOPS:
-            signal.signal(number, lambda _number, _frame: None)  # `Zygote` is woken by it
+            signal.signal(number, lambda _number, _frame: os._exit(0))
     descriptors = min(lockdown.ZYGOTE_DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     os.umask(0o077)
@@ -227,10 +230,7 @@ def main(arguments: str) -> None:
     sys.argv = [""]
     preload()
     kept = scramble() if start.layout is Layout.SCRAMBLED else ()
-    # The door last: who can connect to it can connect to the other.
-    listener = _listen(start.socket_path, start.home)
-    door = _listen(life_path(start.socket_path), start.home) if start.home is Home.CONTAINER else None
-    zygote = Zygote(listener, door, start.companion)
+    zygote = Zygote(start)
     # `kernel.fork` asks for it; no thread can start later, the filter knows no flags of clone but those of fork.
     threads = os.listdir("/proc/self/task")  # noqa: PTH208 - as above
     if len(threads) != 1:
@@ -238,10 +238,15 @@ def main(arguments: str) -> None:
     try:
         locks = lockdown.lock_zygote(start.strictness)
     except lockdown.LockRefused as refused:
-        os.write(_READY, str(refused).encode())
+        os.write(_READY, f"{refused}\n".encode())
         os._exit(1)
     greeting = Greeting(release=start.release, python=_PYTHON, layout=start.layout, locks=locks.in_force).encode()
-    os.write(_READY, greeting)
+    try:
+        os.write(_READY, greeting)
+    except OSError:
+        if start.home is Home.CHILD:
+            raise
+        # A log that is a plain file takes nothing from here on, see the limit of a file's size. Nobody waits for this line.
     zygote.serve(locks, greeting)
     del kept  # not before
     os._exit(0)  # the children go by their parent's death; there is nothing to flush

@@ -97,9 +97,14 @@ def of_kind(found: Sequence[Raw], kind: str) -> list[Raw]:
     return [item for item in found if item.get("kind") == kind and item.get("apiVersion") == API_VERSION]
 
 
+def place_of(source: str) -> str:
+    """How messages call a file, or standard input."""
+    return "standard input" if source == STDIN else source
+
+
 def run_of_file(source: str, name: str | None = None) -> Run:
     """The run in a file, by the name of its Workflow if it holds several. Raises Unreadable, NotThere."""
-    where = "standard input" if source == STDIN else source
+    where = place_of(source)
     return run_of(objects(read_text(source), where), where, name)
 
 

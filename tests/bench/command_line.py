@@ -1,19 +1,42 @@
-"""How long `flowy --help` takes: what a person waits for, and each completion of a shell."""
+"""How long `flowy` takes: its help, which is what each completion of a shell waits for, and a picture of 1,000 tasks."""
 
+import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.app.kubelet import value
+from tests.app.world import world
 from tests.bench.report import Figure
+from tests.fakes.clock import run_virtual
 
 RUNS = 21
+PICTURES = 5
+TASKS = 1000
+
+WEB = """
+def web(step):
+    def workflow(count):
+        done = [step(0)]
+        for n in range(1, count):
+            done.append(step(done[n // 2], done[n * 7919 % n]))
+        return done[-1]
+
+    return workflow
+"""
+"""No two calls look the same in it, so that nothing is stacked."""
 
 
 def figures() -> list[Figure]:
-    """The figure, beside an interpreter that does nothing."""
+    """The figures, beside an interpreter that does nothing."""
+    return [*_help(), *_picture()]
+
+
+def _help() -> list[Figure]:
     command = str(Path(sys.executable).with_name("flowy"))
     return [
         Figure(
@@ -28,8 +51,34 @@ def figures() -> list[Figure]:
     ]
 
 
-def _middle_ms(command: list[str]) -> float:
-    return statistics.median(_ms(command) for _ in range(RUNS))
+def _picture() -> list[Figure]:
+    """The whole command, from a file: read, replay behind the locks, lay out, draw."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "web.json"
+        file.write_text(json.dumps(run_virtual(_web())))
+        command = [str(Path(sys.executable).with_name("flowy")), "graph", str(file), "-o", "svg"]
+        seconds = _middle_ms(command, PICTURES) / 1000
+    date = datetime.now(UTC).date().isoformat()
+    goal = "<= 1 s"
+    return [Figure(name="graph-1000-s", value=seconds, unit="s", goal=goal, raw=None, command="make bench", date=date)]
+
+
+async def _web() -> object:
+    """A run of so many tasks, as `flowy export` writes it."""
+    async with world(lambda call: value(len(call.args))) as w:
+        w.submit(WEB, "step", name="web", input={"args": [TASKS]}, parallelism=TASKS)
+        await w.ended("web")
+        kinds = (("Workflow", "workflows"), ("HistoryPage", "historypages"))
+        found = [
+            {"apiVersion": "flowy.dev/v1alpha1", **item, "kind": kind}
+            for kind, plural in kinds
+            for item in w.objects(plural)
+        ]
+    return {"apiVersion": "v1", "kind": "List", "items": found}
+
+
+def _middle_ms(command: list[str], runs: int = RUNS) -> float:
+    return statistics.median(_ms(command) for _ in range(runs))
 
 
 def _ms(command: list[str]) -> float:

@@ -11,7 +11,7 @@ from flowy_cli.options import Desk, Target, cluster_options, pass_desk, source_a
 
 if TYPE_CHECKING:
     from flowy_cli.pictures.execution import Execution
-    from flowy_cli.pictures.reading import Replay
+    from flowy_cli.pictures.reading import Detail, Replay
 
 _NARROW = 100  # columns, where there is no terminal
 
@@ -114,9 +114,10 @@ def report(desk: Desk, **source: Any) -> None:
 
     The page needs nothing but a browser: flowy report talk-42 > talk-42.html
     """
+    from flowy_cli.pictures.reading import Detail
     from flowy_cli.pictures.report import report as page
 
-    execution = _read(desk, **source)
+    execution = _read(desk, detail=Detail.ARGUMENTS, **source)
     with _layout():
         written = page(execution)
     click.echo(written, nl=False)
@@ -130,15 +131,25 @@ def _read(
     number: int | None,
     unlocked: bool,
     target: Target,
+    detail: "Detail | None" = None,
 ) -> "Execution":
-    from flowy_cli.pictures.reading import execution_of
+    from flowy_cli import documents
+    from flowy_cli.pictures.local import execution_of_trace, trace_in
+    from flowy_cli.pictures.reading import Detail, execution_of
     from flowy_cli.replaying import decider
     from flowy_cli.sources import run_of_source
 
-    run = run_of_source(source, name, target, children=True, values=True)
+    if documents.is_file(source):
+        text, where = documents.read_text(source), documents.place_of(source)
+        trace = trace_in(text)
+        if trace is not None:
+            return execution_of_trace(trace, number)
+        run = documents.run_of(documents.objects(text, where), where, name)
+    else:
+        run = run_of_source(source, name, target, children=True, values=True)
     deciding = decider.unlocked() if unlocked else _locked(run.namespace)
     with deciding as replay:
-        execution = execution_of(run, now=desk.now(), replay=replay, number=number)
+        execution = execution_of(run, now=desk.now(), replay=replay, number=number, detail=detail or Detail.SHAPE)
     for each in execution.everything():
         if each.flow:
             click.echo(f"flowy: {each.name}: arrows are missing: {each.flow}", err=True)

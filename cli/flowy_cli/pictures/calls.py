@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flowy.wire.keys import task_of
-from flowy.wire.messages import Answer, TracedCall
+from flowy.wire.messages import Trace, TracedCall
 from flowy_cli.pictures.execution import Attempt, Call, Execution, Kind, Standing
 from flowy_operator.core.history import (
     CancelReason,
@@ -31,7 +31,8 @@ def calls_of(
     spec: WorkflowSpec,
     state: State,
     events: Sequence[Event],
-    answer: Answer | None,
+    trace: Trace | None,
+    arguments: Mapping[str, str],
     values: Mapping[str, str],
     child: Child,
 ) -> tuple[Call, ...]:
@@ -40,9 +41,7 @@ def calls_of(
     launches: dict[str, list[Launch]] = {}
     for launch in state.launches.values():
         launches.setdefault(launch.task, []).append(launch)
-    trace = answer.trace.calls if answer is not None and answer.trace is not None else ()
-    traced = {call.key: call for call in trace}
-    arguments = {} if answer is None else {call.key: call.arguments for call in (*answer.repeated, *answer.scheduled)}
+    traced = {} if trace is None else {call.key: call for call in trace.calls}
     found = []
     for key in dict.fromkeys([*traced, *state.tasks]):
         kind = _kind(spec, key)

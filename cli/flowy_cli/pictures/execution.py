@@ -106,7 +106,7 @@ class Look:
 class Execution:
     """One run. `calls` stand in the order of the code, `looks` and `returned` as in the trace of its replay.
 
-    `flow` says why arrows are missing, if they are: without the code's replay nobody knows which result went where.
+    `namespace` is empty for a local run. `flow` says why arrows are missing, if they are: without the code's replay nobody knows which result went where.
     `until` is its end, or the time of the picture. `decisions` are the times at which the code moved on.
     """
 

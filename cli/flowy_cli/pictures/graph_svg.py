@@ -1,6 +1,7 @@
 """A graph as SVG."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
 from flowy_cli.pictures.execution import Standing
 from flowy_cli.pictures.graph import Graph, Node, Shape
@@ -25,7 +26,8 @@ STYLE_GRAPH = """
 .graph .page{fill:var(--page)}
 """
 
-_REASON_COLUMNS = 44
+_LABEL_COLUMNS = 52  # keys are shorter
+_REASON_COLUMNS = 66  # in two lines, or a few more where a word is long
 _MARGIN = 20.0
 
 
@@ -33,11 +35,8 @@ def lines_of(node: Node) -> list[str]:
     """The lines in a node; a long reason is shortened here, and whole in its title."""
     if node.shape is Shape.POINT:
         return [node.label]
-    return [
-        text
-        for text in (shortened(node.label, _REASON_COLUMNS), node.detail, shortened(node.reason, _REASON_COLUMNS))
-        if text
-    ]
+    head = [text for text in (shortened(node.label, _LABEL_COLUMNS), node.detail) if text]
+    return head + wrap(shortened(node.reason, _REASON_COLUMNS), _REASON_COLUMNS // 2)
 
 
 def graph_svg(graph: Graph, title: str) -> str:
@@ -104,7 +103,7 @@ def _text(node: Node, box: Box, lines: Sequence[str], group: Element) -> None:
     else:
         x, y, step = box.x, box.y - (len(lines) - 1) * LINE_PX / 2 + 4, LINE_PX
     for n, line in enumerate(lines):
-        is_reason = bool(node.reason) and n == len(lines) - 1 and n > 0
+        is_reason = n > (1 if node.detail else 0)
         kind = "label" if n == 0 else "reason" if is_reason and node.standing in _RED else None
         element("text", group, line, class_=kind, x=float(x), y=float(y + n * step))
 

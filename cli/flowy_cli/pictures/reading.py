@@ -5,8 +5,9 @@ it is somebody else's code. Without a replay a picture has all calls, and no arr
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import Enum, auto
 
 from flowy.wire.messages import Answer, Request
 from flowy_cli.errors import CliError, Unreadable
@@ -25,11 +26,20 @@ from flowy_operator.core.state import State, apply
 Replay = Callable[[Request], Answer]
 """Answers a traced request. Raises CliError where it can't or may not: the picture then says why it has no arrows."""
 
-ARGUMENTS_BYTES = 64 << 20
-"""Of the arguments of all calls of one run: a report shows them."""
+ARGUMENTS_BYTES = 2 << 20
+"""Of the arguments in one answer. A decider takes no answer of more than 4 MiB, and the trace has to fit beside them."""
 
 
-def execution_of(run: Run, *, now: datetime, replay: Replay, number: int | None = None) -> Execution:
+class Detail(Enum):
+    """How much is read: the arguments of a thousand calls take a replay of their own."""
+
+    SHAPE = auto()
+    ARGUMENTS = auto()
+
+
+def execution_of(
+    run: Run, *, now: datetime, replay: Replay, number: int | None = None, detail: Detail = Detail.ARGUMENTS
+) -> Execution:
     """What there is to draw of a run: of its last one, or of number `number` where the code has restarted.
 
     Raises NotThere if nothing is known of that one, HistoryInvalid where the history isn't one that the operator wrote.
@@ -39,12 +49,13 @@ def execution_of(run: Run, *, now: datetime, replay: Replay, number: int | None 
     chosen = newest if number is None else number
     state = apply(run.before(events), events)
     spec, unknown = _spec(run, state)
-    answer, flow = (None, unknown) if unknown else _replayed(spec, state, run.values, replay)
+    replayed = _Replayed(flow=unknown) if unknown else _replayed(spec, state, run.values, replay, detail)
+    answer = replayed.answer
     trace = None if answer is None else answer.trace
 
     def child(launch: str) -> Execution | None:
         found = run.children.get(launch)
-        return None if found is None else execution_of(found, now=now, replay=replay)
+        return None if found is None else execution_of(found, now=now, replay=replay, detail=detail)
 
     is_newest = chosen == newest
     return Execution(
@@ -55,15 +66,15 @@ def execution_of(run: Run, *, now: datetime, replay: Replay, number: int | None 
         reason=_reason(run) if is_newest else f"Restarted: run {state.run + 1} followed",
         started_at=state.started_at,
         until=_until(run, state, now) if is_newest else state.last_time or now,
-        calls=calls_of(spec, state, events, answer, run.values, child),
+        calls=calls_of(spec, state, events, trace, replayed.arguments, run.values, child),
         looks=() if trace is None else tuple(Look(look.key, look.line) for look in trace.looks),
         returned=() if trace is None else trace.returned,
         waiting_on={} if answer is None else {wait.key: wait.line for wait in answer.waiting_on},
-        decisions=_decisions(events),
+        decisions=decisions_of(events),
         arguments=state.input if state.input is not None else spec.input,
         result=run.status.get("result") if is_newest else None,
         source=spec.source,
-        flow=flow,
+        flow=replayed.flow,
     )
 
 
@@ -75,20 +86,44 @@ def _spec(run: Run, state: State) -> tuple[WorkflowSpec, str]:
         return Reference(name="").alone(state), error.message
 
 
-def _replayed(spec: WorkflowSpec, state: State, values: Mapping[str, str], replay: Replay) -> tuple[Answer | None, str]:
-    """The answer of a traced replay, and why arrows are missing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Replayed:
+    """What replays told: the answer, if there is one, the arguments of all calls by key, and why arrows are missing."""
+
+    answer: Answer | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    flow: str = ""
+
+
+def _replayed(spec: WorkflowSpec, state: State, values: Mapping[str, str], replay: Replay, detail: Detail) -> _Replayed:
     for ref in value_refs(state):
         if ref.name not in values:
-            return None, f"the long result in the ConfigMap {ref.name} isn't at hand, so the code can't be replayed"
-    request = decision_request(spec, state, list(state.tasks), values)
+            reason = f"the long result in the ConfigMap {ref.name} isn't at hand, so the code can't be replayed"
+            return _Replayed(flow=reason)
+    request = replace(decision_request(spec, state, (), values), max_bytes=ARGUMENTS_BYTES)
     try:
-        answer = replay(replace(request, traced=True, max_bytes=ARGUMENTS_BYTES))
+        answer = replay(replace(request, traced=True))
+        arguments = {} if detail is Detail.SHAPE else _arguments(request, answer, list(state.tasks), replay)
     except CliError as error:
-        return None, error.message
+        return _Replayed(flow=error.message)
     reached = {call.key for call in answer.trace.calls} if answer.trace is not None else set()
+    flow = ""
     if answer.error is not None and not reached.issuperset(state.tasks):
-        return answer, f"the replay went no further than line {answer.error.get('line')}: {answer.error.get('message')}"
-    return answer, ""
+        flow = f"the replay went no further than line {answer.error.get('line')}: {answer.error.get('message')}"
+    return _Replayed(answer=answer, arguments=arguments, flow=flow)
+
+
+def _arguments(request: Request, answer: Answer, keys: Sequence[str], replay: Replay) -> dict[str, str]:
+    """The arguments of all calls, as many at a time as an answer holds."""
+    found = {call.key: call.arguments for call in answer.scheduled}
+    missing = list(keys)
+    while missing:
+        answer = replay(replace(request, wanted=tuple(missing)))
+        if not answer.repeated:
+            break  # the replay doesn't come so far
+        found |= {call.key: call.arguments for call in answer.repeated}
+        missing = [key for key in missing if key not in found]
+    return found
 
 
 def _standing(run: Run) -> Standing:
@@ -116,6 +151,6 @@ def _until(run: Run, state: State, now: datetime) -> datetime:
     return max(at, state.last_time or at, state.started_at)
 
 
-def _decisions(events: Sequence[Event]) -> list[datetime]:
+def decisions_of(events: Sequence[Event]) -> list[datetime]:
     """When the code moved on: what one decision called has one time."""
     return sorted({event.time for event in events if getattr(event.fact, "digest", None) is not None})

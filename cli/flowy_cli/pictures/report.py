@@ -73,7 +73,8 @@ def _header(execution: Execution, body: Element) -> None:
     header = element("header", body)
     element("h1", header, execution.name)
     element("span", header, spoken(execution.standing), class_=f"chip {execution.standing}")
-    facts = [f"namespace {execution.namespace}", f"{execution.started_at:%Y-%m-%d %H:%M:%S} UTC"]
+    facts = [f"namespace {execution.namespace}"] if execution.namespace else ["local"]
+    facts += [f"{execution.started_at:%Y-%m-%d %H:%M:%S} UTC"]
     facts += [f"{took(execution.until - execution.started_at)}{'' if execution.standing.is_over else ' so far'}"]
     facts += [f"run {execution.number}"] if execution.number > 1 else []
     element("span", header, " · ".join(facts), class_="facts")
@@ -154,8 +155,8 @@ def _task(call: Call, each: Execution, above: str, top: Execution, tasks: Elemen
         _field(body, "line").append(_link(call.line))
     if call.takes:
         element("span", _field(body, "results of"), ", ".join(call.takes))
-    _value(body, "arguments", call.arguments, f"kubectl -n {each.namespace} get job JOB -o yaml")
-    _value(body, "result", call.result, f"kubectl -n {each.namespace} get workflows.flowy.dev {each.name} -o yaml")
+    _value(body, "arguments", call.arguments, each)
+    _value(body, "result", call.result, each)
     if call.reason:
         element("pre", _field(body, "reason"), call.reason, class_="bad" if call.standing.has_failed else None)
     for attempt in call.attempts:
@@ -171,7 +172,7 @@ def _link(line: int) -> Element:
     return element("a", None, f"{line}", href=f"#L{line}")
 
 
-def _value(body: Element, name: str, text: str | None, whole: str) -> None:
+def _value(body: Element, name: str, text: str | None, each: Execution) -> None:
     if text is None:
         return
     place = _field(body, name)
@@ -179,7 +180,11 @@ def _value(body: Element, name: str, text: str | None, whole: str) -> None:
     element("pre", place, shown[:SHOWN_CHARS])
     if len(shown) > SHOWN_CHARS:
         more = len(shown) - SHOWN_CHARS
-        element("div", place, f"… {more:,} further characters are not in this page; {whole} has all", class_="soft")
+        place_of_all = (
+            f"flowy export -n {shlex.quote(each.namespace)} {shlex.quote(each.name)}" if each.namespace else "the trace"
+        )
+        words = f"… {more:,} further characters are not in this page; {place_of_all} has all of it"
+        element("div", place, words, class_="soft")
 
 
 def _pretty(text: str) -> str:
@@ -205,7 +210,8 @@ def _attempt(attempt: Attempt, call: Call, each: Execution, top: Execution, body
     words += [f"on {attempt.node}"] if attempt.node else []
     words += [attempt.reason] if attempt.reason and attempt.reason != call.reason else []
     element("div", place, ", ".join(words))
-    element("pre", place, _command(attempt, call, each))
+    if each.namespace:
+        element("pre", place, _command(attempt, call, each))
 
 
 def _command(attempt: Attempt, call: Call, each: Execution) -> str:
@@ -218,11 +224,10 @@ def _command(attempt: Attempt, call: Call, each: Execution) -> str:
 
 def _ends(execution: Execution, main: Element) -> None:
     """What went into the run, what came out, and its code."""
-    whole = f"kubectl -n {execution.namespace} get workflows.flowy.dev {execution.name} -o yaml"
     element("h2", main, "Input and result")
     body = element("div", main, class_="body")
-    _value(body, "arguments", execution.arguments, whole)
-    _value(body, "result", execution.result, whole)
+    _value(body, "arguments", execution.arguments, execution)
+    _value(body, "result", execution.result, execution)
     if execution.source:
         element("h2", main, "Code")
         code = element("pre", main, class_="code")

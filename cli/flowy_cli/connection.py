@@ -31,10 +31,11 @@ AGENT = "flowy"
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A client, and the namespace that is meant where none was named."""
+    """A client, and the namespace that is meant: the one that was `named` by an option, or that of the context."""
 
     client: KubeClient
     namespace: str
+    named: bool = False
 
 
 Work = Callable[[Connection], Awaitable[T]]
@@ -56,7 +57,7 @@ async def _connected(target: Target, work: Work[T]) -> T:
         ) from error
     async with client:
         try:
-            return await work(Connection(client, namespace))
+            return await work(Connection(client, namespace, named=target.namespace is not None))
         except ApiError as error:
             raise explained(error, client.configuration.host) from error
 

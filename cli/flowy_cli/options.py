@@ -85,7 +85,7 @@ def source_argument(command: F) -> F:
 
 def names_or_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> Sequence[CompletionItem]:
     """Offer files for what can be no name, else the names of Workflows."""
-    if incomplete.startswith(".") or "/" in incomplete:
+    if _is_path(incomplete):
         return [CompletionItem(incomplete, type="file")]
     return workflow_names(ctx, param, incomplete)
 
@@ -94,6 +94,23 @@ def workflow_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> S
     """Offer the names of the namespace's Workflows, or nothing if the cluster doesn't answer."""
     from flowy_cli.completing import names_of  # noqa: PLC0415 - late, as this module is loaded by each `--help`
 
-    given = ctx.params
-    target = Target(*(given.get(name) for name in ("namespace", "context", "kubeconfig")))
-    return [CompletionItem(name) for name in names_of(target) if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in names_of(_target_of(ctx)) if name.startswith(incomplete)]
+
+
+def definitions_or_files(ctx: click.Context, _: click.Parameter, incomplete: str) -> Sequence[CompletionItem]:
+    """Offer files for what can be no name, else the names of WorkflowDefinitions."""
+    if _is_path(incomplete):
+        return [CompletionItem(incomplete, type="file")]
+    from flowy_cli.completing import names_of  # noqa: PLC0415 - as above
+    from flowy_operator.adapters.kube import paths  # noqa: PLC0415
+
+    found = names_of(_target_of(ctx), paths.workflowdefinitions)
+    return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
+def _is_path(incomplete: str) -> bool:
+    return incomplete.startswith(".") or "/" in incomplete
+
+
+def _target_of(ctx: click.Context) -> Target:
+    return Target(*(ctx.params.get(name) for name in ("namespace", "context", "kubeconfig")))

@@ -39,7 +39,7 @@ async def start(
     """Create the Workflow of a file, or one of a definition in the cluster. Gives the object. Raises CliError, ApiError."""
     if is_file(source):
         body = _of_file(source)
-        namespace = connection.namespace
+        namespace = _namespace(connection, body)
     else:
         await get_definition(connection, source)
         body = _of_definition(source)
@@ -55,6 +55,18 @@ async def start(
             f"there is a Workflow {body['metadata']['name']!r} already in the namespace {namespace!r}",
             "give the new one another name with --name; `flowy retry` runs an ended one again",
         ) from None
+
+
+def _namespace(connection: Connection, body: Raw) -> str:
+    """Where a manifest goes, as with kubectl: it may say so itself, unless an option says otherwise."""
+    own = body["metadata"].get("namespace")
+    if own is None or own == connection.namespace:
+        return connection.namespace
+    if connection.named:
+        raise Unreadable(
+            f"the manifest is for the namespace {own!r}, and -n says {connection.namespace!r}", "leave one of them out"
+        )
+    return str(own)
 
 
 def _input(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +94,7 @@ def _of_file(source: str) -> dict[str, Any]:
     metadata = {
         key: value
         for key, value in body["metadata"].items()
-        if key in {"name", "generateName", "labels", "annotations"}
+        if key in {"name", "generateName", "namespace", "labels", "annotations"}
     }
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": body.get("spec") or {}}
 

@@ -85,6 +85,8 @@ def test_kubectl_is_offered_commands_options_and_names(shell: Shell, monkeypatch
     assert completed(shell, monkeypatch, "describe", "talk") == ["talk-41", "talk-42", ":4"]
     assert completed(shell, monkeypatch, "get", "-n", "other", "") == [":4"]
     assert completed(shell, monkeypatch, "describe", "./run") == [":0"]
+    assert completed(shell, monkeypatch, "start", "vi") == ["video-v1", ":4"]
+    assert completed(shell, monkeypatch, "start", "./vi") == [":0"]
     assert completed(shell, monkeypatch, "wait", "--time")[0].startswith("--timeout\t")
 
 

@@ -65,6 +65,21 @@ def test_start_under_another_name_with_other_arguments(shell: Shell, store: Stor
     }
 
 
+def test_a_manifest_may_name_its_namespace(shell: Shell, store: Store) -> None:
+    text = yaml.safe_dump({**MANIFEST, "metadata": {"name": "hello", "namespace": "other"}})
+    assert "the manifest is for the namespace 'other'" in shell.fails(2, "start", "-", "-n", "ns", stdin=text)
+    assert shell.ok("start", "-", stdin=text) == "hello\n"
+    assert store.get(WORKFLOWS, "other", "hello")
+    assert shell.ok("start", "-", "-n", "other", "--name", "again", stdin=text) == "again\n"
+
+
+def test_the_wait_is_where_the_start_was(shell: Shell, server: Server, store: Store) -> None:
+    ended = {"conditions": [condition("True", "Completed")], "result": "3"}
+    server.once_watched(partial(store.edit, "workflows", "other", "hello", lambda body: body.update(status=ended)))
+    text = yaml.safe_dump({**MANIFEST, "metadata": {"name": "hello", "namespace": "other"}})
+    assert shell("start", "-", "--wait", stdin=text).stdout == "3\n"
+
+
 def test_start_gives_the_object_if_asked(shell: Shell) -> None:
     assert json.loads(shell.ok("start", "-", "-o", "json", stdin=TEXT))["metadata"]["name"] == "hello"
     assert yaml.safe_load(shell.ok("start", "video-v1", "x", "-o", "yaml"))["kind"] == "Workflow"

@@ -1,6 +1,7 @@
 """`start`, `wait`, `retry`, and what may be changed of a Workflow that runs: `cancel`, `terminate`, `suspend`, `resume`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +10,7 @@ from flowy_cli.options import (
     Output,
     Target,
     cluster_options,
+    definitions_or_files,
     workflow_argument,
     workflows_argument,
 )
@@ -32,7 +34,7 @@ _output = click.option(
 
 
 @click.command(short_help="Start a Workflow, of a definition or of a manifest.")
-@click.argument("source", metavar="DEFINITION|FILE|-")
+@click.argument("source", metavar="DEFINITION|FILE|-", shell_complete=definitions_or_files)
 @click.argument("args", metavar="[ARGUMENT]...", nargs=-1)
 @click.option(
     "-k", "--kwarg", "kwargs", metavar="NAME=VALUE", multiple=True, help="A keyword argument. May be repeated."
@@ -67,7 +69,7 @@ def start(
     body = in_cluster(target, lambda connection: starting.start(connection, source, given, named, name))
     _tell_created(body, output, err=waits)
     if waits:
-        _wait([body["metadata"]["name"]], timeout_s, target)
+        _wait([body["metadata"]["name"]], timeout_s, replace(target, namespace=body["metadata"]["namespace"]))
 
 
 @click.command()
@@ -108,7 +110,7 @@ def retry(name: str, waits: bool, timeout_s: float | None, output: Output | None
     body = in_cluster(target, lambda connection: starting.retry(connection, name))
     _tell_created(body, output, err=waits)
     if waits:
-        _wait([body["metadata"]["name"]], timeout_s, target)
+        _wait([body["metadata"]["name"]], timeout_s, replace(target, namespace=body["metadata"]["namespace"]))
 
 
 def _tell_created(body: dict[str, Any], output: Output | None, *, err: bool) -> None:

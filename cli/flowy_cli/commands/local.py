@@ -62,8 +62,17 @@ def run(
 
     args, kwargs = [argument(text) for text in arguments], keyword_arguments(keywords)
     count = 1 if sequential else workers or max(4, os.cpu_count() or 1)
+    is_factory = ":" in source and source.partition(":")[0].endswith(".py")
+    for option, given, fits in (
+        ("--activities", activities, is_factory),
+        ("--record", record, not is_factory),
+        ("--name", name, not is_factory),
+        ("--logs", logs, not is_factory),
+    ):
+        if given and not fits:
+            raise click.UsageError(f"{option} has no meaning for a {'factory' if is_factory else 'manifest'}")
     with nullcontext() if quiet else watching.watched() as watcher:
-        if ":" in source and source.partition(":")[0].endswith(".py"):
+        if is_factory:
             from flowy_cli.local.module import run_module
 
             finished = run_module(source, args, kwargs, activities=activities, workers=count, watcher=watcher)
@@ -71,17 +80,17 @@ def run(
             from flowy_cli.documents import STDIN, objects, read_text
             from flowy_cli.local.doing import way_of
             from flowy_cli.local.manifest import manifest_of
+            from flowy_cli.local.missing import left_out
             from flowy_cli.local.running import run_manifest
             from flowy_cli.replaying import decider
 
             where = "standard input" if source == STDIN else source
             manifest = manifest_of(objects(read_text(source), where), where, name)
+            for sentence in left_out(manifest.spec):
+                click.echo(sentence, err=True)
             way = way_of(wish)
-            deciding = (
-                decider.unlocked()
-                if unlocked
-                else decider.locked(manifest.owner.namespace, manifest.spec.decision_timeout_s)
-            )
+            wall_s = manifest.spec.decision_timeout_s
+            deciding = decider.unlocked() if unlocked else decider.locked(manifest.owner.namespace, wall_s)
             with deciding as decide:
                 finished = run_manifest(
                     manifest,

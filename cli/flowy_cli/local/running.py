@@ -11,6 +11,7 @@ from flowy.local.engine import Engine, Finished
 from flowy.local.execution import Watcher
 from flowy.local.launch import Executor, Launch
 from flowy.local.workers import Workers
+from flowy_cli.errors import CliError
 from flowy_cli.local.doing import Doing, Way, gateway
 from flowy_cli.local.manifest import Manifest, input_of, plan_of
 from flowy_cli.replaying.decider import Decide
@@ -38,7 +39,11 @@ def run_manifest(
     with gateway() as serving:
         executor = Workers(workers, Doing(way, serving, told).perform)
         with stopped_by_ctrl_c(executor):
-            finished = Engine(executor, watcher).run(plan, arguments, uuid.uuid4().hex)
+            try:
+                finished = Engine(executor, watcher).run(plan, arguments, uuid.uuid4().hex)
+            except CliError:
+                executor.join()
+                raise
             executor.join()
         return finished
 

@@ -348,3 +348,47 @@ def _wait_for(path: Path) -> None:
             return
         time.sleep(0.01)
     raise AssertionError(f"{path} never came")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["w.py:f", "--record=x"], "--record has no meaning for a factory"),
+        (["w.py:f", "--logs"], "--logs has no meaning for a factory"),
+        (["w.yaml", "--activities=x.py"], "--activities has no meaning for a manifest"),
+    ],
+)
+def test_options_that_mean_nothing(words: Sequence[str], said: str) -> None:
+    done = run(*words)
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_what_is_left_out_of_a_pod_is_said() -> None:
+    step = shell("step", ":", activity={"template": {"spec": {"volumes": [{"name": "v", "emptyDir": {}}]}}})
+    defaults = {"template": {"spec": {"containers": [{"name": "main"}, {"name": "proxy", "image": "p"}]}}}
+    done = run("-", "--quiet", stdin=one(step, defaults=defaults))
+    assert done.exit_code == 0, done.output
+    assert done.stderr == "step runs without volumes, the container proxy: a cluster has them, this machine doesn't\n"
+
+
+def test_code_that_takes_too_long_ends_the_run_and_all_that_it_started(tmp_path: Path) -> None:
+    source = (
+        "def f(step):\n"
+        "    def workflow():\n"
+        "        slow, quick = step(60), step(0)\n"
+        "        if quick == 0:\n"
+        "            while True:\n"
+        "                pass\n"
+        "        return slow\n"
+        "    return workflow\n"
+    )
+    script = f'echo $$$$ > {tmp_path}/$1; [ $1 = 0 ] || exec sleep $1; echo 0 > "$FLOWY_RESULT_FILE"'
+    text = manifest(source, shell("step", script, "$(FLOWY_ARG_0)"), timeouts={"decisionSeconds": 1})
+    done = CliRunner().invoke(flowy, ["run", "-", "--in=process", "--quiet"], input=text)
+    assert done.exit_code == 1
+    assert "DecisionTimeout" in done.stderr
+    started = tmp_path / "60"
+    if started.exists():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(started.read_text()), 0)

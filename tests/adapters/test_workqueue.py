@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowy_operator.adapters.workqueue import BACKLOG_EVERY, BASE_S, CAP_S, JITTER_SHARE, WorkQueue
+from flowy_operator.adapters.workqueue import (
+    BACKLOG_EVERY,
+    BASE_S,
+    CAP_S,
+    JITTER_SHARE,
+    LONGEST_REST_S,
+    REST,
+    WorkQueue,
+)
 from flowy_operator.core.errors import Conflict, RetryLater
 from flowy_operator.core.key import Key
 from tests.fakes.clock import run_virtual
@@ -100,23 +108,55 @@ def test_backlog_is_not_starved() -> None:
     assert A in drive(feed, passes=BACKLOG_EVERY)[1].keys
 
 
-def test_key_touched_while_it_is_worked_on_comes_once_more() -> None:
-    async def main() -> Passes:
+def touched(each_s: float, *feeds: tuple[float, Callable[[WorkQueue], None]]) -> list[float]:
+    """The times of the passes of one key, the first at 0, when it is fed so at these times."""
+
+    async def main() -> list[float]:
         queue = WorkQueue()
-        worker = Passes(queue, limit=2, each_s=5)
+        worker = Passes(queue, limit=1_000, each_s=each_s)
         queue.add(A)
         async with asyncio.TaskGroup() as group:
             group.create_task(queue.run(worker, 4, grace_s=9))
-            await asyncio.sleep(1)
-            queue.add(A)
-            queue.add(A, backlog=True)
-            assert queue.depth == 1
-            assert queue.running == 1
-        return worker
+            for at, feed in feeds:
+                await asyncio.sleep(at - now())
+                feed(queue)
+            await asyncio.sleep(60)
+            queue.stop()
+        return worker.times
 
-    worker = run_virtual(main())
+    return run_virtual(main())
 
-    assert worker.seen == [(0, A), (5, A)]
+
+def news(queue: WorkQueue) -> None:
+    queue.add(A)
+
+
+def at_once(queue: WorkQueue) -> None:
+    queue.add_after(A, 0)
+
+
+RESTS: dict[str, tuple[float, list[tuple[float, Callable[[WorkQueue], None]]], list[float]]] = {
+    "news after a pass comes at once": (0.1, [(0.2, news)], [0, 0.2]),
+    "news during a pass comes after a rest": (0.1, [(0.05, news)], [0, 0.1 + 0.1 * REST]),
+    "a burst comes once more": (0.1, [(0.01, news), (0.02, news), (0.03, news)], [0, 0.1 + 0.1 * REST]),
+    "news while it rests changes nothing": (0.1, [(0.05, news), (0.2, news)], [0, 0.1 + 0.1 * REST]),
+    "the rest has an end": (5, [(1, news)], [0, 5 + LONGEST_REST_S]),
+    "what the pass itself wants is no burst": (0.1, [(0.01, news), (0.02, at_once)], [0, 0.1]),
+    "and news after it makes it none": (0.1, [(0.01, at_once), (0.02, news)], [0, 0.1]),
+    "what is wanted at once ends a rest": (0.1, [(0.05, news), (0.2, at_once)], [0, 0.2, 0.4]),
+    "what is due ends a rest": (
+        0.1,
+        [(0.01, lambda queue: queue.add_after(A, 0.19)), (0.05, news)],
+        [0, 0.2],
+    ),
+}
+
+
+@pytest.mark.parametrize(("each_s", "feeds", "times"), RESTS.values(), ids=RESTS)
+def test_a_key_rests_between_passes_if_there_was_news_meanwhile(
+    each_s: float, feeds: list[tuple[float, Callable[[WorkQueue], None]]], times: list[float]
+) -> None:
+    assert touched(each_s, *feeds) == pytest.approx(times)
 
 
 def test_no_more_passes_at_once_than_workers() -> None:

@@ -1,8 +1,10 @@
 """The work queue: each key at most once, one pass per key at a time, back-off per key, keys for later.
 
 What client-go's workqueue does, in one class. A key that is added while it is worked on is marked, and comes again
-afterwards: a burst of events costs one more pass, and the first of them is never delayed. Keys that arrive from live
-events overtake the backlog of a start (controller-runtime, designs/priorityqueue.md, says why).
+after a rest: a burst of events costs one more pass, and the first of them is never delayed. The rest is as long as the
+pass was, times `REST`: what has a thousand open tasks, and news in every moment, looks at them seldom instead of all the
+time. Keys that arrive from live events overtake the backlog of a start (controller-runtime, designs/priorityqueue.md, says
+why).
 
 Only the loop's clock is used, so that tests may own the time. Everything runs on the loop's thread.
 """
@@ -26,6 +28,11 @@ CAP_S = 60.0
 JITTER_SHARE = 0.2
 """Waits are shortened by up to this share, so that a thousand keys that failed together don't come back together."""
 
+REST = 3.0
+"""So much longer than its pass a key rests for which there was news meanwhile: it has a quarter of the time at most."""
+
+LONGEST_REST_S = 1.0
+
 BACKLOG_EVERY = 8
 """One key in so many is taken from the backlog while live keys wait: overtaken, not starved."""
 
@@ -45,7 +52,8 @@ class WorkQueue:
         self._live: OrderedDict[Key, float] = OrderedDict()
         self._backlog: OrderedDict[Key, float] = OrderedDict()
         self._running: set[Key] = set()
-        self._dirty: dict[Key, float] = {}
+        self._dirty: dict[Key, bool] = {}  # whether it may rest first
+        self._resting: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []  # may hold entries that `_due` has since changed; those are skipped
@@ -55,8 +63,8 @@ class WorkQueue:
 
     @property
     def depth(self) -> int:
-        """Keys that wait for a worker now; those for later aren't counted."""
-        return len(self._live) + len(self._backlog) + len(self._dirty)
+        """Keys that wait for a worker now; those that rest or are for later aren't counted."""
+        return len(self._live) + len(self._backlog)
 
     @property
     def running(self) -> int:
@@ -69,14 +77,14 @@ class WorkQueue:
 
     def oldest_wait_s(self) -> float:
         """Return how long the key that has waited longest has waited, 0 if none waits."""
-        oldest = [next(iter(lane.values())) for lane in (self._live, self._backlog, self._dirty) if lane]
+        oldest = [next(iter(lane.values())) for lane in (self._live, self._backlog) if lane]
         return self._now() - min(oldest) if oldest else 0.0
 
     def add(self, key: Key, *, backlog: bool = False) -> None:
         """Have `key` worked on soon; with `backlog`, after everything that is live."""
         if key in self._running:
-            self._dirty.setdefault(key, self._now())
-        elif key in self._live:
+            self._dirty.setdefault(key, True)
+        elif key in self._live or key in self._resting:
             return
         elif backlog:
             self._backlog.setdefault(key, self._now())
@@ -91,7 +99,7 @@ class WorkQueue:
         It stands until then even if the key is worked on before: a pass too many does no harm, one too few would.
         """
         if seconds <= 0:
-            self.add(key)
+            self._add_at_once(key)
             return
         at = self._now() + seconds
         if key in self._due and self._due[key] <= at:
@@ -99,6 +107,14 @@ class WorkQueue:
         self._due[key] = at
         heapq.heappush(self._heap, (at, key))
         self._schedule()
+
+    def _add_at_once(self, key: Key) -> None:
+        """What a pass itself wants next needs no rest: there is no burst to wait for."""
+        if key in self._running:
+            self._dirty[key] = False
+        else:
+            self._resting.discard(key)
+            self.add(key)
 
     def retry(self, key: Key, after_s: float | None = None) -> float:
         """Add a key that failed again after its back-off, or after `after_s` if that is known. Returns the wait."""
@@ -145,7 +161,7 @@ class WorkQueue:
         self._wake.set()
 
     async def _pass(self, key: Key, worker: Callable[[Key], Awaitable[None]]) -> None:
-        failures = self.failures(key)
+        failures, began = self.failures(key), self._now()
         try:
             await worker(key)
         except RetryLater as error:
@@ -162,8 +178,15 @@ class WorkQueue:
         finally:
             self._running.discard(key)
             if key in self._dirty:
-                self._live[key] = self._dirty.pop(key)
+                self._rest(key, REST * (self._now() - began) if self._dirty.pop(key) else 0.0)
             self._wake.set()
+
+    def _rest(self, key: Key, seconds: float) -> None:
+        if seconds <= 0:
+            self.add(key)
+            return
+        self._resting.add(key)
+        self.add_after(key, min(seconds, LONGEST_REST_S))
 
     async def _next(self, workers: int) -> Key | None:
         while not self._stopping:
@@ -202,6 +225,7 @@ class WorkQueue:
             at, key = heapq.heappop(self._heap)
             if self._due.get(key) == at:
                 del self._due[key]
+                self._resting.discard(key)
                 self.add(key)
         self._schedule()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
-from flowy.policy.retry import MAX_LAUNCHES, GiveUp, RetryAfter, RetryWhen, after_failure
+from flowy.policy.retry import MAX_LAUNCHES, GiveUp, RetryAfter, RetryWhen, after_failure, ended_by
 from flowy.policy.timeout import Deadline, Timer, next_deadline, schedule_to_close
 from flowy_operator.core.attempts import Beat
 from flowy_operator.core.child import ChildCancelled, ChildEnd, ChildRecord, ChildTimedOut
@@ -259,13 +259,8 @@ def _after_error(
 
 
 def _after_timer(spec: TaskSpec, task: Task, timer: Timer, cause: str | None, moment: _Moment) -> list[Fact]:
-    match timer:
-        case Timer.SCHEDULE_TO_CLOSE:
-            retry = None  # this timer spans all attempts
-        case Timer.SCHEDULE_TO_START:
-            retry = _retry(spec, task, RetryWhen.SCHEDULE_TO_START, moment)
-        case Timer.START_TO_CLOSE | Timer.HEARTBEAT:
-            retry = _retry(spec, task, RetryWhen.TIMEOUT, moment)
+    when = ended_by(timer)
+    retry = None if when is None else _retry(spec, task, when, moment)
     timed_out = TaskTimedOut(task=task.key, attempt=task.attempt, timer=timer, final=retry is None, message=cause)
     return [timed_out] if retry is None else [timed_out, retry]
 

@@ -16,7 +16,7 @@ from flowy.local.edges import edges_of
 from flowy.local.history import EventJson, History
 from flowy.local.launch import Completed, Failed, Launch, Outcome, TimedOut
 from flowy.local.plan import Decided, OnEnd, Plan, Question
-from flowy.policy.retry import RetryAfter, RetryWhen, after_failure, delay_before
+from flowy.policy.retry import RetryAfter, RetryWhen, after_failure, delay_before, ended_by
 from flowy.policy.timeout import TimeoutSpec, Timer
 from flowy.wire.messages import Answer, AnsweredCall, AnsweredWait, RecordState
 from flowy.wire.messages import Outcome as Answered
@@ -404,7 +404,7 @@ class Execution:
 
     def _after_timer(self, call: Call, timer: Timer) -> None:
         now = self._around.now()
-        when = RETRIED_AS.get(timer)
+        when = ended_by(timer)
         retry = None if when is None else self._retry(call, when, None)
         details = None if call.launch is None else call.launch.details
         call.progress = details or call.progress
@@ -539,14 +539,6 @@ class Execution:
         self.end = end
         self.ended_at = self._around.now()
         self._ready, self._due, self._asks = [], {}, False
-
-
-RETRIED_AS = {
-    Timer.SCHEDULE_TO_START: RetryWhen.SCHEDULE_TO_START,
-    Timer.START_TO_CLOSE: RetryWhen.TIMEOUT,
-    Timer.HEARTBEAT: RetryWhen.TIMEOUT,
-}
-"""What `retry.when` calls each timer. ScheduleToClose spans all attempts, so nothing follows it."""
 
 
 def _seen_by_parent(child: Execution, end: End) -> Outcome:

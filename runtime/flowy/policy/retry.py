@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from flowy.policy.timeout import Timer
+
 LONGEST_WAIT_S = (
     600  # of a back-off that names no other: long enough for most outages, short enough to notice their end
 )
@@ -28,6 +30,17 @@ class RetryWhen(StrEnum):
     TIMEOUT = "Timeout"  # StartToClose, Heartbeat: it ran, too long or too quietly
     SCHEDULE_TO_START = "ScheduleToStart"  # a value of its own: waiting again in the same queue seldom helps
     ERROR = "Error"
+
+
+def ended_by(timer: Timer) -> RetryWhen | None:
+    """What `retry.when` calls an end by this timer. None for the one that spans all attempts: nothing follows it."""
+    match timer:
+        case Timer.SCHEDULE_TO_CLOSE:
+            return None
+        case Timer.SCHEDULE_TO_START:
+            return RetryWhen.SCHEDULE_TO_START
+        case Timer.START_TO_CLOSE | Timer.HEARTBEAT:
+            return RetryWhen.TIMEOUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,7 @@ from flowy.activity import heartbeat
 from flowy.errors import TaskError
 from flowy.local import LocalWorkflow
 from flowy.local.engine import MAX_DEPTH
-from flowy.local.execution import RETRIED_AS
 from flowy.local.plan import DEFAULT_PARALLELISM, OnEnd, Plan, Question
-from flowy.policy.timeout import Timer
 from flowy.wire import values
 from flowy_operator.core import child, spec
 from flowy_operator.core.decision import decision_request
@@ -100,7 +98,6 @@ def _input(args: tuple[object, ...]) -> str:
 def test_what_both_sides_must_say_alike() -> None:
     assert (MAX_DEPTH, DEFAULT_PARALLELISM) == (child.MAX_DEPTH, spec.DEFAULT_PARALLELISM)
     assert list(OnEnd) == [str(value) for value in spec.OnEnd]
-    assert set(Timer) - set(RETRIED_AS) == {Timer.SCHEDULE_TO_CLOSE}
     assert Plan.__dataclass_fields__["cancel_timeout_s"].default == WorkflowSpec(source="").cancel_timeout_s
 
 

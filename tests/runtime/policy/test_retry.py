@@ -13,8 +13,10 @@ from flowy.policy.retry import (
     RetryWhen,
     after_failure,
     delay_before,
+    ended_by,
     pause_before_launch,
 )
+from flowy.policy.timeout import Timer
 from tests.builders import retry
 
 DEFAULT = RetrySpec()
@@ -202,3 +204,12 @@ def test_every_run_of_failures_ends(spec: RetrySpec, failures: list[RetryWhen]) 
             return
         assert outcome.delay_s in spec.delays_s
     pytest.fail("a hundred failures are more than any spec allows")
+
+
+def test_the_timer_of_all_attempts_together_is_never_followed_by_another() -> None:
+    assert {timer: ended_by(timer) for timer in Timer} == {
+        Timer.SCHEDULE_TO_START: RetryWhen.SCHEDULE_TO_START,
+        Timer.START_TO_CLOSE: RetryWhen.TIMEOUT,
+        Timer.SCHEDULE_TO_CLOSE: None,
+        Timer.HEARTBEAT: RetryWhen.TIMEOUT,
+    }

@@ -22,9 +22,11 @@ from flowy.wire.messages import Answer, Request
 from flowy_operator.adapters.host import Changed
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import WatchEvent
-from flowy_operator.adapters.kube.errors import ApiError
+from flowy_operator.adapters.kube.errors import ApiError, Unreachable
+from flowy_operator.adapters.lease import Lease, LeaseLost
 from flowy_operator.adapters.metrics import Metrics, Snapshot
 from flowy_operator.app.assembly import Operator
+from flowy_operator.app.leadership import Candidate, identity_of, lead
 from flowy_operator.app.settings import Settings
 from flowy_operator.core.errors import DecisionStalled, StallReason
 from flowy_operator.core.history import Event, parse_history
@@ -51,9 +53,13 @@ T = TypeVar("T")
 class Line(LocalClient):
     """One operator's way to the API server: `latency` gives the seconds that a request, an answer, an event takes."""
 
-    def __init__(self, api: Api, latency: Callable[[], float]) -> None:
-        super().__init__(api)
+    def __init__(self, api: Api, latency: Callable[[], float], may_write: Callable[[], bool] = lambda: True) -> None:
+        super().__init__(api, may_write)
         self._latency = latency
+        self.is_cut = False
+        """Nothing gets through, in either direction, until an operator that knows nothing of it gives up."""
+        self.wrote: Callable[[], None] = lambda: None
+        """Called at the moment when a write is applied."""
         self.writes_left: int | None = None
         """The operator dies at the write after so many; before it is applied, or after it: `dies_after`."""
         self.dies_after = False
@@ -90,6 +96,7 @@ class Line(LocalClient):
                 if clock() > read_at:  # what happened together arrives together, in one read
                     await asyncio.sleep(self._latency())
                     read_at = clock()
+                self._pass()
                 yield event
 
     async def get_end(self, path: str, *, query: Mapping[str, str], most_bytes: int) -> tuple[bytes, int]:
@@ -106,12 +113,21 @@ class Line(LocalClient):
             if is_last and not self.dies_after:
                 await self._die()
         await asyncio.sleep(self._latency())
+        self._pass()
         try:
-            return await super()._call(verb, *args, **options)
+            answer = await super()._call(verb, *args, **options)
+            if verb in WRITES:
+                self.wrote()
+            self._pass()
+            return answer
         finally:
             if is_last:
                 await self._die()
             await asyncio.sleep(self._latency())
+
+    def _pass(self) -> None:
+        if self.is_cut:
+            raise Unreachable("the network is away")
 
     async def _die(self) -> None:
         self.dead.set()
@@ -143,13 +159,27 @@ class InProcess:
 
 
 class Running:
-    """One operator process."""
+    """One operator process. `candidate` is None where there is no election."""
 
-    def __init__(self, line: Line, operator: Operator, metrics: Metrics) -> None:
+    def __init__(self, line: Line, operator: Operator, metrics: Metrics, candidate: Candidate | None) -> None:
         self.line = line
         self.metrics = metrics
         self.operator = operator
-        self.task = asyncio.create_task(operator.run())
+        self.candidate = candidate
+        self.stop = asyncio.Event()
+        """As SIGTERM would."""
+        self.task = asyncio.create_task(lead(candidate, self.stop, lambda: operator.run(self.stop)))
+
+    @property
+    def leads(self) -> bool:
+        return self.candidate is None or self.candidate.lease.holds()
+
+    def cut(self) -> None:
+        """Cut it off from the API server."""
+        self.line.is_cut = True
+        if self.candidate is not None:
+            assert isinstance(self.candidate.client, Line)
+            self.candidate.client.is_cut = True
 
 
 class World:
@@ -173,6 +203,9 @@ class World:
         self.torn: list[str] = []
         """Where a history wasn't append-only, or lost events that were in no page."""
         self.store.news.append(self._chronicle)
+        self.unfenced: list[str] = []
+        """Writes of those who didn't lead."""
+        self._lives = 0
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -197,8 +230,11 @@ class World:
     # -- operators ----------------------------------------------------------------------------------------------------
 
     def start(self) -> Running:
-        """One more operator, with an empty memory."""
-        line = Line(self.api, self.latency)
+        """One more operator, with an empty memory. If there is an election, it first waits for the lease."""
+        candidate = self._candidate() if self.settings.leader_election else None
+        line = Line(self.api, self.latency, (lambda: True) if candidate is None else candidate.lease.holds)
+        if candidate is not None:
+            line.wrote = lambda: self._check_fence(candidate.lease.identity)
 
         def look() -> Snapshot:
             return operator.snapshot()
@@ -213,16 +249,41 @@ class World:
             clock=self.clock,
             gateway_url=GATEWAY_URL,
         )
-        running = Running(line, operator, metrics)
+        running = Running(line, operator, metrics, candidate)
         self.operators.append(running)
         return running
+
+    def _candidate(self) -> Candidate:
+        self._lives += 1
+        own = Line(self.api, self.latency)
+        lease = Lease(
+            own,
+            namespace=NAMESPACE,
+            name=self.settings.lease_name,
+            identity=identity_of("operator", str(self._lives)),
+            duration_s=self.settings.lease_seconds,
+            clock=asyncio.get_running_loop().time,
+            now=self.clock,
+        )
+        return Candidate(own, lease, None)
+
+    def holder(self) -> str | None:
+        """Who is on record as the leader."""
+        leases = self.objects("leases")
+        return leases[0]["spec"].get("holderIdentity") if leases else None
+
+    def _check_fence(self, writer: str) -> None:
+        if self.holder() != writer:
+            self.unfenced.append(f"{writer} has written while {self.holder()} led")
 
     async def kill(self, running: Running | None = None) -> None:
         """End an operator between two instructions, as a power cut would."""
         gone = running or self.operators[-1]
         self.operators.remove(gone)
+        if gone.candidate is not None:
+            gone.cut()  # it has no time to give the lease back
         gone.task.cancel()
-        with suppress(asyncio.CancelledError):
+        with suppress(asyncio.CancelledError, LeaseLost):
             await gone.task
 
     async def restart(self) -> Running:
@@ -333,8 +394,8 @@ class World:
         return self.store.all(self.store.kind(plural), NAMESPACE)
 
     def left(self) -> Counter[str]:
-        """How many objects of each kind there are, but what people make, and Kubernetes Events, which go by themselves."""
-        others = {"events", "workflowdefinitions"}
+        """How many objects of each kind there are, but what people make, and what isn't a workflow's."""
+        others = {"events", "workflowdefinitions", "leases"}
         kinds = [kind for kind in self.store.kinds if kind.plural not in others]
         return Counter({kind.plural: count for kind in kinds if (count := len(self.store.all(kind, NAMESPACE)))})
 
@@ -443,6 +504,7 @@ async def world(
         yield made
         for running in made.operators:
             assert not running.task.done(), "the operator ended by itself"
+        assert made.unfenced == []
         assert not bugs.found, bugs.found[0]
     finally:
         logging.getLogger().removeHandler(bugs)

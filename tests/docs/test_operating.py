@@ -12,6 +12,7 @@ from flowy.policy.retry import MAX_LAUNCHES
 from flowy.wire import values
 from flowy.wire.messages import MAX_LOG_BYTES, Request
 from flowy_operator import adapters, app
+from flowy_operator.adapters import lease
 from flowy_operator.adapters.crd import model, rules
 from flowy_operator.adapters.crd.shape import MAX_JSON, MAX_SECONDS
 from flowy_operator.adapters.decider import zygote
@@ -19,7 +20,7 @@ from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.verdict import End
 from flowy_operator.adapters.gateway import connections, server, tokens, uploads
 from flowy_operator.adapters.metrics import Metrics, Outcome, Snapshot, TaskEnd
-from flowy_operator.app import assembly, decisions
+from flowy_operator.app import assembly, decisions, leadership
 from flowy_operator.app.cli import decider, run
 from flowy_operator.app.settings import PREFIX, Settings
 from flowy_operator.core import pages
@@ -69,8 +70,8 @@ _REFLECTED = re.compile(r"Reflector\(\s*client,\s*paths\.(\w+),")
 
 
 def granted() -> set[tuple[str, str]]:
-    roles: list[Any] = [yaml.safe_load(block.text) for block in blocks(PAGE, "yaml")]
-    rules = [rule for role in roles for rule in role.get("rules", ())]
+    found: list[Any] = [yaml.safe_load(block.text) for block in blocks(PAGE, "yaml")]
+    rules = [rule for role in found if isinstance(role, dict) for rule in role.get("rules", ())]
     return {(verb, resource) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
 
 
@@ -232,7 +233,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert limits.source_bytes == model.MAX_SOURCE
     assert limits.children + limits.new_children + limits.slow_children == 4 * len(os.sched_getaffinity(0))
     assert len(rows(text)) == len(expected) + 1  # and Kubernetes' own
-    assert assembly.GRACE_S < 5
+    assert assembly.GRACE_S + leadership.LAST_S + lease.LAST_S < 5
 
 
 def test_the_gateways_limits_are_those_of_the_code() -> None:

@@ -2,30 +2,46 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+READY = "operator is ready"
 
 
 def _free_port() -> int:
-    """Several operators run on this machine, each with a gateway."""
-    with socket.create_server(("", 0)) as probe:
-        port: int = probe.getsockname()[1]
+    """Several operators run on this machine. None that the kernel gives to whoever calls somebody: it could, at any moment."""
+    for port in random.sample(range(20_000, 32_000), 1000):
+        try:
+            socket.create_server(("", port)).close()
+        except OSError:
+            continue
         return port
+    raise AssertionError("no port is free")
 
 
 class OperatorProcess:
     """`flowy-operator run`, for one namespace. `log` holds the lines of all its lives."""
 
     def __init__(
-        self, kubeconfig: Path, namespace: str, log: Path, *, log_level: str = "debug", options: Sequence[str] = ()
+        self,
+        kubeconfig: Path,
+        namespace: str,
+        log: Path,
+        *,
+        log_level: str = "debug",
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.log = log
+        self._environment = environment
         self.health_port = _free_port()
         self._command = [
             str(Path(sys.executable).with_name("flowy-operator")),
@@ -44,17 +60,27 @@ class OperatorProcess:
         assert self._process is not None
         return self._process.pid
 
-    def start(self, timeout_s: float = 30) -> None:
-        """Start it and wait until it says that it is ready."""
-        before = len(self.lines("operator is ready"))
+    def start(self, timeout_s: float = 30, *, until: str = READY) -> None:
+        """Start it and wait until it says that it is ready, or `until`."""
+        before = len(self.lines(until))
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FLOWY_")}
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stderr=log, env=environment)
+            self._process = subprocess.Popen(self._command, stderr=log, env={**environment, **self._environment})
+        self.says(until, before + 1, timeout_s)
+
+    def says(self, message: str, times: int, timeout_s: float = 30) -> None:
+        """Wait until it has said so this often, in all its lives."""
+        assert self._process is not None
         deadline = time.monotonic() + timeout_s
-        while len(self.lines("operator is ready")) == before:
-            assert self._process.poll() is None, f"the operator ended at its start:\n{self.log.read_text()[-4000:]}"
-            assert time.monotonic() < deadline, f"the operator isn't ready:\n{self.log.read_text()[-4000:]}"
+        while len(self.lines(message)) < times:
+            assert self._process.poll() is None, f"the operator has ended:\n{self.log.read_text()[-4000:]}"
+            assert time.monotonic() < deadline, f"no {message!r} in time:\n{self.log.read_text()[-4000:]}"
             time.sleep(0.05)
+
+    def ended(self, timeout_s: float = 15) -> int:
+        """Wait until it ends by itself. Returns the exit code."""
+        assert self._process is not None
+        return self._process.wait(timeout_s)
 
     def kill(self) -> None:
         """As a crash would: SIGKILL."""

@@ -1,7 +1,7 @@
 """KubeClient without a socket, over the same fake API server: for tests in virtual time."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -16,8 +16,9 @@ from tests.fakes.store import Refusal
 class LocalClient(KubeClient):
     """Everything above the transport is the real one's: paging, preconditions, the mapping of errors."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, may_write: Callable[[], bool] = lambda: True) -> None:
         self.requests: Counter[tuple[str, str, int]] = Counter()
+        self._may_write = may_write
         self._local = api
 
     async def close(self) -> None:

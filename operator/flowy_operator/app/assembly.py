@@ -53,8 +53,9 @@ RESYNC_S = 600.0
 """How often all Workflows are listed beside the watch: kopf tells no deletions that it missed, and every component
 between us and etcd has lost an event at some time."""
 
-GRACE_S = 4.0
-"""For passes that are under way when the operator is told to stop; the whole stop is to take less than 5 s."""
+GRACE_S = 3.0
+"""For passes that are under way when the operator is told to stop; the whole stop is to take less than 5 s, and giving the
+lease back comes after them."""
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +89,6 @@ class Operator:
         self._namespaces = settings.namespaces or None
         self._workflows = Workflows(wake=self._parent_changed)
         self._queue = WorkQueue()
-        self._stop = asyncio.Event()
         self._host = host
         self._recorder = Recorder(client, instance=socket.gethostname(), now=clock)
         selector = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())
@@ -145,13 +145,8 @@ class Operator:
             gateway_url=gateway_url,
         )
 
-    def stop(self) -> None:
-        """End `run` soon: take no more keys, finish what is under way."""
-        self._queue.stop()
-        self._stop.set()
-
-    async def run(self) -> None:
-        """Work until `stop`."""
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; then take no more keys, and finish what is under way."""
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(self._jobs.run()),
@@ -161,10 +156,11 @@ class Operator:
                 group.create_task(self._results.run()),
                 group.create_task(self._resync()),
                 group.create_task(self.listening.run()),
+                group.create_task(self._stop_at(stop)),
             ]
-            host = group.create_task(self._host(self._workflow_changed, self._stop))
-            await self._caches_full()
-            if not self._stop.is_set():
+            host = group.create_task(self._host(self._workflow_changed, stop))
+            await self._caches_full(stop)
+            if not stop.is_set():
                 self.listening.begin()
                 _log.info("operator is ready", extra={"namespaces": list(self._namespaces or ()) or "all"})
                 await self._queue.run(self._work, self._settings.workers, grace_s=GRACE_S)
@@ -172,6 +168,10 @@ class Operator:
             for task in background:
                 task.cancel()
         _log.info("operator has stopped")
+
+    async def _stop_at(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._queue.stop()
 
     def checks(self) -> Mapping[str, bool]:
         """What it needs, and whether it has it. Definitions aren't among them: those in use are asked for by name."""
@@ -278,13 +278,13 @@ class Operator:
             self._workflows.children_of(workflow.owner),
         )
 
-    async def _caches_full(self) -> None:
+    async def _caches_full(self, stop: asyncio.Event) -> None:
         """Wait for both caches, or for the stop."""
         full = asyncio.create_task(self._synced())
-        stop = asyncio.create_task(self._stop.wait())
-        await asyncio.wait((full, stop), return_when=asyncio.FIRST_COMPLETED)
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((full, stopping), return_when=asyncio.FIRST_COMPLETED)
         full.cancel()
-        stop.cancel()
+        stopping.cancel()
 
     async def _synced(self) -> Literal[True]:
         await self._jobs.synced.wait()

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from flowy_operator.app.settings import PREFIX, Settings, read_settings
+from flowy_operator.app.settings import PREFIX, Settings, own_pod, read_settings
 
 F = Callable[..., None]
 
@@ -52,6 +52,7 @@ def run(**flags: Any) -> None:
     # Late, so that --help and a wrong flag answer at once: these imports take half a second.
     from flowy_operator.adapters.gateway.server import GatewayError  # noqa: PLC0415
     from flowy_operator.adapters.kube.client import NoClusterError  # noqa: PLC0415
+    from flowy_operator.adapters.lease import LeaseLost  # noqa: PLC0415
     from flowy_operator.adapters.probes import ProbesError  # noqa: PLC0415
     from flowy_operator.app import logs  # noqa: PLC0415
     from flowy_operator.app.process import run_operator  # noqa: PLC0415
@@ -59,8 +60,8 @@ def run(**flags: Any) -> None:
 
     logs.set_up(settings.log_level, settings.log_format)
     try:
-        asyncio.run(run_operator(settings))
-    except (NoClusterError, GatewayError, ProbesError, DecisionStalled) as error:
+        asyncio.run(run_operator(settings, own_pod()))
+    except (NoClusterError, GatewayError, ProbesError, DecisionStalled, LeaseLost) as error:
         print(f"flowy-operator: {error}", file=sys.stderr)  # noqa: T201  a message for a person, before any log
         sys.exit(1)
 

@@ -7,7 +7,7 @@ start: a misspelt limit must not go unnoticed.
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -84,6 +84,25 @@ class Settings(BaseSettings):
         le=65_535,
         description="Port of /healthz, /readyz and /metrics. 0: any free one.",
     )
+    leader_election: bool = Field(
+        default=False,
+        description="Work only while holding a Lease, so that several replicas may run, of which one works. Without it there "
+        "must be no other operator for the same namespaces.",
+    )
+    lease_namespace: str | None = Field(
+        default=None, description="Namespace of the Lease. Without it: that of the operator's pod, from POD_NAMESPACE."
+    )
+    lease_name: str = Field(
+        default="flowy-operator",
+        description="Name of the Lease. Replicas of one operator share it, other operators need another.",
+    )
+    lease_seconds: int = Field(
+        default=15,
+        ge=5,
+        le=300,
+        description="How long the Lease of a replica that says nothing lasts. The shorter, the sooner another takes over, and "
+        "the sooner a slow API server costs a restart: it happens when nothing could be renewed for two thirds of it.",
+    )
     history_tail_bytes: int = Field(
         default=32 * 1024,
         ge=256,
@@ -111,6 +130,19 @@ class Settings(BaseSettings):
     )
 
 
+class Pod(NamedTuple):
+    """The pod that this process runs in."""
+
+    namespace: str
+    name: str
+
+
+def own_pod(environment: Mapping[str, str] = os.environ) -> Pod | None:
+    """What the downward API tells by POD_NAMESPACE and POD_NAME; None if it doesn't tell both."""
+    namespace, name = environment.get("POD_NAMESPACE"), environment.get("POD_NAME")
+    return Pod(namespace, name) if namespace and name else None
+
+
 def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of this process. Raises pydantic's ValidationError, or ValueError for an unknown variable."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
@@ -118,7 +150,16 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.
     unknown = sorted(name for name in ours if name not in known | _FOREIGN)
     if unknown:
         raise ValueError(f"unknown setting {unknown[0]}: known are {', '.join(sorted(known))}")
-    return Settings(**{name: value for name, value in flags.items() if value not in {None, ()}})
+    settings = Settings(**{name: value for name, value in flags.items() if value not in {None, ()}})
+    if not settings.leader_election or settings.lease_namespace is not None:
+        return settings
+    pod = own_pod(environment)
+    if pod is None:
+        raise ValueError(
+            "--leader-election needs a namespace for the Lease: POD_NAMESPACE and POD_NAME, from the downward API, or "
+            "--lease-namespace"
+        )
+    return settings.model_copy(update={"lease_namespace": pod.namespace})
 
 
 # What Kubernetes tells a pod of a Service that is named flowy or flowy-…, unless its spec says `enableServiceLinks: false`.

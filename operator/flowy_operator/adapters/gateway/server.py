@@ -78,17 +78,23 @@ class Desk(Protocol):
 
 
 def open_socket(port: int) -> socket.socket:
-    """Listen on all addresses of this host; port 0 takes any that is free. Raises GatewayError."""
+    """Take a port on all addresses of this host; port 0 takes any that is free. Raises GatewayError.
+
+    Whoever calls is refused at once until it is served: a replica that doesn't lead must not let a pod wait.
+    """
+    is_dual = socket.has_dualstack_ipv6()
+    taken = socket.socket(socket.AF_INET6 if is_dual else socket.AF_INET)
     try:
-        if socket.has_dualstack_ipv6():
-            listening = socket.create_server(("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
-        else:
-            listening = socket.create_server(("", port), backlog=BACKLOG)
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_dual:
+            taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        taken.bind(("", port))
     except OSError as error:
+        taken.close()
         hint = "another program, perhaps another operator, has it: choose one with --gateway-port, 0 takes any"
         raise GatewayError(f"the gateway can't listen on port {port}: {error.strerror}; {hint}") from error
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_BYTES)  # its connections inherit it
-    return listening
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_BYTES)  # its connections inherit it
+    return taken
 
 
 def own_url(api_server: str, port: int) -> str:

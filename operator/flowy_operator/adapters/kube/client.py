@@ -9,7 +9,7 @@ No call is repeated here. Whether a write may be sent again is the reconcile's t
 
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
@@ -20,7 +20,7 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTResponse
 from kubernetes.aio.config import ConfigException
 
-from flowy_operator.adapters.kube.errors import Gone, NotFound, Unreachable, from_response, from_status
+from flowy_operator.adapters.kube.errors import Gone, NotFound, NotLeading, Unreachable, from_response, from_status
 from flowy_operator.adapters.kube.login import NoClusterError, load_configuration
 from flowy_operator.adapters.kube.paths import resource_of
 
@@ -55,11 +55,17 @@ class WatchEvent(NamedTuple):
 class KubeClient:
     """One connection pool to one API server. Raises only the errors of `kube.errors`.
 
-    `requests` counts calls by (verb, resource, status code), 0 standing for no answer.
+    `requests` counts calls by (verb, resource, status code), 0 standing for no answer. `may_write` is asked before each
+    write; what it forbids is not sent.
     """
 
     def __init__(
-        self, configuration: Configuration, *, timeout_s: float = CALL_TIMEOUT_S, agent: str = "flowy-operator"
+        self,
+        configuration: Configuration,
+        *,
+        timeout_s: float = CALL_TIMEOUT_S,
+        agent: str = "flowy-operator",
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         """Must be called in a running loop. `configuration` becomes the client's own; `agent` says who asks."""
         configuration.client_session_kwargs = {
@@ -69,6 +75,7 @@ class KubeClient:
         }
         self.configuration = configuration
         self.requests: Counter[tuple[str, str, int]] = Counter()
+        self._may_write = may_write
         self._api = ApiClient(configuration)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._timeout_s = timeout_s
@@ -82,12 +89,14 @@ class KubeClient:
         *,
         timeout_s: float = CALL_TIMEOUT_S,
         agent: str = "flowy-operator",
+        may_write: Callable[[], bool] = lambda: True,
     ) -> Self:
         """Read how to reach the cluster: from `kubeconfig`, or without one from the pod's service account.
 
         No request is sent. Raises NoClusterError.
         """
-        return cls(await load_configuration(kubeconfig, context), timeout_s=timeout_s, agent=agent)
+        configuration = await load_configuration(kubeconfig, context)
+        return cls(configuration, timeout_s=timeout_s, agent=agent, may_write=may_write)
 
     async def close(self) -> None:
         await self._api.close()  # type: ignore[no-untyped-call]
@@ -164,12 +173,12 @@ class KubeClient:
         return list(page.get("items") or ())
 
     async def create(self, path: str, body: Mapping[str, Any]) -> Json:
-        return await self._call("create", "POST", path, body=body)
+        return await self._write("create", "POST", path, body)
 
     async def json_patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> Json:
         """Apply all operations or none. Conflict if a `test` among them fails."""
         # Anything but a list would silently be sent as a strategic merge patch.
-        return await self._call("patch", "PATCH", path, body=list(operations), content_type=_JSON_PATCH)
+        return await self._write("patch", "PATCH", path, list(operations), _JSON_PATCH)
 
     async def delete(self, path: str, *, uid: str | None = None, propagation: str = "Background") -> None:
         """Delete the object if it is there. With `uid`, Conflict if another has taken its name."""
@@ -177,7 +186,7 @@ class KubeClient:
         if uid is not None:
             options["preconditions"] = {"uid": uid}
         try:
-            await self._call("delete", "DELETE", path, body=options)
+            await self._write("delete", "DELETE", path, options)
         except NotFound:
             return
 
@@ -235,6 +244,11 @@ class KubeClient:
             if not token:
                 return items, str(metadata.get("resourceVersion", ""))
             query["continue"] = token
+
+    async def _write(self, verb: str, method: str, path: str, body: Any, content_type: str = _JSON) -> Json:
+        if not self._may_write():
+            raise NotLeading(f"{verb} {path} was kept back: this operator doesn't lead any more")
+        return await self._call(verb, method, path, body=body, content_type=content_type)
 
     async def _call(
         self,

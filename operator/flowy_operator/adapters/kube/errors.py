@@ -14,6 +14,7 @@
     ├── TooManyRequests       429, with the server's wish when to come back
     ├── PayloadTooLarge       413, and etcd's and gRPC's own words for it, which arrive as 500
     ├── ServerError           5xx
+    ├── NotLeading            nothing was sent: this process may not write, since another may lead by now
     └── Unreachable           no answer: refused, reset, timed out. A write may have been applied all the same
 
 `from_response` and `from_status` are the only places that look at a Status object.
@@ -115,6 +116,13 @@ class PayloadTooLarge(ApiError):
 
 class ServerError(ApiError):
     pass
+
+
+class NotLeading(ApiError):
+    """The write was kept back. `status` is 0, and it was not applied."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(0, "NotLeading", message)
 
 
 class Unreachable(ApiError):

@@ -2,6 +2,7 @@
 
 _CORE = "/api/v1"
 _BATCH = "/apis/batch/v1"
+_COORDINATION = "/apis/coordination.k8s.io/v1"
 _FLOWY = "/apis/flowy.dev/v1alpha1"
 
 
@@ -44,6 +45,10 @@ def configmaps(namespace: str | None = None, name: str | None = None) -> str:
 
 def events(namespace: str | None = None, name: str | None = None) -> str:
     return _path(_CORE, "events", namespace, name)
+
+
+def leases(namespace: str, name: str | None = None) -> str:
+    return _path(_COORDINATION, "leases", namespace, name)
 
 
 def tokenreviews() -> str:

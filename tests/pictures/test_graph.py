@@ -5,6 +5,7 @@ import pytest
 from flowy_cli.pictures.barriers import Barrier, order_of
 from flowy_cli.pictures.execution import Execution, Kind, Standing
 from flowy_cli.pictures.graph import Flow, Shape, graph_of
+from flowy_cli.pictures.timeline import timeline_of
 from tests.pictures.recordings import attempt, call, execution, wide
 
 CASES: dict[str, tuple[Execution, dict[str, str | int], list[Barrier]]] = {
@@ -132,3 +133,9 @@ def test_where_an_open_run_waits(returned: tuple[str, ...], label: str) -> None:
     drawn = graph_of(execution([call("a-0")], standing=Standing.RUNNING, waiting_on={"a-0": 7}, returned=returned))
     assert (drawn.nodes[-1].label, drawn.nodes[-1].shape) == (label, Shape.POINT)
     assert [(a.source, a.target, a.flow) for a in drawn.arrows] == [("n0", drawn.nodes[-1].id, Flow.ORDER)]
+
+
+def test_rows_of_several_attempts_say_of_which_they_are() -> None:
+    tries = [attempt(n, n + 1, number=n + 1, child=execution([call("inner-0", begin=n, end=n + 1)])) for n in range(2)]
+    rows = timeline_of(execution([call("sub-0", end=2, kind=Kind.WORKFLOW, attempts=tries)])).rows
+    assert [(row.label, row.depth) for row in rows] == [("sub-0", 0), ("#1 inner-0", 1), ("#2 inner-0", 1)]

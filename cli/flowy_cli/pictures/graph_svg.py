@@ -23,6 +23,7 @@ STYLE_GRAPH = """
 .graph .arrow{fill:none;stroke:var(--soft);stroke-width:1.3}.graph .order{stroke-dasharray:4 4;stroke:var(--off)}
 .graph .tip{fill:var(--soft);stroke:none}
 .graph .badge{fill:var(--page);stroke:var(--late);stroke-width:1.2}.graph .badge-text{fill:var(--late);font-weight:600}
+.graph .inner .badge-text{text-anchor:middle}
 .graph .page{fill:var(--page)}
 """
 
@@ -87,7 +88,7 @@ def _node(node: Node, box: Box, lines: Sequence[str], parent: Element) -> None:
     _shape(node, box, group)
     _text(node, box, lines, group)
     if node.calls and node.calls[0].tries > 1:
-        _badge(box, f"↻{node.calls[0].tries}", group)
+        _badge(node, box, f"↻{node.calls[0].tries}", group)
 
 
 def _shape(node: Node, box: Box, group: Element) -> None:
@@ -111,9 +112,12 @@ def _text(node: Node, box: Box, lines: Sequence[str], group: Element) -> None:
 _RED = {Standing.FAILED, Standing.TIMED_OUT}
 
 
-def _badge(box: Box, text: str, group: Element) -> None:
-    """At the upper right of the shape, where an ellipse has its edge as well."""
-    x, y = box.x + box.width * 0.36, box.top + box.height * 0.14
+def _badge(node: Node, box: Box, text: str, group: Element) -> None:
+    """At the upper right, on the edge of the shape."""
+    if node.shape is Shape.ELLIPSE:
+        x, y = box.x + box.width * 0.36, box.top + box.height * 0.14
+    else:
+        x, y = box.left + box.width - 22, box.top
     element("rect", group, class_="badge", x=x - 14, y=y - 9, width=28, height=17, rx=8.5)
     element("text", group, text, class_="badge-text", x=x, y=y + 4)
 

@@ -64,18 +64,18 @@ def timeline_of(execution: Execution) -> Timeline:
     start = execution.started_at
     return Timeline(
         seconds=max(execution.seconds, 0.001),
-        rows=tuple(_rows(execution, start, 0, "t")),
+        rows=tuple(_rows(execution, start, 0, "t", "")),
         decisions=[(at - start).total_seconds() for at in execution.decisions],
     )
 
 
-def _rows(execution: Execution, start: datetime, depth: int, prefix: str) -> Iterator[Row]:
+def _rows(execution: Execution, start: datetime, depth: int, prefix: str, mark: str) -> Iterator[Row]:
     critical = frozenset(critical_path(execution))
     for n, call in enumerate(execution.calls):
         end = call.finished_at or execution.until
         yield Row(
             id=f"{prefix}{n}",
-            label=call.key,
+            label=f"{mark}{call.key}",
             depth=depth,
             kind=call.kind,
             standing=call.standing,
@@ -88,7 +88,8 @@ def _rows(execution: Execution, start: datetime, depth: int, prefix: str) -> Ite
         )
         for m, attempt in enumerate(call.attempts):
             if attempt.child is not None:
-                yield from _rows(attempt.child, start, depth + 1, f"{prefix}{n}_{m}_")
+                which = f"#{m + 1} " if len(call.attempts) > 1 else ""
+                yield from _rows(attempt.child, start, depth + 1, f"{prefix}{n}_{m}_", which)
 
 
 def _spans(call: Call, start: datetime, until: datetime) -> Iterator[Span]:

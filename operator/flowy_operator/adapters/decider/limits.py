@@ -24,7 +24,7 @@ def _half_of_cores() -> int:
 class Limits:
     """Per decision, unless it says otherwise. The wall clock is not among them: it stands in the workflow's spec."""
 
-    # A small decision takes 4 ms, each 100 records 1.6 ms more (measured on two slow cores). 1 s is far above, because
+    # A small decision takes 3 ms, each 100 records 1 ms more (measured on two slow cores). 1 s is far above, because
     # CPU seconds are long on a machine that is shared by many, where the first touch of each memory page is paid too;
     # and far below what a neighbour notices, since a namespace holds only half of the children. Below 0.2 s, honest
     # code gets stopped.
@@ -52,7 +52,7 @@ class Limits:
     new_children_per_namespace: int = field(default_factory=_half_of_cores)
     slow_children: int = field(default_factory=_cores)
     slow_children_per_namespace: int = field(default_factory=_half_of_cores)
-    # The time of a decision that is not slow: ten times what a small one takes. On top what comes on top above.
+    # The time of a decision that is not slow: more than ten times what a small one takes. On top what comes on top above.
     brief_cpu_s: float = 0.05
     brief_wall_s: float = 0.2  # beside the CPU, since others may have that meanwhile
 

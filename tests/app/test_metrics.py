@@ -136,3 +136,25 @@ async def test_a_pass_that_the_cluster_puts_off_is_told_apart() -> None:
         await w.ended()
         assert (await figures(w))['flowy_reconcile_seconds_count{outcome="again"}'] == 2
         assert (await figures(w))['flowy_api_calls_total{code="409",resource="workflows/status",verb="patch"}'] == 2
+
+
+@simulated
+async def test_dead_time_is_from_a_containers_end_to_the_jobs_that_follow() -> None:
+    async with world(lambda call: value(call.args[0] + 1, lasts_s=2)) as w:
+        w.submit(CHAIN, "step")
+        await w.ended()
+        found = await figures(w)
+        assert found["flowy_dead_time_seconds_count"] == 2, "the first of three steps follows none"
+        # Ends are told in whole seconds.
+        assert found['flowy_dead_time_seconds_bucket{le="1.25"}'] == 2
+
+
+@simulated
+async def test_what_waits_for_its_time_is_not_dead_time() -> None:
+    async with world(lambda call: failure() if call.attempt == 1 else value(1)) as w:
+        retry = {"maxAttempts": 2, "when": ["Error"], "delaysSeconds": [60]}
+        w.submit("def w(t):\n    return lambda: t()\n", {"name": "t", "retry": retry})
+        await w.ended()
+        found = await figures(w)
+        assert found["flowy_retries_total"] == 1
+        assert found["flowy_dead_time_seconds_count"] == 0

@@ -63,6 +63,7 @@ def test_figures_after_known_workflows(kube: Kube, operator: OperatorProcess) ->
         'flowy_reconcile_seconds_count{outcome="failed"}': 0,
     }
     assert {name: found.get(name) for name in expected} == expected
+    assert found["flowy_dead_time_seconds_count"] >= 2
     assert found['flowy_decision_seconds_count{end="cpu"}'] >= 1
     assert found['flowy_decision_seconds_count{end="answered"}'] >= 5
     assert 0 < found["process_resident_memory_bytes"] < 500 * 2**20

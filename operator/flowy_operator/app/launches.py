@@ -1,19 +1,21 @@
 """Launches that the history tells of and the cluster lacks: what they are made of, and what became of making them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from flowy.policy.timeout import schedule_to_close
 from flowy_operator.adapters.kube.client import KubeClient
+from flowy_operator.adapters.metrics import Metrics
 from flowy_operator.app.launcher import Launcher, Store
 from flowy_operator.app.tracked import CreatedJob, Version, Workflow
 from flowy_operator.app.values import Values
 from flowy_operator.core.child import child_manifest
 from flowy_operator.core.ending import workflow_deadline
 from flowy_operator.core.errors import RetryLater
+from flowy_operator.core.history import Fact, TaskCompleted, TaskFailed
 from flowy_operator.core.job import InvalidActivity, is_long, job_manifest
 from flowy_operator.core.observe import View
 from flowy_operator.core.spec import WorkflowSpec
@@ -26,8 +28,16 @@ _log = logging.getLogger(__name__)
 class Launches:
     """`gateway_url` is what pods are told; `clock` gives aware UTC."""
 
-    def __init__(self, client: KubeClient, values: Values, clock: Callable[[], datetime], gateway_url: str) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        values: Values,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        gateway_url: str,
+    ) -> None:
         self._launcher = Launcher(client)
+        self._metrics = metrics
         self._values = values
         self._clock = clock
         self._gateway_url = gateway_url
@@ -58,6 +68,9 @@ class Launches:
         made_at = self._clock()
         for name, made in launched.created.items():
             workflow.created[name] = CreatedJob(made.uid, made_at, made.path)
+        if launched.created and workflow.follows_end_at is not None:
+            self._metrics.launched((made_at - workflow.follows_end_at).total_seconds())
+            workflow.follows_end_at = None
         refused |= launched.refused
         workflow.refused |= refused
         noted, workflow.notes = workflow.notes, launched.later
@@ -96,6 +109,14 @@ class Launches:
             deadline=min(times, default=None),
             gateway_url=self._gateway_url,
         )
+
+
+def last_end(before: State, facts: Iterable[Fact], view: View) -> datetime | None:
+    """When the last of those containers ended whose outcomes are among these facts, which follow the state."""
+    ended = [fact.task for fact in facts if isinstance(fact, TaskCompleted | TaskFailed)]
+    launches = [launch for key in ended if (launch := before.tasks[key].launch) is not None]
+    pods = [pod for launch in launches if (pod := view.pods.get(launch.job)) is not None]
+    return max((pod.finished_at for pod in pods if pod.finished_at is not None), default=None)
 
 
 def launchable(workflow: Workflow, spec: WorkflowSpec, state: State, view: View, now: datetime) -> list[Task]:

@@ -22,7 +22,7 @@ from flowy_operator.app.announce import announce
 from flowy_operator.app.children import tend_children
 from flowy_operator.app.decisions import Decider, Decisions, is_used_up
 from flowy_operator.app.definitions import Specs
-from flowy_operator.app.launches import Launches
+from flowy_operator.app.launches import Launches, last_end
 from flowy_operator.app.missing import UNSEEN, fill_gaps
 from flowy_operator.app.obstacles import Obstacles, ask_at
 from flowy_operator.app.pages import Pages
@@ -87,7 +87,7 @@ class Reconciler:
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
-        self._launches = Launches(client, values, clock, gateway_url)
+        self._launches = Launches(client, values, metrics, clock, gateway_url)
         self._obstacles = Obstacles(client)
 
     async def reconcile(self, key: Key) -> datetime | None:
@@ -213,6 +213,7 @@ class Reconciler:
         if patch:
             written = await self._record(workflow, version, patch, state, tail)
             announce(self._recorder, self._metrics, workflow, version, written, facts, spec.tasks)
+            workflow.follows_end_at = last_end(before, facts, view)
             version = written
         workflow.forget_finished(state)
         return verdict, version, state

@@ -141,6 +141,7 @@ class Workflow:
 
     # Launches. Arguments aren't part of the history; the decider repeats them when asked.
     calls: dict[str, AnsweredCall] = field(default_factory=dict)
+    follows_end_at: datetime | None = None  # of the last container whose outcome what is launched next follows from
     created: dict[str, CreatedJob] = field(default_factory=dict)  # by this process, by name
     gone: dict[str, None] = field(default_factory=dict)  # Jobs that were seen and are no more, in order
     refused: dict[str, str] = field(default_factory=dict)

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from flowy import activity
 from flowy_operator.app.attempts import ASKED_AT_ONCE
-from flowy_operator.app.listening import GAP, Listening
+from flowy_operator.app.listening import GAP, RETURN, Listening
 from flowy_operator.app.settings import Settings
 from flowy_operator.core.attempts import Caller, Counts, Over, Standing, Unknown
 from tests.app.kubelet import NEVER_ENDS, Act, Call, value
@@ -344,6 +345,24 @@ def test_gaps_are_noticed_by_who_asks() -> None:
     assert listening.since() == woke_at
     now += timedelta(seconds=1)
     assert listening.since() == woke_at
+
+
+def test_after_a_change_of_leader_there_is_time_to_come_back() -> None:
+    now = began_at = START.replace(microsecond=0)
+
+    def clock() -> datetime:
+        return now
+
+    listening = Listening(clock)
+    listening.begin(RETURN)
+    assert listening.since() == began_at + RETURN
+    now += GAP + timedelta(seconds=1)
+    listening.begin()
+    assert listening.since() == began_at + RETURN, "a gap in between shortens nothing"
+    now += RETURN
+    assert listening.since() == now
+    # What the client of ours may need.
+    assert RETURN.total_seconds() == (1 + activity.SILENCE_COSTS) * activity.CALL_S
 
 
 @pytest.mark.parametrize(

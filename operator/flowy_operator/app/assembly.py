@@ -13,7 +13,7 @@ import logging
 import random
 import socket
 from collections.abc import Callable, Coroutine, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from flowy_operator.adapters.crd.definition import parse_definition
@@ -31,7 +31,7 @@ from flowy_operator.app.attempts import Attempts
 from flowy_operator.app.decisions import Decider
 from flowy_operator.app.definitions import Specs
 from flowy_operator.app.figures import snapshot
-from flowy_operator.app.listening import Listening
+from flowy_operator.app.listening import RETURN, Listening
 from flowy_operator.app.pages import Pages
 from flowy_operator.app.reconciler import Reconciler
 from flowy_operator.app.results import Results
@@ -161,7 +161,7 @@ class Operator:
             host = group.create_task(self._host(self._workflow_changed, stop))
             await self._caches_full(stop)
             if not stop.is_set():
-                self.listening.begin()
+                self.listening.begin(RETURN if self._settings.leader_election else timedelta())
                 _log.info("operator is ready", extra={"namespaces": list(self._namespaces or ()) or "all"})
                 await self._queue.run(self._work, self._settings.workers, grace_s=GRACE_S)
             await host

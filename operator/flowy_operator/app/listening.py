@@ -12,6 +12,10 @@ from datetime import datetime, timedelta
 from flowy_operator.core.history import in_milliseconds
 
 TICK_S = 1.0
+RETURN = timedelta(seconds=15)
+"""For so long a container that beats as it should may stay away after a change of leader: `flowy.activity` gives up a call
+that hangs, as those to a node that is gone do, after 5 s, and pauses for 10 s. Who is silent for good is found so much later."""
+
 GAP = timedelta(seconds=3)
 """A second between two ticks that took so long: this process, or its whole machine, was asleep."""
 
@@ -23,9 +27,10 @@ class Listening:
         self._clock = clock
         self._since = self._seen = in_milliseconds(clock())
 
-    def begin(self) -> None:
-        """From now on heartbeats are heard; some before may not have been."""
-        self._since = self._seen = in_milliseconds(self._clock())
+    def begin(self, returning: timedelta = timedelta()) -> None:
+        """From now on heartbeats are heard; some before may not have been, and it may take so long until they come again."""
+        self._seen = in_milliseconds(self._clock())
+        self._since = max(self._since, self._seen + returning)
 
     async def run(self) -> None:
         """Notice gaps, until cancelled."""
@@ -34,9 +39,9 @@ class Listening:
             self.since()
 
     def since(self) -> datetime:
-        """When the last gap ended. Looks at the clock itself: after a gap a timer may fire before the next tick."""
+        """When the last gap ended, or will have. Looks at the clock itself: after a gap a timer may fire before the next tick."""
         now = in_milliseconds(self._clock())
         if now - self._seen > GAP:
-            self._since = now
+            self._since = max(self._since, now)
         self._seen = now
         return self._since

@@ -46,7 +46,12 @@ class Zygote(Protocol):
 
 
 class ZygoteHome(Protocol):
-    """Gives zygotes. `start` raises `DecisionStalled` (unavailable) if there is none within the time."""
+    """Gives zygotes. `start` raises `DecisionStalled` (unavailable) if there is none within the time.
+
+    `is_far`: others start and end them.
+    """
+
+    is_far: bool
 
     async def start(self, layout: Layout, within_s: float) -> Zygote: ...
 
@@ -55,6 +60,8 @@ class ZygoteHome(Protocol):
 
 class ChildHome:
     """Zygotes are processes that the operator starts, with sockets in a folder that only it can enter."""
+
+    is_far = False
 
     def __init__(self, strictness: Strictness) -> None:
         self._strictness = strictness
@@ -84,6 +91,8 @@ class ContainerHome:
     Who may connect is a matter of that socket's group and mode, see `zygote`. Whom we have connected to is looked at here.
     One that was there and is not any more is waited for `back_s`.
     """
+
+    is_far = True
 
     def __init__(self, socket_path: str, back_s: float) -> None:
         self._socket_path = socket_path

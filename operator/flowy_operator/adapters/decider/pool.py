@@ -79,7 +79,8 @@ class DeciderPool:
         """Have a zygote that is proven. Raises `DecisionStalled` (unavailable) if there is none."""
         try:
             await self._first.running()
-            if self._shadow_share:  # that it can be had is to be known now, and not in an hour
+            # Whether others keep a second zygote is to be known now, and not in an hour.
+            if self._shadow_share and self._home.is_far:
                 with self._second.in_use():
                     await self._second.running()
         except BaseException:

@@ -53,7 +53,7 @@ T = TypeVar("T")
 class Line(LocalClient):
     """One operator's way to the API server: `latency` gives the seconds that a request, an answer, an event takes."""
 
-    def __init__(self, api: Api, latency: Callable[[], float], may_write: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, api: Api, latency: Callable[[], float], may_write: Callable[[], bool] | None = None) -> None:
         super().__init__(api, may_write)
         self._latency = latency
         self.is_cut = False
@@ -232,7 +232,7 @@ class World:
     def start(self) -> Running:
         """One more operator, with an empty memory. If there is an election, it first waits for the lease."""
         candidate = self._candidate() if self.settings.leader_election else None
-        line = Line(self.api, self.latency, (lambda: True) if candidate is None else candidate.lease.holds)
+        line = Line(self.api, self.latency, None if candidate is None else candidate.lease.holds)
         if candidate is not None:
             line.wrote = lambda: self._check_fence(candidate.lease.identity)
 

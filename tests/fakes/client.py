@@ -16,7 +16,7 @@ from tests.fakes.store import Refusal
 class LocalClient(KubeClient):
     """Everything above the transport is the real one's: paging, preconditions, the mapping of errors."""
 
-    def __init__(self, api: Api, may_write: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, api: Api, may_write: Callable[[], bool] | None = None) -> None:
         self.requests: Counter[tuple[str, str, int]] = Counter()
         self._may_write = may_write
         self._local = api

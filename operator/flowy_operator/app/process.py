@@ -93,7 +93,7 @@ async def _work(
     stop: asyncio.Event,
 ) -> None:
     """Be the operator, until `stop` is set."""
-    may_write = (lambda: True) if candidate is None else candidate.lease.holds
+    may_write = None if candidate is None else candidate.lease.holds
     async with await KubeClient.connect(settings.kubeconfig, settings.context, may_write=may_write) as client:
 
         async def host(changed: Changed, ended: asyncio.Event) -> None:

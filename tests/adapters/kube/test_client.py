@@ -468,3 +468,38 @@ async def test_requests_say_who_asks(tmp_path: Path) -> None:
     async with web_server(answer) as url, KubeClient(Configuration(host=url)) as client:
         await client.get("/api/v1/namespaces/ns/configmaps/c")
     assert agents[0].startswith("flowy-operator/")
+
+
+# -- who doesn't lead -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("looks", [0, 1])
+async def test_a_write_is_kept_back_until_its_bytes_leave(api: Api, looks: int) -> None:
+    """The right may end at any moment: `looks` are those for which it still held."""
+    asked: list[bool] = []
+
+    def may_write() -> bool:
+        asked.append(len(asked) < looks)
+        return asked[-1]
+
+    async with serve(api) as url, KubeClient(Configuration(host=url), may_write=may_write) as client:
+        for write in (
+            client.create(paths.configmaps("ns"), configmap("c")),
+            client.json_patch(paths.configmaps("ns", "c"), [{"op": "add", "path": "/data", "value": {}}]),
+            client.delete(paths.configmaps("ns", "c")),
+        ):
+            asked.clear()
+            with pytest.raises(errors.NotLeading if looks == 0 else errors.Unreachable, match="kept back"):
+                await write
+            assert len(asked) == looks + 1
+        assert await client.list(paths.configmaps("ns")) == ([], "100"), "reading is harmless"
+    assert set(api.calls) == {("list", "configmaps")}
+
+
+async def test_who_leads_writes(api: Api) -> None:
+    async with serve(api) as url, KubeClient(Configuration(host=url), may_write=lambda: True) as client:
+        await client.create(paths.configmaps("ns"), configmap("c"))
+        await client.json_patch(paths.configmaps("ns", "c"), [{"op": "add", "path": "/data", "value": {"a": "2"}}])
+        assert (await client.get(paths.configmaps("ns", "c")))["data"] == {"a": "2"}
+        await client.delete(paths.configmaps("ns", "c"))
+    assert api.store.all(api.store.kind("configmaps")) == []

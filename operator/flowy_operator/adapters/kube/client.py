@@ -56,7 +56,7 @@ class KubeClient:
     """One connection pool to one API server. Raises only the errors of `kube.errors`.
 
     `requests` counts calls by (verb, resource, status code), 0 standing for no answer. `may_write` is asked before each
-    write; what it forbids is not sent.
+    write, and once more when its bytes go out; what it forbids is not sent.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class KubeClient:
         *,
         timeout_s: float = CALL_TIMEOUT_S,
         agent: str = "flowy-operator",
-        may_write: Callable[[], bool] = lambda: True,
+        may_write: Callable[[], bool] | None = None,
     ) -> None:
         """Must be called in a running loop. `configuration` becomes the client's own; `agent` says who asks."""
         configuration.client_session_kwargs = {
@@ -76,6 +76,8 @@ class KubeClient:
         self.configuration = configuration
         self.requests: Counter[tuple[str, str, int]] = Counter()
         self._may_write = may_write
+        if may_write is not None:
+            configuration.client_session_kwargs["trace_configs"] = [_last_look(may_write)]
         self._api = ApiClient(configuration)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._timeout_s = timeout_s
@@ -89,7 +91,7 @@ class KubeClient:
         *,
         timeout_s: float = CALL_TIMEOUT_S,
         agent: str = "flowy-operator",
-        may_write: Callable[[], bool] = lambda: True,
+        may_write: Callable[[], bool] | None = None,
     ) -> Self:
         """Read how to reach the cluster: from `kubeconfig`, or without one from the pod's service account.
 
@@ -246,7 +248,7 @@ class KubeClient:
             query["continue"] = token
 
     async def _write(self, verb: str, method: str, path: str, body: Any, content_type: str = _JSON) -> Json:
-        if not self._may_write():
+        if self._may_write is not None and not self._may_write():
             raise NotLeading(f"{verb} {path} was kept back: this operator doesn't lead any more")
         return await self._call(verb, method, path, body=body, content_type=content_type)
 
@@ -315,6 +317,21 @@ def _selected(label_selector: str | None, field_selector: str | None = None) -> 
     """The part of a query that says which objects are meant."""
     given = {"labelSelector": label_selector, "fieldSelector": field_selector}
     return {name: text for name, text in given.items() if text is not None}
+
+
+def _last_look(may_write: Callable[[], bool]) -> aiohttp.TraceConfig:
+    """Ask once more when a request's body is about to leave; reads have none.
+
+    Between the first look and this one the connection is made or waited for, and a process may be stopped there.
+    """
+
+    async def look(*_: object) -> None:
+        if not may_write():
+            raise aiohttp.ClientConnectionError("kept back: this operator doesn't lead any more")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_chunk_sent.append(look)
+    return trace
 
 
 async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:

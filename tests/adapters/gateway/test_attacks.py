@@ -124,10 +124,11 @@ async def test_uploads_have_a_pace_of_their_own(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_long_results_are_checked_one_at_a_time_also_if_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    running, most, go_on = 0, 0, threading.Event()
+    running, most, checked, go_on = 0, 0, 0, threading.Event()
 
     def slowly(text: str, what: str) -> None:
-        nonlocal running, most
+        nonlocal running, most, checked
+        checked += 1
         running += 1
         most = max(most, running)
         go_on.wait(5)
@@ -145,6 +146,7 @@ async def test_long_results_are_checked_one_at_a_time_also_if_nobody_waits(monke
         go_on.set()
         assert await asyncio.gather(*calls[3:]) == [(200, {"bytes": 100_002})] * 3
     assert most == 1
+    assert checked <= 4, "who has gone doesn't wait for its turn, and its text isn't kept for that"
 
 
 # -- connections and paces ----------------------------------------------------------------------------------------------
@@ -230,16 +232,34 @@ async def test_a_crowd_keeps_nobody_out_not_even_behind_its_own_address(
         for address in ("127.0.0.2", "127.0.0.3", "127.0.0.4"):
             for token in (TOKEN, jwt("pod-2")):
                 assert await beat_from(there, address, token) == 200
+                slow = Crowd(there, address, b"")
+                await slow.grow(1)
                 await crowds[0].grow(4)
+                ((reader, writer),) = slow.streams
+                writer.write(begins(token) + b"2")
+                assert await reader.readline() == b"HTTP/1.1 200 OK\r\n", "who is new has time to show its token"
+                await slow.leave()
         assert there.gateway._connections.refused == 0
         assert not there.deaf
         for crowd in crowds:
             await crowd.leave()
 
 
-async def test_who_works_alone_is_not_ended_for_a_newcomer() -> None:
-    async with gateway(FixedDesk(), caps=Caps(total=3, per_address=3)) as there:
-        crowds = [Crowd(there, f"127.0.0.{n + 2}", begins(jwt(f"pod-{n}"))) for n in range(3)]
+async def test_a_crowd_of_pods_of_one_namespace_keeps_no_other_out() -> None:
+    async with gateway(FixedDesk(), caps=Caps(total=6, per_address=3), pods=FOREIGN + 1) as there:
+        crowds = [Crowd(there, f"127.0.0.{n + 2}", begins(jwt(f"pod-{n}"))) for n in range(8)]
+        for crowd in crowds:
+            await crowd.grow(1)
+        assert await beat_from(there, "127.0.0.99", jwt(f"pod-{FOREIGN}", "other")) == 200
+        assert (there.gateway._connections.refused, there.deaf) == (0, [])
+        for crowd in crowds:
+            await crowd.leave()
+
+
+async def test_who_works_alone_in_its_namespace_is_not_ended_for_a_newcomer() -> None:
+    async with gateway(FixedDesk(), caps=Caps(total=2, per_address=2), pods=FOREIGN + 1) as there:
+        sends = [begins(jwt("pod-0")), begins(jwt(f"pod-{FOREIGN}", "other"))]
+        crowds = [Crowd(there, f"127.0.0.{n + 2}", sent) for n, sent in enumerate(sends)]
         for crowd in crowds:
             await crowd.grow(1)
         with pytest.raises(aiohttp.ClientError):
@@ -305,6 +325,44 @@ async def test_a_heartbeat_that_is_held_back_counts_at_once(monkeypatch: pytest.
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(there.ask("POST", "/heartbeat"), 0.2)
             assert len(desk.heard) == n
+
+
+ODD: dict[str, bytes] = {
+    "no origin": b"OPTIONS * HTTP/1.1\r\nHost: x\r\n",
+    "a whole address": b"GET http://elsewhere.example:99999/progress HTTP/1.1\r\nHost: x\r\n",
+    "a proxy's": b"CONNECT elsewhere.example:443 HTTP/1.1\r\nHost: x\r\n",
+    "a proxy's, malformed": b"CONNECT :::: HTTP/1.1\r\nHost: x\r\n",
+    "two slashes": b"GET //[::1 HTTP/1.1\r\nHost: x\r\n",
+    "a broken escape": b"GET /%zz%00%ff?%=&&# HTTP/1.1\r\nHost: [::\r\n",
+    "another protocol": b"GET /progress HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n",
+    "a method of one's own": b"HEARTBEAT /heartbeat HTTP/1.1\r\nHost: x\r\n",
+    "an answer": b"HTTP/1.1 200 OK\r\nHost: x\r\n",
+    "no host": b"POST /heartbeat HTTP/1.1\r\n",
+    "two hosts": b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nHost: y\r\n",
+    "two tokens": b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n",
+    "two lengths": b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
+    "a length and chunks": b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+    "a length below zero": b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n",
+    "a length that is no number": b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: 1_0\r\n",
+    "many headers": b"POST /heartbeat HTTP/1.1\r\nHost: x\r\n" + b"".join(b"a%d: b\r\n" % n for n in range(100)),
+    "a long header": b"POST /heartbeat HTTP/1.1\r\nHost: x\r\na: " + b"b" * 10_000 + b"\r\n",
+    "a long path": b"GET /" + b"b" * 10_000 + b" HTTP/1.1\r\nHost: x\r\n",
+    "nul": b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \0\r\n",
+    "a folded header": b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer\r\n a\r\n",
+    "cookies": b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nCookie: =;;\x7f=\xff\r\n",
+}
+
+
+@pytest.mark.parametrize("head", ODD.values(), ids=ODD)
+async def test_no_odd_request_is_a_fault_of_ours(head: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with gateway(FixedDesk()) as there, asyncio.timeout(10):
+        reader, writer = await there.stream()
+        writer.write(head + b"\r\n" + b"tail" * 1000)
+        status = (await reader.readline()).split()
+        assert not status or status[1].startswith(b"4"), status
+        writer.close()
+        assert await beat_from(there, "127.0.0.9") == 200
+    assert not caplog.records
 
 
 async def test_a_namespace_has_a_pace_too(monkeypatch: pytest.MonkeyPatch) -> None:

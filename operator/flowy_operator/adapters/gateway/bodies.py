@@ -47,8 +47,7 @@ class Bodies:
             return None
         try:
             if len(text) > SHORT_CHARS:
-                # Not to be cancelled: the thread couldn't be, and the next would begin beside it.
-                await asyncio.shield(asyncio.create_task(self._check_long(text, what)))
+                await self._check_long(text, what)
             else:
                 value_text(text, what)
         except MalformedMessage as error:
@@ -61,13 +60,22 @@ class Bodies:
         So whoever needs the loop gets as much time after it; and no two are in memory, of which each may take 40 MiB.
         """
         clock = asyncio.get_running_loop().time
-        async with self._turn:
+        await self._turn.acquire()
+        try:
             await asyncio.sleep(max(self._free_at - clock(), 0.0))
-            began_at = clock()
-            try:
-                await asyncio.to_thread(value_text, text, what)
-            finally:
-                self._free_at = 2 * clock() - began_at
+        except asyncio.CancelledError:
+            self._turn.release()
+            raise
+        began_at = clock()
+
+        def ended(_: object) -> None:
+            self._free_at = 2 * clock() - began_at
+            self._turn.release()
+
+        checking = asyncio.create_task(asyncio.to_thread(value_text, text, what))
+        checking.add_done_callback(ended)
+        # Whoever goes can't end the thread, and the next must not begin beside it.
+        await asyncio.shield(checking)
 
 
 async def _body(content: StreamReader) -> bytes:

@@ -16,6 +16,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from flowy_operator.adapters.gateway.answers import refusal
+from flowy_operator.core.attempts import Caller
 
 HEAD_S = 10.0
 """From a connection's begin, or from the answer before, to the end of a request's head. Also how long one may be idle."""
@@ -127,7 +128,7 @@ class Connections:
         elif self._count >= self._caps.total:
             # Many of one address must not keep others out, nor each other: where all have as many, they are among themselves.
             most = max(self._open.values(), key=len)
-            victim = _dispensable(most if len(most) > len(own) + 1 else own) or _longest_idle(self._all())
+            victim = _dispensable(most if len(most) > len(own) + 1 else own) or _dispensable(self._all())
         else:
             return True
         if victim is None:
@@ -155,18 +156,27 @@ class Connections:
 
 
 def _dispensable(connections: Iterable["Connection"]) -> "Connection | None":
-    """One of the pod with the most, if those are several: who works alone may stay. Else the longest idle one.
+    """One of the pod with the most, or where each has one, of the namespace with the most: the longest idle, or the oldest.
 
     Those that have shown no good token yet are one pod's in this, and the oldest of them goes: one that is new and honest
-    shows its token at once, and must not be the one that goes because it hasn't yet.
+    shows its token at once, and must not be the one that goes because it hasn't yet. Who is alone in all may stay, if busy.
     """
     connections = list(connections)
-    pods = Counter(connection.pod for connection in connections)
-    pod = max(pods, key=pods.__getitem__, default="")
-    if pods[pod] <= 1:
-        return _longest_idle(connections)
-    crowd = [connection for connection in connections if connection.pod == pod]
-    return (_longest_idle(crowd) if pod else None) or crowd[0]
+    for whose in (_pod_of, _namespace_of):
+        counts = Counter(whose(connection) for connection in connections)
+        who = max(counts, key=counts.__getitem__, default=None)
+        if counts[who] > 1:
+            crowd = [connection for connection in connections if whose(connection) == who]
+            return (None if who is None else _longest_idle(crowd)) or crowd[0]
+    return _longest_idle(connections)
+
+
+def _pod_of(connection: "Connection") -> str | None:
+    return None if connection.caller is None else connection.caller.uid
+
+
+def _namespace_of(connection: "Connection") -> str | None:
+    return None if connection.caller is None else connection.caller.namespace
 
 
 def _longest_idle(connections: Iterable["Connection"]) -> "Connection | None":
@@ -176,7 +186,7 @@ def _longest_idle(connections: Iterable["Connection"]) -> "Connection | None":
 class Connection(web.RequestHandler):
     """One connection on its clock."""
 
-    __slots__ = ("_connections", "address", "pod", "until", "works")
+    __slots__ = ("_connections", "address", "caller", "until", "works")
 
     def __init__(self, connections: Connections, server: web.Server) -> None:
         super().__init__(
@@ -191,7 +201,7 @@ class Connection(web.RequestHandler):
             auto_decompress=False,  # a small body would unfold into a large one
         )
         self.address = ""
-        self.pod = ""  # whose good token it has brought, by uid
+        self.caller: Caller | None = None  # whose good token it has brought
         self.works = False  # between a request's head and its answer
         self.until = 0.0  # by the loop's clock
         self._connections = connections

@@ -180,7 +180,7 @@ class Gateway:
     async def _answer(self, request: web.BaseRequest, connection: Connection) -> web.StreamResponse:
         route = self._route(request)
         caller = await self._caller(request, connection.address)
-        connection.pod = caller.uid
+        connection.caller = caller
         under_way = self._under_way.get(caller.uid, 0)
         if under_way >= AT_ONCE:
             raise RefusedLate(429, f"this pod has {under_way} requests under way: wait for their answers", AGAIN)
@@ -189,11 +189,13 @@ class Gateway:
         try:
             return await route(request, caller)
         finally:
-            # Held back now and not before: a heartbeat counts from when it came. Also if its sender has gone: else it
-            # would be faster to wait for no answer.
+            # Held back now and not before: a heartbeat counts from when it came. It is under way for as long also if its
+            # sender has gone, who would else be faster without the answer.
             if wait_s > 0:
+                asyncio.get_running_loop().call_later(wait_s, self._done, caller.uid)
                 await asyncio.sleep(wait_s)
-            self._done(caller.uid)
+            else:
+                self._done(caller.uid)
 
     def _done(self, pod: str) -> None:
         under_way = self._under_way[pod] - 1

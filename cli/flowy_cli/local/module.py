@@ -10,8 +10,8 @@ from typing import Any
 
 from flowy.errors import ValueRefused
 from flowy.local import LocalWorkflow
+from flowy.local.around import Watcher
 from flowy.local.engine import Engine, Finished
-from flowy.local.execution import Watcher
 from flowy.local.functions import perform
 from flowy.local.workers import Workers
 from flowy.replay.loading import LoadFailed, required_tasks

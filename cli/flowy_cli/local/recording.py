@@ -32,7 +32,7 @@ def _children(execution: Execution, name: str, namespace: str, spec: Raw) -> Ite
     for child in execution.children:
         call = child.parent
         assert call is not None
-        if call.record.key not in execution.calls or execution.calls[call.record.key] is not call:
+        if call.record.key not in execution.attempts.calls or execution.attempts.calls[call.record.key] is not call:
             continue  # of a run before the last: the cluster doesn't keep those either
         own = job_name(
             workflow=name, uid=execution.uid, run=execution.run, task=call.key, attempt=child.attempt, launch=0

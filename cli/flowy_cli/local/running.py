@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from flowy.local.around import Watcher
 from flowy.local.engine import Engine, Finished
-from flowy.local.execution import Watcher
 from flowy.local.launch import Executor, Launch
 from flowy.local.workers import Workers
 from flowy_cli.errors import CliError

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from flowy.local.execution import Watcher
+from flowy.local.around import Watcher
 from flowy.wire.messages import AnsweredWait
 from flowy_cli.errors import printable
 from flowy_operator.core.sentences import line

@@ -12,6 +12,7 @@ from flowy.wire import values
 from flowy.wire.messages import AnsweredCall, Record, RecordState
 
 if TYPE_CHECKING:
+    from flowy.local.attempts import Attempts
     from flowy.local.execution import Execution
 
 
@@ -30,10 +31,10 @@ class Call:
     __slots__ = (
         "answered",
         "attempt",
+        "attempts",
         "attempts_made",
         "child",
         "due_at",
-        "execution",
         "first_scheduled_at",
         "last_failure",
         "launch",
@@ -44,8 +45,8 @@ class Call:
         "scheduled_at",
     )
 
-    def __init__(self, execution: "Execution", answered: AnsweredCall, plan: TaskPlan, now: datetime) -> None:
-        self.execution = execution
+    def __init__(self, attempts: "Attempts", answered: AnsweredCall, plan: TaskPlan, now: datetime) -> None:
+        self.attempts = attempts
         self.answered = answered
         self.plan = plan
         self.phase = Phase.NEW
@@ -62,6 +63,11 @@ class Call:
     @property
     def key(self) -> str:
         return self.answered.key
+
+    @property
+    def execution(self) -> "Execution":
+        """The workflow that it is a call of."""
+        return self.attempts.execution
 
     @property
     def started_at(self) -> datetime | None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from heapq import heappop, heappush
 
+from flowy.local.around import Watcher
 from flowy.local.call import Call
-from flowy.local.execution import End, Execution, Watcher
+from flowy.local.execution import End, Execution
 from flowy.local.launch import Ended, Executor, Failed, Launch, Report, Started, StopAsked
 from flowy.local.plan import Plan
 
@@ -99,11 +100,11 @@ class Engine:
     def _take(self, report: Report, root: Execution) -> None:
         match report:
             case Started(launch):
-                launch.call.execution.started(launch)
+                launch.call.attempts.started(launch)
             case Ended(launch, outcome):
                 call: Call = launch.call
                 if call.launch is launch:  # else it came too late
-                    call.execution.ended(call, outcome)
+                    call.attempts.ended(call, outcome)
             case StopAsked():
                 root.stop()
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from flowy.errors import ErrorObject, TaskError, exception_of
+from flowy.local.around import Watcher
 from flowy.local.code import FactoryCode
 from flowy.local.engine import Engine, Finished
-from flowy.local.execution import Execution, Watcher
+from flowy.local.execution import Execution
 from flowy.local.functions import Function, Work, perform
 from flowy.local.launch import Executor
 from flowy.local.plan import DEFAULT_PARALLELISM, OnEnd, Plan, TaskPlan

@@ -256,6 +256,19 @@ def test_a_failed_run_is_recorded_too(tmp_path: Path) -> None:
     assert (recorded.reason, recorded.status["error"]["exitCode"]) == ("Failed", 4)
 
 
+def test_a_child_that_was_left_behind_is_recorded_with_its_stop(tmp_path: Path) -> None:
+    source = "def outer(inner):\n    return lambda: inner()\ndef middle(step):\n    return lambda: step()\n"
+    child = {"name": "inner", "workflow": {"entrypoint": "middle"}, "timeouts": {"startToCloseSeconds": 1}}
+    text = manifest(source, {**child, "retry": {"maxAttempts": 1}}, shell("step", "exec sleep 60")).replace(
+        "code:\n", "code:\n    entrypoint: outer\n"
+    )
+    file = tmp_path / "run.yaml"
+    assert run("-", f"--record={file}", stdin=text).exit_code == 1
+    (left,) = run_of_file(str(file), "test").children.values()
+    assert left.reason == "Terminated"
+    assert [event.fact.__class__.__name__ for event in left.events][-2:] == ["StopRequested", "TaskCancelled"]
+
+
 MODULE = """
 import helper
 

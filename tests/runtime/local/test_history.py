@@ -15,7 +15,7 @@ from flowy.local.plan import DEFAULT_PARALLELISM, OnEnd, Plan, Question
 from flowy.wire import values
 from flowy_operator.core import child, spec
 from flowy_operator.core.decision import decision_request
-from flowy_operator.core.history import event_json, parse_history, parse_time
+from flowy_operator.core.history import StopMode, event_json, parse_history, parse_time
 from flowy_operator.core.spec import TaskSpec, WorkflowSpec
 from flowy_operator.core.state import State, apply
 from tests.runtime.local import functions as f
@@ -53,7 +53,33 @@ def _runs() -> Iterator[tuple[str, LocalWorkflow, tuple[object, ...]]]:
     first_delay = {"retry": {"delaysSeconds": [4]}}
     delayed = LocalWorkflow(f.one, activities={"step": f.increment}, tasks={"step": first_delay}, **virtual)
     yield "a first delay", delayed, (1,)
+    left = LocalWorkflow(f.one, activities={"step": f.increment}, durations={"step": 99}, **virtual)
+    closing = {"timeouts": {"startToCloseSeconds": 5}, "retry": {"maxAttempts": 2}}
+    yield (
+        "a child that is left",
+        LocalWorkflow(f.one, workflows={"step": left}, tasks={"step": closing}, **virtual),
+        (1,),
+    )
+    yield "a stop", _stopped(once=True), (1,)
+    yield "a stop for good", _stopped(once=False), (1,)
     yield "in real time", LocalWorkflow(f.sum_of_squares, activities={"square": f.square, "add": f.add}), (2, 10)
+
+
+def _stopped(*, once: bool) -> LocalWorkflow:
+    """One that is stopped by its only task; two more calls are held back."""
+
+    def stop(_: int) -> None:
+        for _ in range(1 if once else 2):
+            workflow.stop()
+
+    def factory(step: Any) -> Any:
+        def workflow(x: int) -> Any:
+            return [step(x), step(x), step(x)]
+
+        return workflow
+
+    workflow = LocalWorkflow(factory, activities={"step": stop}, parallelism=1, durations={"step": 9}, clock="virtual")
+    return workflow
 
 
 RUNS = {name: run for name, *run in _runs()}
@@ -73,6 +99,9 @@ def test_the_operator_reads_it(workflow: LocalWorkflow, args: tuple[object, ...]
         error, result = raised, None
     trace = workflow.trace
     assert trace is not None
+    for below in _below(trace):
+        its = parse_history(below["history"])
+        apply(State(workflow="below", uid="uid", started_at=parse_time(below["startTime"])), its)
     events = parse_history(trace["history"])
     assert [event_json(event) for event in events] == trace["history"]
     state = apply(State(workflow="local", uid="uid", started_at=parse_time(trace["startTime"])), events)
@@ -85,10 +114,21 @@ def test_the_operator_reads_it(workflow: LocalWorkflow, args: tuple[object, ...]
     if error is None:
         assert answer.result is not None
         assert values.decode(answer.result) == result
+    elif error.type == "WorkflowTerminated":  # not by the code
+        assert state.stop is not None
+        assert state.stop.mode is StopMode.TERMINATE
     else:
         assert answer.error is not None
         for field in ("type", "message", "task", "attempt", "timer", "details"):
             assert answer.error.get(field) == getattr(error, field)
+
+
+def _below(trace: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for run in trace["runs"]:
+        for node in run["nodes"]:
+            for below in node.get("children", ()):
+                yield below
+                yield from _below(below)
 
 
 def _input(args: tuple[object, ...]) -> str:

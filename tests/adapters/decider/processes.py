@@ -13,6 +13,11 @@ def is_running(pid: int) -> bool:
     return _state_and_parent(pid)[0] not in "ZX"
 
 
+def is_sleeping(pid: int) -> bool:
+    """Whether it waits for something."""
+    return _state_and_parent(pid)[0] == "S"
+
+
 def children_of(parent: int) -> list[int]:
     """Its children, zombies included."""
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]

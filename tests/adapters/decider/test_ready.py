@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flowy.wire.messages import Outcome
 from flowy_operator.adapters.decider import ready
 from flowy_operator.adapters.decider.exchange import Exchange
 from flowy_operator.adapters.decider.limits import Limits
@@ -15,8 +16,8 @@ from flowy_operator.adapters.decider.pool import DeciderPool
 from flowy_operator.adapters.decider.ready import ReadyChildren
 from flowy_operator.adapters.decider.verdict import End
 from flowy_operator.core.errors import DecisionStalled, StallReason
-from tests.adapters.decider.processes import children_of, is_running, until
-from tests.adapters.decider.programs import GOOD, GOOD_KEYS, HANGING
+from tests.adapters.decider.processes import children_of, is_running, is_sleeping, until
+from tests.adapters.decider.programs import GOOD, GOOD_KEYS, HANGING, request
 
 WALL_S = 60.0  # far beyond the test
 READY = 3
@@ -71,6 +72,37 @@ async def test_each_is_asked_once_and_replaced(counted: Counted) -> None:
         await counted.decide()
         await until(lambda asked=asked: len(before & set(counted.waiting())) == READY - asked)  # type: ignore[misc]
         await counted.until_all_wait()
+
+
+LOOK = """
+import linecache, random, re, warnings
+def main(a, b, c):
+    def run():
+        found, ahead = [], [object]
+        while ahead:
+            kind = ahead.pop()
+            found.append(f"{kind.__module__}.{kind.__qualname__}")
+            ahead += type.__subclasses__(kind)
+        return [found, sorted(sys.modules), random.random(), sorted(map(str, re._cache)), sorted(linecache.cache),
+                len(warnings.filters), sys.getrecursionlimit()]
+    return run
+"""
+
+
+async def test_a_child_that_waited_sees_what_a_fresh_one_sees(counted: Counted) -> None:
+    """What it did meanwhile must not show, or a decision would depend on how busy the decider was."""
+    for pid in await counted.until_all_wait():
+        await until(lambda pid=pid: descriptors_of(pid) == ["3"] and is_sleeping(pid))  # type: ignore[misc]
+    asked = request("import sys" + LOOK)
+    waited = await counted.pool.decide(asked, namespace="x", wall_s=WALL_S)
+    fresh_pool = DeciderPool(Limits(children_ready=0))
+    await fresh_pool.start()
+    try:
+        fresh = await fresh_pool.decide(asked, namespace="x", wall_s=WALL_S)
+    finally:
+        await fresh_pool.close()
+    assert waited.outcome is Outcome.COMPLETED, waited.error
+    assert waited.result == fresh.result
 
 
 async def test_more_decisions_than_children_wait_are_made(counted: Counted) -> None:

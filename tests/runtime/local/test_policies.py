@@ -428,3 +428,39 @@ def test_timers_of_containers_are_none_of_a_workflow() -> None:
 def test_durations_are_seconds(seconds: Any) -> None:
     with pytest.raises(ValueError, match="seconds, 0 or more"):
         _one(f.increment, durations=seconds).run(1)
+
+
+def test_a_stop_that_finds_the_code_at_its_end() -> None:
+    """The outcome that ends it is there at the same instant: then there is nothing left to stop."""
+
+    def factory(step: Any) -> Any:
+        def workflow() -> Any:
+            return [step(1), step(2)]
+
+        return workflow
+
+    def last(x: int) -> int:
+        if x == 2:
+            workflow.stop()
+        return x
+
+    workflow = _virtual(factory, activities={"step": last}, workers=1, on_end="Wait")
+    error = _error(workflow)
+    assert (error.type, error.task) == ("TaskCancelled", "step-1")
+
+
+def test_a_run_that_restarts_without_waiting_is_told_by_its_end() -> None:
+    def factory(step: Any) -> Any:
+        def workflow(n: int = 0) -> Any:
+            if n == 1:
+                wait(step())
+            return restart(n + 1)
+
+        return workflow
+
+    def stop() -> int:
+        workflow.stop()
+        return 1
+
+    workflow = _virtual(factory, activities={"step": stop}, durations={"step": 3})
+    assert _error(workflow).type in {"WorkflowCancelled", "TaskCancelled"}

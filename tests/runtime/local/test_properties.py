@@ -1,13 +1,15 @@
 """What must hold of the engine over random programs, in virtual time with random durations and failures."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowy import first
 from flowy.errors import TaskError
 from flowy.local.code import FactoryCode
 from flowy.local.engine import Engine, Finished
@@ -67,6 +69,37 @@ def test_what_is_known_of_a_decision_goes_on_as_the_code_would(
     assert quick.end == slow.end
     assert quick.root.history.events == slow.root.history.events
     assert quick.root.decisions <= slow.root.decisions
+
+
+def _nest(levels: int) -> list[Any]:
+    inner: list[Any] = []
+    for _ in range(levels - 1):
+        inner = [inner]
+    return inner
+
+
+CHAINS: Mapping[str, tuple[Any, tuple[int, int]]] = {
+    # how often the code runs, with and without what a decision knows
+    "a chain": (lambda a: lambda: a(a(a(a(1)))), (2, 5)),
+    "keyword arguments and nests": (lambda a: lambda: a({"k": [a(1), a(2)]}, k=a(3)), (2, 3)),
+    "a race in a race": (lambda a: lambda: a(first(first(a(1), a(2)), a(3))), (3, 3)),
+    "a key that is a result": (lambda a: lambda: a({a("k"): 1}), (3, 3)),
+    "a barrier above": (lambda a: lambda: a(a(int(a(1)))), (3, 4)),
+    "a value that is too deep where it stands": (lambda a: lambda: a([[a(_nest(199))]]), (2, 2)),
+}
+
+
+@pytest.mark.parametrize(("factory", "decisions"), CHAINS.values(), ids=CHAINS)
+def test_what_a_decision_knows_saves_others(factory: Any, decisions: tuple[int, int]) -> None:
+    def same(x: Any, **_: Any) -> Any:
+        return x
+
+    code = FactoryCode(factory, ["a"])
+    plan = Plan(name="w", code=code, tasks={"a": TaskPlan(work=Work(same, lambda *_, **__: 7))})
+    runs = [_run(plan, 64), _run(replace(plan, code=AskingAlways(code)), 64)]
+    assert runs[0].end == runs[1].end
+    assert runs[0].root.history.events == runs[1].root.history.events
+    assert (runs[0].root.decisions, runs[1].root.decisions) == decisions
 
 
 @bounded

@@ -62,7 +62,7 @@ def parse_answer(raw: bytes, request: Request, limit_bytes: int) -> Answer:
     waiting_on = items(answer["waitingOn"], "waitingOn", _answered_wait, len(scheduled) + len(recorded))
     dropped = items(answer["dropped"], "dropped", string, request.max_calls)
     ignored = items(answer["ignoredErrors"], "ignoredErrors", _error_object, len(recorded))
-    log = items(answer["log"], "log", string)
+    log = items(answer["log"], "log", string, 2 * MAX_LOG_BYTES)
     trace = None if answer["trace"] is None else parse_trace(answer["trace"], request.tasks)
 
     _check_new([call.key for call in scheduled], request, recorded, "scheduled")
@@ -163,8 +163,9 @@ def _check_new(keys: Sequence[str], request: Request, recorded: Mapping[str, Rec
 
 def _check_repeated(repeated: Sequence[AnsweredCall], request: Request, recorded: Mapping[str, Record]) -> None:
     distinct([call.key for call in repeated], "repeated")
+    wanted = set(request.wanted)  # thousands, after a restart of the operator, and asked for as often
     for call in repeated:
-        if call.key not in request.wanted or call.key not in recorded:
+        if call.key not in wanted or call.key not in recorded:
             raise MalformedMessage(f"repeated has the key {call.key}, which was not asked for")
         if recorded[call.key].digest not in (None, call.digest):
             raise MalformedMessage(f"repeated has other arguments for {call.key} than the record")

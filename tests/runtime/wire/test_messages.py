@@ -309,6 +309,12 @@ def test_a_hostile_answer_is_refused(name: str) -> None:
     assert message in str(refusal.value)
 
 
+def test_a_log_of_many_empty_lines_is_refused_by_their_number() -> None:
+    answer = json.loads(encode_answer(ANSWERS["suspended"])) | {"log": [""] * 131_073}
+    with pytest.raises(MalformedMessage, match="log has 131073 items, more than 131072"):
+        parse_answer(json.dumps(answer).encode(), REQUEST, 1 << 20)
+
+
 RAW: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "no JSON"),
     "too large": (b" " * (LIMIT_BYTES + 1), "has 200001 bytes, more than 200000"),

@@ -90,8 +90,10 @@ async def _measure(kube: Kube, operator: OperatorProcess) -> list[Figure]:
 async def _at_scale(kube: Kube, operator: OperatorProcess) -> list[Figure]:
     namespace = kube.namespace
     async with await KubeClient.connect(str(kube.kubeconfig)) as client:
-        _say(f"fake nodes: {WIDE:,} bare Jobs")
-        bare = await scale.bare(client, namespace, WIDE)
+        _say(f"fake nodes: {WIDE:,} Jobs by hand, with nothing but an image")
+        least = await scale.bare(client, namespace, WIDE)
+        _say(f"{WIDE:,} Jobs by hand, as the operator makes them")
+        bare = await scale.bare(client, namespace, WIDE, await scale.content_of_a_job(client, namespace))
         _say(f"one workflow with {WIDE:,} tasks")
         wide = await scale.wide(client, namespace, operator, WIDE, WIDE)
         _say(f"the same with parallelism {NARROW}")
@@ -103,10 +105,11 @@ async def _at_scale(kube: Kube, operator: OperatorProcess) -> list[Figure]:
         _say(f"{OPEN:,} open workflows")
         opened = await scale.open_workflows(client, namespace, operator, OPEN)
     return [
-        _figure("throughput-wide-per-s", wide.per_s, "/s", ">= 90 % of bare Jobs", bare.per_s),
+        _figure("throughput-wide-per-s", wide.per_s, "/s", ">= 90 % of the same Jobs by hand", bare.per_s),
         _figure("throughput-wide-20-per-s", narrow.per_s, "/s", ""),
-        _figure("throughput-workflows-per-s", many.per_s, "/s", ">= 90 % of bare Jobs", bare.per_s),
-        _figure("throughput-children-per-s", nested.per_s, "/s", ">= 90 % of bare Jobs", bare.per_s),
+        _figure("throughput-workflows-per-s", many.per_s, "/s", ">= 90 % of the same Jobs by hand", bare.per_s),
+        _figure("throughput-children-per-s", nested.per_s, "/s", ">= 90 % of the same Jobs by hand", bare.per_s),
+        _figure("throughput-jobs-with-an-image-alone-per-s", least.per_s, "/s", ""),
         _figure("cpu-per-task-ms", wide.cpu_ms, "ms", "<= 5 ms"),
         _figure("cpu-per-workflow-ms", many.cpu_ms, "ms", ""),
         _figure("rss-1000-open-mib", opened.rss_bytes / MIB, "MiB", "<= 200 MiB"),

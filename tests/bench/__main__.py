@@ -46,7 +46,7 @@ def main() -> None:
             operator.stop()
             kube.run("delete", "namespace", kube.namespace, "--wait=false")
     _say("decisions, without the cluster")
-    figures += _of_the_decider(asyncio.run(decider.measure()))
+    figures += decider.figures()
     _say("1,000 heartbeats a second, without the cluster")
     figures += heartbeats.figures()
     _say("the command line")
@@ -128,25 +128,6 @@ async def _of_the_history(kube: Kube) -> list[Figure]:
         _figure(
             "write-last-steps-ms", long.last_ms, "ms", "<= 1.5 x the first steps'; beside: unsealed", whole.last_ms
         ),
-    ]
-
-
-def _of_the_decider(costs: decider.Costs) -> list[Figure]:
-    return [
-        _figure("decision-small-ms", costs.small_ms, "ms", "<= 2 ms"),
-        _figure("decision-medium-ms", costs.medium_ms, "ms", ""),
-        _figure("decision-1000-ms", costs.large_ms, "ms", "<= 8 ms"),
-        _figure(
-            "decision-beside-hostile-p99-ms",
-            costs.beside_hostile_p99_ms,
-            "ms",
-            "< 5 x a quiet decider's",
-            costs.small_p99_ms,
-        ),
-        _figure("decisions-per-s", costs.per_s, "/s", ""),
-        _figure("decision-private-mib", costs.child_private_mib, "MiB", ""),
-        _figure("decision-waiting-mib", costs.waiting_private_mib, "MiB", ""),
-        _figure("zygote-rss-mib", costs.zygote_mib, "MiB", ""),
     ]
 
 

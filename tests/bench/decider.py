@@ -11,13 +11,16 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from flowy.wire import values
 from flowy.wire.messages import Outcome, Record, RecordState, Request
+from flowy.wire.values import digest
 from flowy_operator.adapters.decider.pool import DeciderPool
 from flowy_operator.app.decisions import FIRST_STALL_S
 from flowy_operator.core.errors import DecisionStalled
+from tests.bench import report
+from tests.bench.report import Figure
 
 WORKFLOW = """
 import collections, itertools, json, math
@@ -76,6 +79,26 @@ class Costs:
     zygote_mib: float
 
 
+def figures() -> list[Figure]:
+    """The figures of the report."""
+    costs = asyncio.run(measure())
+    date = datetime.now(UTC).date().isoformat()
+    values: list[tuple[str, float, str, str, float | None]] = [
+        ("decision-small-ms", costs.small_ms, "ms", "<= 2 ms", None),
+        ("decision-medium-ms", costs.medium_ms, "ms", "", None),
+        ("decision-1000-ms", costs.large_ms, "ms", "<= 8 ms", None),
+        ("decision-beside-hostile-p99-ms", costs.beside_hostile_p99_ms, "ms", "< 5 x beside it", costs.small_p99_ms),
+        ("decisions-per-s", costs.per_s, "/s", "", None),
+        ("decision-private-mib", costs.child_private_mib, "MiB", "", None),
+        ("decision-waiting-mib", costs.waiting_private_mib, "MiB", "", None),
+        ("zygote-rss-mib", costs.zygote_mib, "MiB", "", None),
+    ]
+    return [
+        Figure(name=name, value=value, unit=unit, goal=goal, raw=raw, command="make bench", date=date)
+        for name, value, unit, goal, raw in values
+    ]
+
+
 async def measure(rounds: int = 300) -> Costs:
     """Measure in a pool of its own."""
     pool = DeciderPool()
@@ -111,7 +134,7 @@ def request(results: int) -> Request:
         Record(
             key=f"probe-{n}",
             state=RecordState.COMPLETED,
-            digest=values.digest([n], {}),
+            digest=digest([n], {}),
             line=9,
             value=str(n),
             rank=n,
@@ -194,4 +217,6 @@ def _kib(file: Path, field: str) -> int:
 
 
 if __name__ == "__main__":
-    print(asyncio.run(measure()))
+    measured = figures()
+    report.write(measured)
+    print(report.page(measured))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -14,6 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 STARTED_AT = 1_700_000_000.0  # as `programs.request` says
 
+IMPORTS = "import time, datetime, random, uuid"
 PROBES = {
     "time": "return time.time()",
     "time_ns": "return time.time_ns()",
@@ -56,7 +58,7 @@ async def pools() -> AsyncIterator[tuple[DeciderPool, DeciderPool]]:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("line", PROBES.values(), ids=PROBES)
 async def test_two_zygotes_see_the_same(pools: tuple[DeciderPool, DeciderPool], line: str) -> None:
-    asked = body("import time, datetime, random, uuid", line)
+    asked = body(IMPORTS, line)
     first, second = [await pool.decide(asked, namespace="x", wall_s=20) for pool in pools]
     assert first.result is not None, first.error
     assert second == first
@@ -76,3 +78,52 @@ async def test_the_clock_is_frozen_below_python(pools: tuple[DeciderPool, Decide
     )
     answer = await pool.decide(asked, namespace="x", wall_s=20)
     assert json.loads(answer.result or "null") == [STARTED_AT, STARTED_AT, 0, STARTED_AT, 0], answer.error
+
+
+SEALED = """
+import asyncio, json, struct, sys
+sys.path[:0] = {path!r}
+from flowy_operator.adapters.decider import bpf, kernel
+from flowy_operator.adapters.decider.pool import DeciderPool
+from tests.adapters.decider.programs import body
+from tests.adapters.decider.test_same_everywhere import IMPORTS, PROBES
+
+# mprotect to memory that can be written and executed: EPERM. Nothing else of the interpreter asks for that.
+program = bytes()
+for code, then, otherwise, operand in (
+    (bpf.LOAD_WORD, 0, 0, bpf.NUMBER_AT), (bpf.JUMP_IF_EQUAL, 0, 3, 10),
+    (bpf.LOAD_WORD, 0, 0, bpf.low_word_at(2)), (bpf.JUMP_IF_EQUAL, 0, 1, 7),
+    (bpf.RETURN, 0, 0, bpf.Action.REFUSE), (bpf.RETURN, 0, 0, bpf.Action.ALLOW),
+):
+    program += struct.pack("<HBBI", code, then, otherwise, operand)
+kernel.no_new_privileges()
+kernel.Filter(program, 317).install()
+
+async def main():
+    pools = DeciderPool(), DeciderPool()
+    for pool in pools:
+        await pool.start()
+    told = dict(frozen=[pool.locks.frozen_clock for pool in pools], probes=dict())
+    for name, line in PROBES.items():
+        answers = [await pool.decide(body(IMPORTS, line), namespace="x", wall_s=20) for pool in pools]
+        told["probes"][name] = [answer.result for answer in answers]
+    for pool in pools:
+        await pool.close()
+    print(json.dumps(told))
+
+asyncio.run(main())
+"""
+BELOW_PYTHON = {"process_time", "thread_time", "clock_gettime", "the unpatched datetime", "the unpatched generator"}
+"""What no patch of the replay reaches. Code that asks for it is on its own where the kernel seals its clocks."""
+
+
+async def test_where_the_kernel_seals_its_clocks_the_patches_remain() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SEALED.format(path=sys.path), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    told = json.loads(said)
+    assert told["frozen"] == [False, False]
+    assert set(told["probes"]) == set(PROBES)
+    different = {name for name, (first, second) in told["probes"].items() if first is None or first != second}
+    assert {"clock_gettime", "the unpatched datetime"} <= different <= BELOW_PYTHON

@@ -13,7 +13,7 @@ from flowy_operator.adapters.metrics import Metrics
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.tracked import Version, Workflow
 from flowy_operator.core.conditions import by_type
-from flowy_operator.core.history import Fact, Restarted, TaskFailed, TaskTimedOut, parse_time
+from flowy_operator.core.history import Fact, Restarted, StopRequested, TaskFailed, TaskTimedOut, parse_time
 from flowy_operator.core.sentences import attempts, duration, failure_sentence
 from flowy_operator.core.spec import TaskSpec
 from flowy_operator.core.state import State, task_name
@@ -52,12 +52,16 @@ def announce(
 ) -> None:
     """Tell what has changed from one version to the next, which these facts led to. `tasks` are the spec's."""
     metrics.recorded(facts)
+    if _log.isEnabledFor(logging.DEBUG):
+        for fact in facts:
+            _log.debug("event recorded", extra=_log_fields(workflow, fact))
     failures = 0 if before.state is None else _failures(before.state)
     for fact in facts:
         match fact:
             case TaskFailed(final=True) | TaskTimedOut(final=True):
                 failures += 1
                 if failures <= TOLD_FAILURES:
+                    _log.info("task failed", extra=_log_fields(workflow, fact))
                     recorder.event(workflow.reference, "Warning", type(fact).__name__, _failure(tasks, after, fact))
                 if failures == TOLD_FAILURES:
                     words = f"{failures} tasks have failed; the history tells of the next ones, Events don't"
@@ -79,6 +83,12 @@ def announce(
         recorder.event(
             workflow.reference, headline.type, headline.reason, headline.message + _balance(after.status or {})
         )
+
+
+def _log_fields(workflow: Workflow, fact: Fact) -> dict[str, Any]:
+    """What a line about a fact is found by. What a task returned or said of its failure is not for logs."""
+    named = {} if isinstance(fact, Restarted | StopRequested) else {"task": fact.task, "attempt": fact.attempt}
+    return {**workflow.log_fields, **named, "event": type(fact).__name__}
 
 
 def _failures(state: State) -> int:

@@ -137,4 +137,7 @@ class Pages:
         """A pass may come every second, and a missing right is missed by all workflows."""
         if why != self._told:
             self._told = why
-            _log.warning("history pages can't be made", extra={"workflow": owner.name, "reason": why})
+            _log.warning(
+                "history pages can't be made",
+                extra={"namespace": owner.namespace, "workflow": owner.name, "reason": why},
+            )

@@ -122,7 +122,8 @@ class Results:
                 note = f"can't be fetched yet: {error}"
             except Exception:  # noqa: BLE001 - as in the loop of the work queue
                 # What a stranger has printed must not end the operator, whatever it does to us.
-                _log.exception("a result can't be fetched", extra={"namespace": key.namespace, "job": launch.job})
+                fields = {"namespace": key.namespace, "workflow": key.name, "job": launch.job}
+                _log.exception("a result can't be fetched", extra=fields)
                 note = "can't be fetched: an error of the operator, see its log"
             else:
                 self._changed(key)

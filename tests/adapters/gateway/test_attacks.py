@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -325,6 +326,27 @@ async def test_a_heartbeat_that_is_held_back_counts_at_once(monkeypatch: pytest.
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(there.ask("POST", "/heartbeat"), 0.2)
             assert len(desk.heard) == n
+
+
+async def test_who_never_reads_its_answers_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else they would pile up: in the kernel first, then here, for as long as it goes on asking."""
+    monkeypatch.setattr(server, "PER_POD_S", 1e9)
+    monkeypatch.setattr(server, "PER_NAMESPACE_S", 1e9)
+    desk = FixedDesk()
+    call = f"POST /heartbeat HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+    async with gateway(desk) as there, asyncio.timeout(30):
+        own = socket.socket()
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        own.connect(("127.0.0.1", there.port))
+        own.setblocking(False)
+        _, writer = await asyncio.open_connection(sock=own, limit=1024)
+        with contextlib.suppress(ConnectionError):
+            while len(desk.heard) < 20_000:
+                writer.write(call)
+                await writer.drain()
+        assert AT_ONCE < len(desk.heard) < 20_000
+        writer.transport.abort()
+        assert (await there.ask("POST", "/heartbeat"))[0] == 200
 
 
 ODD: dict[str, bytes] = {

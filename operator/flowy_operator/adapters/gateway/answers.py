@@ -64,7 +64,12 @@ class Kept(web.StreamResponse):
             self._whole = f"{head}Date: {formatdate(second, usegmt=True)}\r\n\r\n".encode() + self._bytes
             self._second = second
         transport = request.transport
-        if transport is not None and not transport.is_closing():
+        if transport is None or transport.is_closing():
+            return
+        if transport.get_write_buffer_size():
+            # The kernel is full of answers that nobody reads, and more would pile up here.
+            transport.abort()
+        else:
             transport.write(self._whole)
 
     async def write_eof(self, data: bytes = b"") -> None:

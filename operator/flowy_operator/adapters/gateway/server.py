@@ -44,8 +44,8 @@ NAMESPACE_BURST = 4_000
 HELD_S = 1.0
 """How long a late refusal is held back: with the cap on connections, one address gets no more than some hundred a second."""
 
-RECEIVED_BYTES = 64 * 1024
-"""What the kernel keeps of a connection that isn't read. It is our memory too, and would be MiBs."""
+KERNEL_BYTES = 64 * 1024
+"""What the kernel keeps of a connection that isn't read, each way. It is our memory too, and would be MiBs."""
 
 BACKLOG = 1_024
 
@@ -93,7 +93,8 @@ def open_socket(port: int) -> socket.socket:
         taken.close()
         hint = "another program, perhaps another operator, has it: choose one with --gateway-port, 0 takes any"
         raise GatewayError(f"the gateway can't listen on port {port}: {error.strerror}; {hint}") from error
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_BYTES)  # its connections inherit it
+    for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # its connections inherit them
+        taken.setsockopt(socket.SOL_SOCKET, buffer, KERNEL_BYTES)
     return taken
 
 

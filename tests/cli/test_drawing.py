@@ -1,5 +1,6 @@
 """`graph`, `timeline`, `report`, as they are typed."""
 
+import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -69,3 +70,11 @@ def test_a_workflow_that_has_only_begun(desk: Shell, store: Store) -> None:
     assert check.split() == ["○", "check-0", "not", "started"]
     assert waits.split() == ["┄", "line", "5", "waits", "⇠", "check-0"]
     assert "fresh" in desk.ok("report", "fresh", "--unlocked")
+
+
+def test_an_edited_history_is_told(desk: Shell, tmp_path: Path) -> None:
+    edited = json.loads(Path(SAGA).read_text())
+    edited["items"][0]["status"]["history"][1]["task"] = "nobody-0"
+    file = tmp_path / "saga.json"
+    file.write_text(json.dumps(edited))
+    assert "the history of saga can't be read: event" in desk.fails(2, "graph", str(file))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -134,22 +134,28 @@ def _read(
     detail: "Detail | None" = None,
 ) -> "Execution":
     from flowy_cli import documents
+    from flowy_cli.errors import Unreadable
     from flowy_cli.pictures.local import execution_of_trace, trace_in
-    from flowy_cli.pictures.reading import Detail, execution_of
     from flowy_cli.replaying import decider
-    from flowy_cli.sources import run_of_source
+    from flowy_operator.core.history import HistoryInvalid
 
-    if documents.is_file(source):
-        text, where = documents.read_text(source), documents.place_of(source)
-        trace = trace_in(text)
-        if trace is not None:
-            return execution_of_trace(trace, number)
-        run = documents.run_of(documents.objects(text, where), where, name)
-    else:
-        run = run_of_source(source, name, target, children=True, values=True)
-    deciding = decider.unlocked() if unlocked else _locked(run.namespace)
-    with deciding as replay:
-        execution = execution_of(run, now=desk.now(), replay=replay, number=number, detail=detail or Detail.SHAPE)
+    text = documents.read_text(source) if documents.is_file(source) else None
+    trace = None if text is None else trace_in(text)
+    if trace is not None:
+        return execution_of_trace(trace, number)
+    with decider.unlocked() if unlocked else _locked() as replay:
+        from flowy_cli.pictures.reading import Detail, execution_of
+        from flowy_cli.sources import run_of_source
+
+        if text is None:
+            run = run_of_source(source, name, target, children=True, values=True)
+        else:
+            where = documents.place_of(source)
+            run = documents.run_of(documents.objects(text, where), where, name)
+        try:
+            execution = execution_of(run, now=desk.now(), replay=replay, number=number, detail=detail or Detail.SHAPE)
+        except HistoryInvalid as error:
+            raise Unreadable(f"the history of {run.name} can't be read: {error}", "somebody has edited it") from error
     for each in execution.everything():
         if each.flow:
             click.echo(f"flowy: {each.name}: arrows are missing: {each.flow}", err=True)
@@ -161,24 +167,22 @@ _WALL_S = 60.0
 
 
 @contextmanager
-def _locked(namespace: str) -> Iterator["Replay"]:
-    """Replay behind the operator's locks; where there are none, a picture still has all but its arrows."""
-    from flowy_cli.errors import CliError
+def _locked() -> Iterator["Replay"]:
+    """Replay behind the operator's locks; where there are none, each replay is refused, and the picture has no arrows.
+
+    To start them takes as long as to read a run, so both happen at once: all of the locks' side is in a thread.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
     from flowy_cli.replaying import decider
 
-    with ExitStack() as stack:
+    stack = ExitStack()
+    with ThreadPoolExecutor(1) as thread:
+        started = thread.submit(lambda: stack.enter_context(decider.locked("pictures", _WALL_S)))
         try:
-            replay = stack.enter_context(decider.locked(namespace, _WALL_S))
-        except CliError as error:
-            replay = _refusing(error)
-        yield replay
-
-
-def _refusing(error: Exception) -> "Replay":
-    def refuse(_: object) -> NoReturn:
-        raise error
-
-    return refuse
+            yield lambda request: thread.submit(started.result(), request).result()
+        finally:
+            thread.submit(stack.close).result()
 
 
 @contextmanager

@@ -44,7 +44,10 @@ async def read_run(client: KubeClient, namespace: str, name: str, *, children: b
                     f"the history of {name} is incomplete: {error}", "somebody has deleted a HistoryPage"
                 ) from error
         except HistoryInvalid as error:
-            raise Cluster(f"the history of {name} can't be read: {error}", "somebody has edited it") from error
+            raise Cluster(
+                f"the history of {name} can't be read: {error}",
+                "somebody has edited it; `kubectl get -o yaml` shows it as it is",
+            ) from error
     raise AssertionError
 
 

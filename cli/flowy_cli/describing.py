@@ -25,7 +25,7 @@ _WIDTH = 13
 
 
 def description(run: Run, now: datetime) -> str:
-    """All of it. Raises HistoryInvalid."""
+    """All of it."""
     return "".join(_parts(run, now))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from flowy_cli.errors import NotThere, Unreadable
-from flowy_cli.run import Raw, Run, assemble
+from flowy_cli.run import HistoryIncomplete, Raw, Run, assemble
 from flowy_operator.core.config_map import text_of
 from flowy_operator.core.history import Event, HistoryInvalid, event_json
 from flowy_operator.core.job import API_VERSION, KIND, UID_LABEL
@@ -40,10 +40,11 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style=style)
 
 
 _Dumper.add_representer(str, _text)
+_Dumper.add_multi_representer(str, _text)  # of enums
 
 
 def is_file(source: str) -> bool:
@@ -128,12 +129,14 @@ def run_of(found: Sequence[Raw], where: str, name: str | None = None) -> Run:
     }
     try:
         return _assembled((roots if name is None else named)[0], found, values, frozenset())
-    except HistoryInvalid as error:
+    except HistoryIncomplete as error:
         raise Unreadable(
             f"{where}: {error}",
             "`flowy export NAME` writes all that belongs to a run into one file; so does\n"
             "  kubectl get historypages -l flowy.dev/workflow=NAME -o yaml, put behind the Workflow after a line ---",
         ) from error
+    except HistoryInvalid as error:
+        raise Unreadable(f"{where}: {error}", "somebody has edited the history") from error
 
 
 def _assembled(body: Raw, found: Sequence[Raw], values: Mapping[str, str], above: frozenset[str]) -> Run:

@@ -98,7 +98,7 @@ class Run:
             yield fact.run if isinstance(fact, Restarted) else 1, self.events[begin:end]
 
     def state(self) -> State:
-        """The current run, folded. Raises HistoryInvalid where the history isn't one that the operator wrote."""
+        """The current run, folded."""
         *_, (_, events) = [(1, ()), *self.runs()]
         return apply(self.before(events), events)
 
@@ -128,20 +128,23 @@ def assemble(
 ) -> Run:
     """A run from its objects; of the pages those of other Workflows are left aside.
 
-    Raises HistoryIncomplete if a page of the current run is missing, HistoryInvalid if what is there is no history.
+    Raises HistoryIncomplete if a page of the current run is missing, HistoryInvalid if what is there is no history that an
+    operator could have written.
     """
     status = body.get("status") or {}
     uid = body["metadata"].get("uid")
     own = [page for page in pages if (page.get("spec") or {}).get("workflowUID") == uid]
     events = _connected(join(own, status), status)
     without_history = {name: value for name, value in status.items() if name != "history"}
-    return Run(
+    run = Run(
         body={**body, "status": without_history},
         events=events,
         children=children or {},
         definition=definition,
         values=values or {},
     )
+    run.state()  # whoever has a run may rely on its history
+    return run
 
 
 def _connected(events: Sequence[Event], status: Raw) -> Sequence[Event]:

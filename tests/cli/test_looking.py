@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import yaml
 
+from flowy_cli.documents import Loader
 from tests.cli.shell import Server, Shell, assert_golden
 from tests.fakes.faults import Refuse
 from tests.fakes.store import WORKFLOWS, Store
@@ -21,6 +22,8 @@ GOLDEN = {
     "describe-raised.txt": ["describe", "broken"],
     "describe-parent.txt": ["describe", "site"],
     "describe-long.txt": ["describe", "long"],
+    "describe-restarted.txt": ["describe", "loop"],
+    "describe-child.txt": ["describe", "site-page-0-uysr5xu24g"],
     "history.txt": ["history", "talk-42"],
 }
 
@@ -70,6 +73,19 @@ def test_the_history_is_whole_wherever_it_lies(shell: Shell, store: Store) -> No
     of_last_run = json.loads(shell.ok("history", "loop", "--run", "2", "-o", "json"))
     assert of_last_run == [event for event in events if event["id"] >= of_last_run[0]["id"]]
     assert "run 1" not in shell.fails(3, "history", "loop", "--run", "7")
+
+
+@pytest.mark.parametrize("name", ["talk-42", "loop"])
+def test_the_history_is_the_same_as_json_and_as_yaml(name: str, shell: Shell) -> None:
+    found = json.loads(shell.ok("history", name, "-o", "json"))
+    assert yaml.load(shell.ok("history", name, "-o", "yaml"), Loader) == found
+
+
+def test_a_history_that_was_edited_is_told(shell: Shell, store: Store) -> None:
+    store.edit("workflows", "ns", "talk-42", lambda body: body["status"]["history"].pop(0))
+    assert "the history of talk-42" in shell.fails(4, "describe", "talk-42")
+    store.edit("workflows", "ns", "talk-41", lambda body: body["status"]["history"][-1].update(task="chapters-0"))
+    assert "contradicts the events before it" in shell.fails(4, "replay", "talk-41")
 
 
 def test_a_missing_page_is_told(shell: Shell, server: Server, store: Store) -> None:
@@ -157,3 +173,57 @@ def test_an_escape_sequence_of_a_pod_does_not_reach_the_terminal(shell: Shell) -
         text = shell.ok(*words)
         assert "\x1b" not in text
         assert "\\x1b[2J" in text
+
+
+def test_a_workflow_that_nobody_has_taken_up(shell: Shell) -> None:
+    manifest = "apiVersion: flowy.dev/v1alpha1\nkind: Workflow\nmetadata: {name: new}\nspec: {definitionRef: {name: none-v1}}\n"
+    shell.ok("start", "-", stdin=manifest)
+    told = shell.ok("describe", "new")
+    assert "Status:      Pending\n" in told
+    assert "Definition:  none-v1 (not there)\n" in told
+    assert shell.ok("history", "new").split() == ["ID", "TIME", "EVENT", "TASK", "WHAT"]
+    assert shell.ok("get", "new").splitlines()[1].split() == ["new", "Pending", "none-v1", "0s"]
+    assert "there is no WorkflowDefinition 'none-v1'" in shell.fails(2, "replay", "new")
+
+
+def test_a_stall_a_delay_and_errors_that_nobody_looked_at(shell: Shell, store: Store) -> None:
+    time = "2026-01-01T12:00:00.000Z"
+    first, failed = {"id": 1, "time": time, "type": "TaskScheduled", "task": "slow-0", "digest": "0" * 16, "line": 4}, {
+        "id": 2, "time": time, "type": "TaskTimedOut", "task": "slow-0", "timer": "StartToClose",
+    }  # fmt: skip
+    again = {
+        "id": 3,
+        "time": time,
+        "type": "RetryScheduled",
+        "task": "slow-0",
+        "attempt": 2,
+        "at": "2026-01-01T13:00:00.000Z",
+    }
+    conditions = [
+        {"type": "Succeeded", "status": "Unknown", "reason": "Stalled", "message": "it can't go on"},
+        {"type": "Stalled", "status": "True", "reason": "DecisionTimeout", "message": "too slow"},
+    ]
+    ignored = [{"type": "Error", "message": "no index", "task": "quick-0", "details": "[1]"}]
+    status = {"startTime": time, "conditions": conditions, "history": [first, failed, again], "ignoredErrors": ignored}
+    store.edit("workflows", "ns", "paused", lambda body: body.update(status=status))
+    assert_golden("describe-stalled.txt", shell.ok("describe", "paused"))
+
+
+def test_a_long_result_that_is_lost(shell: Shell, store: Store) -> None:
+    maps = store.kind("configmaps")
+    for item in store.all(maps, "ns"):
+        store.delete(maps, "ns", item["metadata"]["name"])
+    assert "which holds a result of 5,002 bytes, is gone or was changed" in shell.fails(4, "replay", "long")
+
+
+def test_a_name_is_no_file(shell: Shell) -> None:
+    assert "--name tells Workflows of a file apart" in shell.fails(2, "describe", "talk-41", "--name", "talk-42")
+
+
+def test_definitions_whole(shell: Shell) -> None:
+    body = yaml.safe_load(shell.ok("definitions", "-o", "yaml"))
+    assert (body["kind"], body["metadata"]["name"]) == ("WorkflowDefinition", "video-v1")
+    assert yaml.safe_load(shell.ok("definitions", "video-v1", "-o", "json"))["spec"] == body["spec"]
+    assert "there is no WorkflowDefinition 'video-v9'" in shell.fails(3, "definitions", "video-v9")
+    done = shell("definitions", "-n", "other")
+    assert (done.stdout, done.stderr) == ("", "no WorkflowDefinition\n")

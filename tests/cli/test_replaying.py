@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flowy.wire import values
+from flowy_cli.documents import events_json, to_yaml
+from flowy_operator.core.history import CancelReason, Fact, TaskCancelled, TaskCompleted, TaskScheduled
+from flowy_operator.core.state import State, place
+from tests.app.world import START
 from tests.cli.scene import VIDEO
 from tests.cli.shell import Shell, assert_golden
 from tests.fakes.store import WORKFLOWS, Store
@@ -236,3 +241,82 @@ def test_the_debugger_finds_no_such_call(shell: Shell, tmp_path: Path) -> None:
     assert "it calls embed-0, encode-0" in shell.fails(3, "replay", "talk-41", "--pdb", "nothing")
     text = shell.ok("export", "talk-41")
     assert "--pdb needs standard input" in shell.fails(2, "replay", "-", "--pdb", "embed", stdin=text)
+
+
+# -- histories made by hand -----------------------------------------------------------------------------------------
+
+
+def recorded(source: str, *facts: Fact, reason: str = "Running") -> str:
+    """A Workflow of this source with the tasks `a` and `b`, and a history of these facts, as text."""
+    empty = State(workflow="w", uid="u", started_at=START)
+    history = events_json(place(empty, facts, START))
+    condition = {"type": "Succeeded", "status": "Unknown", "reason": reason}
+    return to_yaml(
+        {
+            "apiVersion": "flowy.dev/v1alpha1",
+            "kind": "Workflow",
+            "metadata": {"name": "w", "uid": "u"},
+            "spec": {
+                "code": {"source": source},
+                "tasks": [{"name": name, "activity": {"image": "i"}} for name in "ab"],
+            },
+            "status": {"startTime": "2026-01-01T12:00:00.000Z", "conditions": [condition], "history": history},
+        }
+    )
+
+
+def call(task: str, *args: object, line: int = 3) -> TaskScheduled:
+    return TaskScheduled(task=task, digest=values.digest(args, {}), line=line)
+
+
+PEEKS = (
+    "def f(a, b):\n    def w():\n        r = a()\n        s = b(len(repr(r)))\n        return [r, s]\n    return w\n"
+)
+LEAVES = "def f(a, b):\n    def w():\n        r = a()\n        if 'pending' not in repr(r):\n            return 1\n        return [r, b(1)]\n    return w\n"
+
+
+def test_code_that_peeks_diverges_where_it_stalls(offline: Shell) -> None:
+    pending = len("⟨a-0: pending⟩")
+    text = recorded(PEEKS, call("a-0"), call("b-0", pending, line=4), TaskCompleted(task="a-0", result="12345"))
+    told = json.loads(offline("replay", "-", "--unlocked", "-o", "json", stdin=text).stdout)
+    digests = [values.digest((given,), {}) for given in (pending, 5)]
+    assert told["divergence"] == {
+        "decision": 2,
+        "line": 4,
+        "expected": f"b-0 as recorded: digest {digests[0]}, line 4",
+        "got": f"b-0: b(5) with digest {digests[1]}",
+    }
+    assert offline("replay", "-", "--unlocked", stdin=text).exit_code == 1
+
+
+def test_code_that_leaves_a_call_out_says_where_it_stopped(offline: Shell) -> None:
+    text = recorded(LEAVES, call("a-0"), call("b-0", 1, line=6), TaskCompleted(task="a-0"))
+    told = json.loads(offline("replay", "-", "--unlocked", "-o", "json", stdin=text).stdout)
+    assert told["divergence"]["got"] == "the code returned"
+    assert told["divergence"]["expected"].startswith("b-0 as recorded: digest ")
+
+
+WIDE = "def f(a, b):\n    def w():\n        print('begun')\n        rs = [a(n) for n in range(20)]\n        wait(*rs)\n        b('never')\n        return 1\n    return w\n"
+
+
+def test_wide_decisions_prints_and_what_never_starts(offline: Shell) -> None:
+    calls = [call(f"a-{n}", n, line=4) for n in range(20)]
+    ends = [TaskCompleted(task=f"a-{n}") for n in range(20)]
+    text = recorded(f"from flowy import wait\n{WIDE}", *calls, *ends)
+    lines = offline.ok("replay", "-", "--unlocked", stdin=text).splitlines()
+    assert lines.count("  prints   begun") == 2
+    assert "  and for 10 more" in lines
+    assert "  and 10 further outcomes" in lines
+    assert lines[-1] == "  never starts   b-0: the code ended right after the call"
+
+
+def test_an_end_that_is_not_the_codes_is_not_compared(offline: Shell) -> None:
+    source = "def f(a, b):\n    return lambda: a()\n"
+    cancelled = TaskCancelled(task="a-0", reason=CancelReason.WORKFLOW_ENDED)
+    text = recorded(source, call("a-0", line=2), cancelled, reason="TimedOut")
+    assert offline.ok("replay", "-", "--unlocked", stdin=text).splitlines()[-1] == "  line 2      waits for a-0"
+
+
+def test_history_that_is_none_is_told(offline: Shell) -> None:
+    text = recorded("def f(a, b):\n    return lambda: a()\n", TaskCompleted(task="a-0"))
+    assert "contradicts the events before it" in offline.fails(2, "replay", "-", "--unlocked", stdin=text)

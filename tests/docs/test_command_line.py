@@ -86,11 +86,7 @@ def test_every_command_and_option_that_is_named_is_there() -> None:
 
 def test_every_command_is_named() -> None:
     named = {words[0] for words in _commands_in(page(PAGE).replace("flowy COMMAND", ""))}
-    assert set(flowy.commands) <= named | OF_OTHER_PAGES
-
-
-OF_OTHER_PAGES = {"graph", "timeline", "report", "run"}
-"""Commands that have a page of their own."""
+    assert set(flowy.commands) <= named
 
 
 def test_the_exit_codes() -> None:

@@ -77,7 +77,7 @@ class DebuggedRun(Run):
     debugger: Debugger
 
     def call(self, task: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result:
-        """Answer a task call, as ever."""
+        """Answer a task call, as ever. One whose arguments call the same task as they are listed is shown under the first number."""
         if self.end is None:
             self.debugger.at_call(f"{task}-{self.counters.get(task, 0)}", task)
         return super().call(task, args, kwargs)
@@ -91,10 +91,11 @@ def debug(request: Request, debugger: Debugger) -> Answer | None:
     lines = request.source.splitlines(keepends=True)
     # Without a time of change: the cache then never looks for a file of this name.
     linecache.cache[FILENAME] = (len(request.source), None, lines, FILENAME)
+    traced = sys.gettrace()  # by a measurement of coverage, or another debugger around this one
     try:
         answer = decide_here(request, run)
     finally:
-        sys.settrace(None)
+        sys.settrace(traced)
         linecache.cache.pop(FILENAME, None)
     return None if debugger.quitting else answer
 

@@ -41,7 +41,7 @@ class Point:
 
 
 def points_of(run: Run, events: Sequence[Event]) -> Iterator[Point]:
-    """The decisions over the events of one of its runs, in their order. Raises HistoryInvalid."""
+    """The decisions over the events of one of its runs, in their order. Raises HistoryInvalid for an older one that is none."""
     events = seen_by_code(events)
     before = None
     for point in _points(run, events):

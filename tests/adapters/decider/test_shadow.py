@@ -10,6 +10,9 @@ import pytest_asyncio
 
 from flowy.wire.messages import Answer, AnsweredCall, AnsweredWait, Outcome, Phase, Request
 from flowy_operator.adapters.decider import proof, shadow
+from flowy_operator.adapters.decider.asking import asking
+from flowy_operator.adapters.decider.lanes import Lane
+from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
 from flowy_operator.core.errors import DecisionStalled, StallReason
 from tests.adapters.decider.programs import GOOD, GOOD_KEYS, SMALL, body, completed, failed, request
@@ -219,3 +222,13 @@ async def test_the_end_of_the_first_decision_is_the_end(pool: DeciderPool) -> No
     with pytest.raises(DecisionStalled) as stalled:
         await decide(pool, body("os._exit(3)"))
     assert stalled.value.reason is StallReason.CRASHED
+
+
+@in_module_loop
+async def test_a_second_decision_that_is_slow_does_not_make_the_run_a_slow_one(pool: DeciderPool) -> None:
+    asked = asking(request("def main(a, b, c):\n    while True: pass", seed="slow/1"), "x", 20.0, Limits(cpu_s=0.1))
+    assert await pool._repeat(asked) is None
+    assert pool._lanes.of("slow/1") is Lane.NEW
+    with pytest.raises(DecisionStalled):
+        await pool._decide(asked, pool._first, lambda _end, _seconds: None)
+    assert pool._lanes.of("slow/1") is Lane.SLOW  # as the first one would have

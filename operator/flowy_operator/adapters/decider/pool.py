@@ -140,7 +140,8 @@ class DeciderPool:
             except NoAnswer as none:
                 if is_all or none.end not in _OUT_OF_TIME:
                     raise
-            self._lanes.learn(run, Lane.SLOW)
+            if keeper is self._first:
+                self._lanes.learn(run, Lane.SLOW)
         return await self._decide_in(Lane.SLOW, asked.slow(), keeper, ended)
 
     async def _decide_in(self, lane: Lane, asked: Asked, keeper: Keeper, ended: OnEnd) -> Answer:
@@ -157,7 +158,7 @@ class DeciderPool:
                 except BaseException:
                     turn.end()
                     raise
-                exchange.closed.add_done_callback(partial(self._is_over, exchange, asked, turn))
+                exchange.closed.add_done_callback(partial(self._is_over, exchange, asked, keeper, turn))
                 finding = await _ask(exchange, asked)
                 seconds = loop.time() - asked_at
                 if isinstance(finding, Lost) and await is_set(zygote.gone, _GONE_WITHIN_S):
@@ -175,12 +176,12 @@ class DeciderPool:
             StallReason.UNAVAILABLE, f"The decider's zygote died during the decision, and again {last_words}".rstrip()
         )
 
-    def _is_over(self, exchange: Exchange, asked: Asked, turn: Turn, _: object) -> None:
-        """The child is reaped, which may be after its answer is known."""
+    def _is_over(self, exchange: Exchange, asked: Asked, keeper: Keeper, turn: Turn, _: object) -> None:
+        """The child is reaped, which may be after its answer is known. A second decision teaches nothing about the run."""
         turn.end()
         self._ready.fill()
         used = exchange.after_answer
-        if used is not None:
+        if used is not None and keeper is self._first:
             is_fast = used.cpu_ms <= asked.brief(self._limits).allowance.cpu_ms
             self._lanes.learn(asked.request.seed, Lane.FAST if is_fast else Lane.SLOW)
 

@@ -1,6 +1,7 @@
 """`graph`, `timeline`, `report`, as they are typed."""
 
 import json
+import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -78,3 +79,11 @@ def test_an_edited_history_is_told(desk: Shell, tmp_path: Path) -> None:
     file = tmp_path / "saga.json"
     file.write_text(json.dumps(edited))
     assert "the history of saga can't be read: event" in desk.fails(2, "graph", str(file))
+
+
+def test_without_graphviz_all_but_places_is_there(desk: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    for words in (["graph", SAGA, "-o", "svg"], ["report", SAGA]):
+        assert "pip install 'pygraphviz>=2.0.4'" in desk.fails(1, *words, "--unlocked")
+    for words in (["graph", SAGA], ["graph", SAGA, "-o", "dot"], ["timeline", SAGA, "-o", "svg"]):
+        assert "cancel-1" in desk.ok(*words, "--unlocked")

@@ -92,8 +92,8 @@ def layout_of(graph: Graph, lines_of: Mapping[str, Sequence[str]]) -> Layout:
         import pygraphviz  # noqa: PLC0415 - 60 ms, for pictures only
     except ImportError as error:
         raise LayoutMissing(
-            "SVG pictures need Graphviz: pip install 'flowy-operator[pictures]' brings it; "
-            "text, dot and mermaid need nothing"
+            "a picture with places needs Graphviz, which this brings along: pip install 'pygraphviz>=2.0.4' "
+            "(graph -o text, dot and mermaid, and timelines, do without)"
         ) from error
     count = sum(1 for _ in graph.everything())
     hasty = ["mclimit=0.1", "nslimit=0.2", "nslimit1=0.2"] if count > MANY else []

@@ -127,8 +127,9 @@ def run_of(found: Sequence[Raw], where: str, name: str | None = None) -> Run:
         for item in found
         if item.get("kind") == "ConfigMap" and (text := text_of(item)) is not None
     }
+    body = (roots if name is None else named)[0]
     try:
-        return _assembled((roots if name is None else named)[0], found, values, frozenset())
+        return _assembled(body, found, values, frozenset())
     except HistoryIncomplete as error:
         raise Unreadable(
             f"{where}: {error}",
@@ -136,7 +137,8 @@ def run_of(found: Sequence[Raw], where: str, name: str | None = None) -> Run:
             "  kubectl get historypages -l flowy.dev/workflow=NAME -o yaml, put behind the Workflow after a line ---",
         ) from error
     except HistoryInvalid as error:
-        raise Unreadable(f"{where}: {error}", "somebody has edited the history") from error
+        name = str(body["metadata"].get("name"))
+        raise Unreadable(f"{where}: the history of {name} can't be read: {error}", "somebody has edited it") from error
 
 
 def _assembled(body: Raw, found: Sequence[Raw], values: Mapping[str, str], above: frozenset[str]) -> Run:

@@ -79,6 +79,8 @@ def fake_nodes(kubeconfig: Path, count: int) -> Iterator[None]:
         with log.open("wb") as output:
             process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, env={"HOME": folder})
         try:
+            # Those of a run that was killed look ready, and nobody keeps them so.
+            run([*kubectl, "delete", "nodes", "-l", f"{LABEL}=true"], doing="deleting old fake nodes")
             nodes = json.dumps({"apiVersion": "v1", "kind": "List", "items": [_node(name) for name in names]})
             run([*kubectl, "apply", "-f", "-"], doing="making fake nodes", stdin=nodes)
             _wait_ready(kubectl, count, process, log)

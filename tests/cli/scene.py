@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+from flowy_operator.app.settings import Settings
 from tests.app.kubelet import NEVER_ENDS, Act, Call, failure, printed, value
 from tests.app.world import START, World
 from tests.fakes.clock import run_virtual
@@ -103,7 +104,8 @@ def scene() -> Store:
     retried = {"name": "embed", "retry": {"maxAttempts": 3, "when": ["Error"], "delaysSeconds": [5]}}
 
     async def played() -> Store:
-        world = World(activity)
+        # Short tails, so that a history of some hundred events lies in several pages.
+        world = World(activity, settings=Settings(history_tail_bytes=8 * 1024))
         world.start()
         world.define(VIDEO, retried, "encode", "chapters", name="video-v1")
         world.refer("video-v1", name="talk-41", input={"args": ["talk.mp4", ["mp4"]]})

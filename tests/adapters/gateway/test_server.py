@@ -66,6 +66,7 @@ async def test_a_connection_is_kept_for_those_who_want_that(version: str, header
             assert head.startswith(f"{version} 200 OK\r\n")
             fields = email.message_from_string(head.partition("\r\n")[2])
             assert fields["Content-Type"] == "application/json"
+            assert (fields["Connection"] == "close") is (version == "HTTP/1.1" and not is_kept)
             age = datetime.now(UTC) - parsedate_to_datetime(fields["Date"])
             assert abs(age) < timedelta(seconds=10)
             assert json.loads(await reader.readexactly(int(fields["Content-Length"]))) == {"continue": True}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from email.utils import formatdate
+from enum import Enum
 from time import time
 from typing import Any
 
@@ -39,29 +40,38 @@ def sent(body: bytes, status: int = 200, headers: dict[str, str] | None = None) 
     return web.Response(body=body, status=status, headers={"Content-Type": "application/json", **(headers or {})})
 
 
-class Kept(web.StreamResponse):
+class Connects(Enum):
+    """What becomes of the connection after an answer; the value is the header that says so."""
+
+    STAYS = ""
+    CLOSES = "Connection: close\r\n"
+
+
+class Ready(web.StreamResponse):
     """A short answer of which thousands are sent: its bytes are ready, and any number of requests may share it.
 
-    To put a `web.Response` together is a tenth of what a heartbeat costs. The connection stays open, so it is for those
-    who want that.
+    To put a `web.Response` together is a tenth of what a heartbeat costs. For HTTP/1.1 alone, whose connections stay unless
+    something else is said.
     """
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, connects: Connects) -> None:
         super().__init__()
         self._bytes = body
+        self._connects = connects
         self._second = 0
         self._whole = b""
 
     @property
     def keep_alive(self) -> bool:
-        return True
+        return self._connects is Connects.STAYS
 
     async def prepare(self, request: web.BaseRequest) -> None:
         """Send all of it."""
         second = int(time())
         if second != self._second:
             head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(self._bytes)}\r\n"
-            self._whole = f"{head}Date: {formatdate(second, usegmt=True)}\r\n\r\n".encode() + self._bytes
+            date = f"Date: {formatdate(second, usegmt=True)}\r\n"
+            self._whole = f"{head}{date}{self._connects.value}\r\n".encode() + self._bytes
             self._second = second
         transport = request.transport
         if transport is None or transport.is_closing():

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import HttpVersion11, web
 
-from flowy_operator.adapters.gateway.answers import AGAIN, Kept, Refused, RefusedLate, answer, refusal, sent
+from flowy_operator.adapters.gateway.answers import AGAIN, Connects, Ready, Refused, RefusedLate, answer, refusal, sent
 from flowy_operator.adapters.gateway.bodies import Bodies, is_chunked, part
 from flowy_operator.adapters.gateway.connections import Caps, Connection, Connections
 from flowy_operator.adapters.gateway.paces import Paces
@@ -132,7 +132,7 @@ class Gateway:
         deaf: Callable[[], None],
     ) -> None:
         self._answered = answered
-        self._go_on = Kept(_GO_ON)
+        self._go_on, self._go_on_and_close = (Ready(_GO_ON, connects) for connects in Connects)
         self._tokens = tokens
         self._desk = desk
         self._under_way: dict[str, int] = {}  # by pod
@@ -233,7 +233,9 @@ class Gateway:
         details = await self._bodies.json(request, "the details of the heartbeat", DETAILS_BYTES)
         match await self._desk.heartbeat(caller, details):
             case Counts() | Abandoned():
-                return self._go_on if request.keep_alive and request.version == HttpVersion11 else sent(_GO_ON)
+                if request.version != HttpVersion11:
+                    return sent(_GO_ON)
+                return self._go_on if request.keep_alive else self._go_on_and_close
             case Over(why):
                 return answer({"continue": False, "reason": why})
             case Unknown(why):

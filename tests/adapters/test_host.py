@@ -82,6 +82,18 @@ async def test_workflows_that_were_there_and_those_that_come_are_told(client: Ku
     assert seen.last(KEY) is None
 
 
+async def test_it_runs_as_a_user_without_a_name(client: KubeClient, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container, whose uid stands in no /etc/passwd."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 65532")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    create(api)
+    async with hosted(client) as (seen, _, _):
+        await seen.until(lambda: len(seen.events) == 1)
+
+
 async def test_nothing_is_written_to_the_cluster(client: KubeClient, api: Api) -> None:
     create(api)
     before = api.store.all(WORKFLOWS)

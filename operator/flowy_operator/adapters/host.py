@@ -100,6 +100,8 @@ async def _run_kopf(
         registry=_registry(client, changed),
         settings=_settings(),
         standalone=True,
+        # Its own guess asks for the name of the user, and the uid of a container has none. Nobody else hears of it.
+        identity="flowy",  # type: ignore[arg-type]  # a NewType that kopf doesn't export
         clusterwide=namespaces is None,
         namespaces=namespaces or (),
         ready_flag=ready,

@@ -27,17 +27,27 @@ $(READY): constraints.txt pyproject.toml
 venv: $(READY)  ## the virtual environment
 
 .PHONY: pins
-pins:  ## resolve the dependencies anew into constraints.txt
+pins:  ## resolve the dependencies anew into constraints.txt, and those of the images out of it
 	$(PYTHON) -m venv .venv-pins
 	.venv-pins/bin/python -m pip install --quiet uv
 	.venv-pins/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --group dev --group examples pyproject.toml -o constraints.txt
+	$(MAKE) image-pins
 	rm -rf .venv-pins
 
+.PHONY: image-pins
+image-pins:
+	test -x .venv-pins/bin/uv || { $(PYTHON) -m venv .venv-pins && .venv-pins/bin/python -m pip install --quiet uv; }
+	compile=".venv-pins/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate --constraints constraints.txt"
+	$$compile pyproject.toml -o images/operator.txt
+	$$compile --group image -o images/build.txt
+
 .PHONY: generate
-generate: $(READY)  ## write the CRD and the references from the models and the commands
+generate: $(READY)  ## write the CRD, the references and the chart's values from the models and the commands
 	$(BIN)/python -m flowy_operator.adapters.crd
 	$(BIN)/python -m flowy_cli.reference
+	$(BIN)/python -m charts.generator
 
 .PHONY: check
 check: $(READY)  ## formatting, lint, types, layers, dependencies, generated files
@@ -48,6 +58,7 @@ check: $(READY)  ## formatting, lint, types, layers, dependencies, generated fil
 	$(BIN)/deptry cli operator runtime
 	$(BIN)/python -m flowy_operator.adapters.crd --check
 	$(BIN)/python -m flowy_cli.reference --check
+	$(BIN)/python -m charts.generator --check
 
 .PHONY: format
 format: $(READY)  ## format the code
@@ -63,8 +74,9 @@ cluster-stop:  ## stop the embedded cluster and clean up after it
 	$(PYTHON) -m tests.cluster down
 
 .PHONY: images
-images: cluster  ## build the examples' images and import them into the embedded cluster
+images: cluster  ## build Flowy's and the examples' images and import them into the embedded cluster
 	$(PYTHON) -m tests.cluster.example_images
+	$(PYTHON) -m tests.cluster.flowy_images
 
 .PHONY: test
 test: check  ## everything: checks, unit tests, and the tests on the embedded cluster

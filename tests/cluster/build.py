@@ -14,6 +14,7 @@ from tests.cluster.paths import SOURCES, TOOLS
 
 KUBERNETES = SOURCES / "kubernetes"
 KWOK = SOURCES / "kwok"
+HELM = SOURCES / "helm"
 KUBERNETES_VERSION = "v1.35.4"  # as in go.mod
 OLDEST_GO = (1, 25)  # Kubernetes 1.35's own
 KEPT = 3  # builds kept: one for each branch somebody is likely to change between
@@ -41,6 +42,11 @@ def pause() -> Path:
 def kwok() -> Path:
     """Return the controller of fake nodes: 1 to 3 minutes, and only for whoever asks for it."""
     return _built("kwok", KWOK, "sigs.k8s.io/kwok/cmd/kwok", "-s -w", "KWOK (fake nodes, 1 to 3 minutes on two cores)")
+
+
+def helm() -> Path:
+    """Return helm: 1 to 3 minutes, and only for whoever asks for it."""
+    return _built("helm", HELM, "helm.sh/helm/v4/cmd/helm", "-s -w", "helm (1 to 3 minutes on two cores)")
 
 
 def _built(name: str, module: Path, package: str, link: str, title: str) -> Path:

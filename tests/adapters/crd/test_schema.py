@@ -338,7 +338,7 @@ def test_the_check_names_the_file_that_differs_and_leaves_it(path: Path, tmp_pat
     (tmp_path / path).write_text("old")
     checked = CliRunner().invoke(main, ["--check", "--root", str(tmp_path)])
     assert checked.exit_code == 1
-    assert f"{path} is not what the models say: run make generate" in checked.output
+    assert f"{path} is not what its sources say: run make generate" in checked.output
     assert (tmp_path / path).read_text() == "old"
 
 

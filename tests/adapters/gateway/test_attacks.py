@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -326,6 +327,20 @@ async def test_a_heartbeat_that_is_held_back_counts_at_once(monkeypatch: pytest.
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(there.ask("POST", "/heartbeat"), 0.2)
             assert len(desk.heard) == n
+
+
+async def test_nobody_is_cut_off_because_the_operator_was_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "SWEEP_S", 0.05)
+    monkeypatch.setattr(connections, "HEAD_S", 0.5)
+    async with gateway(FixedDesk()) as there, asyncio.timeout(10):
+        call = begins(TOKEN) + b"2"
+        crowd = Crowd(there, "127.0.0.2", call[:20])
+        await crowd.grow(1)
+        ((reader, writer),) = crowd.streams
+        time.sleep(1.0)  # noqa: ASYNC251 - the loop is what is busy
+        writer.write(call[20:])
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        await crowd.leave()
 
 
 async def test_who_never_reads_its_answers_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,14 +84,21 @@ class Connections:
         return Connection(self, self._server)
 
     async def sweep(self) -> None:
-        """End those whose time is over, and tell of those that found no room, until cancelled."""
+        """End those whose time is over, and tell of those that found no room, until cancelled.
+
+        What this process was late by is nobody's fault: their bytes may have been here all the while, unread.
+        """
         clock = asyncio.get_running_loop().time
         told, tell_at = (0, 0), 0.0
+        before = clock()
         while True:
             await asyncio.sleep(SWEEP_S)
             now = clock()
-            for connection in [c for c in self._all() if c.until <= now]:
-                connection.abort()
+            late_s, before = now - before - SWEEP_S, now
+            for connection in list(self._all()):
+                connection.until += late_s
+                if connection.until <= now:
+                    connection.abort()
             if told != (self.refused, self.ended) and now >= tell_at:
                 self._tell(*told)
                 told, tell_at = (self.refused, self.ended), now + TOLD_S

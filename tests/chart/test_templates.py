@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -233,7 +234,7 @@ def test_it_refuses(words: list[str], named: str) -> None:
 @pytest.fixture(scope="module")
 def restricted() -> Iterator[Kube]:
     """A namespace that takes no pod but what Pod Security calls restricted."""
-    kube = Kube(cluster.up(), "chart-templates")
+    kube = Kube(cluster.up(), f"chart-templates-{uuid.uuid4().hex[:6]}")
     kube.run("create", "namespace", kube.namespace)
     kube.run("label", "namespace", kube.namespace, "pod-security.kubernetes.io/enforce=restricted")
     yield kube

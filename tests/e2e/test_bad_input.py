@@ -326,6 +326,23 @@ def test_a_deleted_namespace_takes_all_along_and_is_forgotten(kube: Kube, tmp_pa
         doomed.run("delete", "namespace", doomed.namespace, "--wait=false", check=False)
 
 
+def test_a_value_deeper_than_parsers_go_harms_its_own_workflow_alone(kube: Kube, operator: OperatorProcess) -> None:
+    body = json.dumps(workflow("deep", ONE, [OK], "DEEP") | {"metadata": {"name": "deep"}})
+    deep = body.replace('"DEEP"', "[" * 9_000 + "]" * 9_000)  # the API server takes 10,000 levels
+    kube.run(
+        "create", "--raw", f"/apis/flowy.dev/v1alpha1/namespaces/{kube.namespace}/workflows", "-f", "-", stdin=deep
+    )
+    # Not by what reads objects elsewhere: that is a parser as well.
+    stalled = "{.status.conditions[?(@.type=='Stalled')].reason}"
+    kube.run("wait", f"--for=jsonpath={stalled}=InvalidSpec", "workflows.flowy.dev/deep", "--timeout=30s")
+    # Those who list read it, too.
+    operator.kill()
+    operator.start()
+    kube.apply(workflow("beside-deep", ONE, [OK], 1))
+    assert condition(kube.wait_end("beside-deep"), "Succeeded")[0] == "True"
+    kube.run("delete", "workflows.flowy.dev/deep")
+
+
 def test_a_manifest_against_the_schema_is_refused_by_name(kube: Kube, operator: OperatorProcess) -> None:
     bad = workflow("bad", ONE, [OK | {"name": "for"}])
     assert "a Python keyword can't be the name of a task" in kube.refusal(bad)

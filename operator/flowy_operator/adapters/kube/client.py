@@ -8,6 +8,7 @@ No call is repeated here. Whether a write may be sent again is the reconcile's t
 """
 
 import json
+import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
 
 import aiohttp
+import orjson
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTResponse
@@ -34,6 +36,10 @@ INACTIVITY_TIMEOUT_S = 70.0
 
 LINE_LIMIT_BYTES = 4 * 1024 * 1024
 """One watch event. An object ends at etcd's 1.5 MiB, and escapes can't more than double what is mostly text."""
+
+LEVELS = 10_000
+"""How deep a JSON text may be that the API server takes, and gives to whoever lists. Whoever couldn't read one object of a
+list could read none of it."""
 
 _EXPIRED_LISTS = 3
 _ANY = "*/*"
@@ -97,6 +103,8 @@ class KubeClient:
 
         No request is sent. Raises NoClusterError.
         """
+        # For kopf's parser too, which reads the watch of Workflows. Python code takes no C stack for its calls.
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), LEVELS + 5_000))
         configuration = await load_configuration(kubeconfig, context)
         return cls(configuration, timeout_s=timeout_s, agent=agent, may_write=may_write)
 
@@ -268,7 +276,7 @@ class KubeClient:
         )
         try:
             content = await response.response.read()
-            parsed = json.loads(content)
+            parsed = _parsed(content)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Unreachable(f"answer to {verb} {path}: {_say(error)}") from error
         if not isinstance(parsed, dict):
@@ -355,9 +363,17 @@ async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
         raise aiohttp.ClientPayloadError(f"it ended within a line, after {size} bytes of it")
 
 
+def _parsed(raw: bytes) -> Any:
+    """JSON as the API server sends it. orjson stops at 1,024 levels, and Python's own parser at the recursion limit."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return json.loads(raw)
+
+
 def _watch_event(line: bytes) -> WatchEvent:
     try:
-        event = json.loads(line)
+        event = _parsed(line)
         kind, value = event["type"], event["object"]
     except (ValueError, KeyError, TypeError) as error:
         raise aiohttp.ClientPayloadError(f"not a watch event: {line[:100]!r}") from error

@@ -1,8 +1,9 @@
 """The gateway of a local run: heartbeats, progress and uploads over HTTP on loopback, as docs/activities.md has them."""
 
 import secrets
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
@@ -13,6 +14,10 @@ from flowy.wire import values
 from flowy.wire.checks import MalformedMessage, value_text
 from flowy_operator.core.attempts import DETAILS_BYTES
 from flowy_operator.core.values import MAX_VALUE_BYTES
+
+LINGER_S = 1.0
+LINGER_BYTES = 4 * MAX_VALUE_BYTES
+"""Of what is still sent of a refused body, so much is read and thrown away."""
 
 
 @dataclass(slots=True)
@@ -93,6 +98,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
         self.wfile.write(raw)
+        if self.close_connection:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Read on for a moment: who still sends, and is cut off, never sees the answer that says why."""
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(LINGER_S)
+            left = LINGER_BYTES
+            while left > 0 and (read := self.connection.recv(left)):
+                left -= len(read)
 
     def _answered(self) -> str:
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")

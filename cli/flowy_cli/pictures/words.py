@@ -29,8 +29,10 @@ def spoken(standing: Standing) -> str:
 
 
 def took(time: timedelta) -> str:
-    """A duration in at most two units: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    """A duration in at most two units: `12 ms`, `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
     seconds = max(time.total_seconds(), 0.0)
+    if seconds < 0.095:  # noqa: PLR2004 - tenths would tell nothing yet
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 9.95:  # noqa: PLR2004 - from here on, tenths tell nothing
         return f"{seconds:.1f} s"
     whole = round(seconds)

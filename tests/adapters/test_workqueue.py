@@ -135,6 +135,20 @@ def at_once(queue: WorkQueue) -> None:
     queue.add_after(A, 0)
 
 
+def test_what_was_to_come_of_a_key_that_is_gone_does_not_come() -> None:
+    def feed(queue: WorkQueue) -> None:
+        queue.add_after(A, 1)
+        queue.retry(A)
+        queue.drop(A)
+        assert (queue.later, queue.failures(A)) == (0, 0)
+        queue.add_after(B, 2)
+
+    queue, worker = drive(feed, passes=1)
+
+    assert worker.seen == [(2, B)]
+    assert queue.later == 0
+
+
 RESTS: dict[str, tuple[float, list[tuple[float, Callable[[WorkQueue], None]]], list[float]]] = {
     "news after a pass comes at once": (0.1, [(0.2, news)], [0, 0.2]),
     "news during a pass comes after a rest": (0.1, [(0.05, news)], [0, 0.1 + 0.1 * REST]),
@@ -144,6 +158,11 @@ RESTS: dict[str, tuple[float, list[tuple[float, Callable[[WorkQueue], None]]], l
     "what the pass itself wants is no burst": (0.1, [(0.01, news), (0.02, at_once)], [0, 0.1]),
     "and news after it makes it none": (0.1, [(0.01, at_once), (0.02, news)], [0, 0.1]),
     "what is wanted at once ends a rest": (0.1, [(0.05, news), (0.2, at_once)], [0, 0.2, 0.4]),
+    "one that is dropped may come again at once": (
+        0.1,
+        [(0.05, news), (0.2, lambda queue: queue.drop(A)), (0.3, news)],
+        [0, 0.3],
+    ),
     "what is due ends a rest": (
         0.1,
         [(0.01, lambda queue: queue.add_after(A, 0.19)), (0.05, news)],

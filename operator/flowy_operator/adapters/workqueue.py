@@ -128,6 +128,12 @@ class WorkQueue:
         """Start the back-off of `key` anew."""
         self._failures.pop(key, None)
 
+    def drop(self, key: Key) -> None:
+        """Take it that there is nothing to do for `key` at any later time."""
+        self._due.pop(key, None)
+        self._resting.discard(key)
+        self.forget(key)
+
     def failures(self, key: Key) -> int:
         """How often `key` has been retried since it last went well."""
         return self._failures.get(key, 0)

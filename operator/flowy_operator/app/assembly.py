@@ -203,7 +203,7 @@ class Operator:
             self._metrics.reconciled(outcome, clock() - began)
 
     def _wake(self, key: Key, at: datetime | None) -> None:
-        if at is not None:
+        if at is not None and self._workflows.get(key) is not None:  # it may have gone in the middle of its pass
             self._queue.add_after(key, (at - self._clock()).total_seconds())
 
     async def _resync(self) -> None:
@@ -230,6 +230,8 @@ class Operator:
     def _workflow_changed(self, key: Key, uid: str, body: Mapping[str, Any] | None) -> None:
         if body is None:
             self._workflows.forget(key, uid)
+            if self._workflows.get(key) is None:
+                self._queue.drop(key)
             return
         is_new = self._workflows.get(key) is None
         self._workflows.accept(key, body, self._clock())
@@ -282,9 +284,11 @@ class Operator:
         """Wait for both caches, or for the stop."""
         full = asyncio.create_task(self._synced())
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait((full, stopping), return_when=asyncio.FIRST_COMPLETED)
-        full.cancel()
-        stopping.cancel()
+        try:
+            await asyncio.wait((full, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:  # also where this is cancelled: a replica that loses its lease before it has read everything
+            full.cancel()
+            stopping.cancel()
 
     async def _synced(self) -> Literal[True]:
         await self._jobs.synced.wait()

@@ -14,7 +14,8 @@ sys.path.insert(0, {runtime!r})
 import pkgutil, importlib, flowy
 for module in pkgutil.walk_packages(flowy.__path__, "flowy."):
     importlib.import_module(module.name)
-foreign = [name for name in sys.modules if name.partition(".")[0] not in sys.stdlib_module_names | {{"flowy", "__main__"}}]
+known = sys.stdlib_module_names | {{"flowy", "__main__", "__mp_main__"}}  # the last is multiprocessing's name for the one before
+foreign = [name for name in sys.modules if name.partition(".")[0] not in known]
 assert not foreign, foreign
 """
 

@@ -14,7 +14,7 @@ import random
 import socket
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from flowy_operator.adapters.crd.definition import parse_definition
 from flowy_operator.adapters.host import Changed
@@ -36,6 +36,7 @@ from flowy_operator.app.pages import Pages
 from flowy_operator.app.reconciler import Reconciler
 from flowy_operator.app.results import Results
 from flowy_operator.app.settings import Settings
+from flowy_operator.app.stopping import unless
 from flowy_operator.app.tracked import Workflow, Workflows
 from flowy_operator.app.values import Values
 from flowy_operator.app.view import view_of
@@ -159,7 +160,7 @@ class Operator:
                 group.create_task(self._stop_at(stop)),
             ]
             host = group.create_task(self._host(self._workflow_changed, stop))
-            await self._caches_full(stop)
+            await unless(stop, self._synced())
             if not stop.is_set():
                 self.listening.begin(RETURN if self._settings.leader_election else timedelta())
                 _log.info("operator is ready", extra={"namespaces": list(self._namespaces or ()) or "all"})
@@ -280,17 +281,6 @@ class Operator:
             self._workflows.children_of(workflow.owner),
         )
 
-    async def _caches_full(self, stop: asyncio.Event) -> None:
-        """Wait for both caches, or for the stop."""
-        full = asyncio.create_task(self._synced())
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait((full, stopping), return_when=asyncio.FIRST_COMPLETED)
-        finally:  # also where this is cancelled: a replica that loses its lease before it has read everything
-            full.cancel()
-            stopping.cancel()
-
-    async def _synced(self) -> Literal[True]:
+    async def _synced(self) -> None:
         await self._jobs.synced.wait()
         await self._pods.synced.wait()
-        return True

@@ -17,6 +17,7 @@ from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import ApiError, Conflict, NotFound
 from flowy_operator.adapters.lease import Lease, LeaseLost
 from flowy_operator.app.settings import Pod
+from flowy_operator.app.stopping import unless
 
 LEADER_LABEL = "flowy.dev/leader"
 
@@ -96,7 +97,7 @@ async def lead(candidate: Candidate | None, stop: asyncio.Event, work: Callable[
     if badge is not None:
         await badge.drop()
     _log.info("waiting for the lease", extra={"identity": lease.identity})
-    if not await _unless(stop, lease.acquire()):
+    if not await unless(stop, lease.acquire()):
         return
     _log.info("this operator leads", extra={"identity": lease.identity, "before": lease.previous})
     try:
@@ -113,18 +114,6 @@ async def lead(candidate: Candidate | None, stop: asyncio.Event, work: Callable[
         if badge is not None:
             await badge.drop()
         await lease.release()
-
-
-async def _unless(stop: asyncio.Event, wait: Awaitable[None]) -> bool:
-    """Await, until `stop` is set. Whether it came to its end."""
-    waiting = asyncio.ensure_future(wait)
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return waiting.done() and waiting.result() is None
-    finally:
-        waiting.cancel()
-        stopping.cancel()
 
 
 _LABEL_PATH = "/metadata/labels/" + LEADER_LABEL.replace("/", "~1")

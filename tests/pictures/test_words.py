@@ -11,9 +11,11 @@ from flowy_cli.pictures.words import columns, one_line, shortened, took, visible
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        (0, "0.0 s"),
-        (-1, "0.0 s"),
-        (0.04, "0.0 s"),
+        (0, "0 ms"),
+        (-1, "0 ms"),
+        (0.04, "40 ms"),
+        (0.094, "94 ms"),
+        (0.096, "0.1 s"),
         (9.94, "9.9 s"),
         (9.96, "10 s"),
         (59.4, "59 s"),

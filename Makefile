@@ -98,7 +98,7 @@ pictures: $(READY)  ## draw the documentation's pictures anew
 	$(BIN)/python -m tests.pictures.images
 
 .PHONY: demo
-demo: $(READY) images  ## a video through a workflow, on a real Kubernetes, before your eyes
+demo: $(READY) images  ## install Flowy by its chart on a real Kubernetes, and send a video through a workflow
 	$(BIN)/python -m examples.demo
 
 .PHONY: bench

@@ -1,7 +1,7 @@
-"""`make demo`: the video example on the cluster at hand, with its progress, result, history and the time it took.
+"""`make demo`: Flowy installed by its chart on the cluster at hand, and the video example run by it.
 
-It starts an operator outside the cluster, for one namespace of its own, and stops it at the end. The namespace stays, so
-that you can look around; the next demo begins with a fresh one.
+Before your eyes: its progress, its result, its history and the time it took. Operator and workflow stay, so that you can look
+around and go on; the next demo begins with fresh ones.
 """
 
 import json
@@ -9,17 +9,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import cluster
+from tests.cluster import build, cluster, flowy_images
 from tests.cluster.kubectl import kubectl_path
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMESPACE = "flowy-demo"
+OPERATOR = "flowy-demo-system"
+"""Not `flowy-system`: on a cluster of yours that may be an installation which is in use."""
+GATEWAY = "10.96.0.80"
+"""The Service's address: there is no DNS in the embedded cluster."""
 WORKFLOW = "tour"
 LIMIT_S = 300
 
@@ -28,61 +31,79 @@ Body = Mapping[str, Any]
 
 def main() -> None:
     kubeconfig = cluster.up()
-    kubectl = Kubectl(kubeconfig)
-    say("the CRD, and a fresh namespace")
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    kubectl("wait", "--for=condition=Established", "crd/workflows.flowy.dev")
+    environment = os.environ | {"KUBECONFIG": str(kubeconfig)}
+    kubectl = Program([str(kubectl_path()), f"--namespace={NAMESPACE}"], environment)
+    helm = Program([str(build.helm())], environment)
+    say("a fresh namespace for the workflow, and one for the operator")
+    helm("uninstall", "flowy", f"--namespace={OPERATOR}", "--ignore-not-found", "--wait", "--timeout=60s")
     kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=60s")
     kubectl("create", "namespace", NAMESPACE)
-    with operator(kubeconfig):
-        video = ROOT / "examples" / "video"
-        say("kubectl apply -f examples/video/storage.yaml -f examples/video/shelf.yaml")
-        kubectl("apply", "-f", str(video / "storage.yaml"), "-f", str(video / "shelf.yaml"))
-        kubectl("wait", "--for=condition=Ready", "--timeout=60s", "pod/shelf")
-        say("kubectl apply -f examples/video/workflow.yaml")
-        kubectl("apply", "-f", str(video / "workflow.yaml"))
-        body = follow(kubectl)
+    say(f"helm install flowy charts/flowy --namespace {OPERATOR} --set 'namespaces={{{NAMESPACE}}}'")
+    install(helm)
+    kubectl(f"--namespace={OPERATOR}", "wait", "--for=create", "pod", "-l", "flowy.dev/leader=true", "--timeout=60s")
+    video = ROOT / "examples" / "video"
+    say("kubectl apply -f examples/video/storage.yaml -f examples/video/shelf.yaml")
+    kubectl("apply", "-f", str(video / "storage.yaml"), "-f", str(video / "shelf.yaml"))
+    kubectl("wait", "--for=condition=Ready", "--timeout=60s", "pod/shelf")
+    say("kubectl apply -f examples/video/workflow.yaml")
+    kubectl("apply", "-f", str(video / "workflow.yaml"))
+    body = follow(kubectl)
     show(body)
-    print(f"\nLook around: export KUBECONFIG={kubeconfig}; kubectl -n {NAMESPACE} get workflows.flowy.dev,jobs,pods")
+    print(look_around(kubeconfig))
     if condition(body)["status"] != "True":
         sys.exit(1)
 
 
-class Kubectl:
-    """kubectl in the demo's namespace. A failure ends the demo with kubectl's own words."""
+class Program:
+    """A command-line program on the demo's cluster. A failure ends the demo with the program's own words."""
 
-    def __init__(self, kubeconfig: Path) -> None:
-        self._command = [str(kubectl_path()), "--namespace", NAMESPACE]
-        self._environment = os.environ | {"KUBECONFIG": str(kubeconfig)}
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._command = command
+        self._environment = environment
 
     def __call__(self, *words: str) -> str:
         done = subprocess.run(  # noqa: S603  our own words
             [*self._command, *words], capture_output=True, text=True, check=False, env=self._environment
         )
         if done.returncode:
-            sys.exit(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
+            sys.exit(f"{Path(self._command[0]).name} {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout
 
 
-@contextmanager
-def operator(kubeconfig: Path) -> Iterator[None]:
-    """An operator for the demo's namespace, its log beside the temporary files."""
-    log = Path(os.environ.get("TMPDIR", "/tmp")) / "flowy-demo-operator.log"  # noqa: S108  a log, for whoever looks
-    say(f"the operator, outside the cluster; its log is {log}")
-    command = [str(Path(sys.executable).with_name("flowy-operator")), "run", f"--kubeconfig={kubeconfig}"]
-    command += [f"--namespace={NAMESPACE}", "--log-format=text", "--gateway-port=0", "--health-port=0"]
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stderr=output)  # noqa: S603  our own words
-    try:
-        yield
-        if process.poll() is not None:
-            sys.exit(f"the operator has ended: see {log}")
-    finally:
-        process.terminate()
-        process.wait(15)
+def install(helm: Program) -> None:
+    """The chart, as docs/installing.md says, for the demo's namespace alone."""
+    repository, _, tag = flowy_images.OPERATOR.rpartition(":")
+    values = [f"namespaces={{{NAMESPACE}}}", f"image.repository={repository}", f"image.tag={tag}"]
+    # The CRDs of the embedded cluster may have come by kubectl, for tests. Those of your cluster stay whose they are.
+    ownership = []
+    if cluster.external_kubeconfig() is None:
+        values += [f"gateway.clusterIP={GATEWAY}", f"gateway.url=http://{GATEWAY}:8082"]
+        ownership = ["--take-ownership"]
+    helm(
+        *("install", "flowy", str(ROOT / "charts" / "flowy"), f"--namespace={OPERATOR}", "--create-namespace"),
+        *(f"--set={value}" for value in values),
+        *ownership,
+        *("--wait", "--timeout=2m"),
+    )
 
 
-def follow(kubectl: Kubectl) -> Body:
+def look_around(kubeconfig: Path) -> str:
+    """What to type next."""
+    folders = [str(path.parent) for path in (kubectl_path(), build.helm(), Path(sys.executable))]
+    return f"""
+All of it is still there. To look around:
+  export KUBECONFIG={kubeconfig} PATH="{":".join(folders)}:$PATH"
+  kubectl -n {NAMESPACE} get workflows.flowy.dev,jobs,pods
+  flowy timeline {WORKFLOW} -n {NAMESPACE}
+  kubectl -n {OPERATOR} get pods -L flowy.dev/leader
+  kubectl -n {OPERATOR} logs -l flowy.dev/leader=true -c operator
+And to go on, with whatever you like:
+  kubectl -n {NAMESPACE} apply -f examples/hello/workflow.yaml
+To be rid of it: make cluster-stop. On a cluster of yours:
+  helm uninstall flowy -n {OPERATOR}; kubectl delete namespace {NAMESPACE} {OPERATOR}"""
+
+
+def follow(kubectl: Program) -> Body:
     """Tell each event of the history as it appears, until the workflow has ended."""
     print(f"\n{'':9}{'':3}{'task':20} what happened", flush=True)
     shown, deadline = 0, time.monotonic() + LIMIT_S
@@ -118,7 +139,7 @@ def show(body: Body) -> None:
     status = body["status"]
     print("\nResult" if "result" in status else f"\nFailed: {condition(body)['message']}")
     if "result" in status:
-        print(json.dumps(json.loads(status["result"]), indent=2))
+        print(*(f"  {key}: {json.dumps(value)}" for key, value in json.loads(status["result"]).items()), sep="\n")
     scheduled = {e["task"]: e for e in status["history"] if e["type"] == "TaskScheduled" and e.get("attempt", 1) == 1}
     finished = [e for e in status["history"] if e["type"] == "TaskCompleted"]
     print(f"\n{'task':20} {'line':>4} {'attempt':>7} {'scheduled':>10} {'started':>8} {'finished':>9} {'ran':>7}")

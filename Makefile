@@ -81,7 +81,7 @@ images: cluster  ## build Flowy's and the examples' images and import them into 
 .PHONY: test
 test: check  ## everything: checks, unit tests, and the tests on the embedded cluster
 	$(MAKE) images
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest --durations=25 --durations-min=3 $(PYTEST_ARGS)
 
 .PHONY: unit
 unit: $(READY)  ## the tests that need no cluster

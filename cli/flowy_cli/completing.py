@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from flowy_cli.connection import Connection, in_cluster
 from flowy_cli.errors import CliError
-from flowy_cli.options import Target
+from flowy_cli.target import Target
 from flowy_operator.adapters.kube import paths
 
 MOST = 500

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from flowy_cli.errors import Cluster, NotThere
-from flowy_cli.options import Target
+from flowy_cli.target import Target
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import (
     ApiError,

@@ -10,6 +10,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from flowy_cli.target import Target
+
 F = Callable[..., Any]
 
 
@@ -21,15 +23,6 @@ class Desk:
 
 
 pass_desk = click.make_pass_decorator(Desk, ensure=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a command goes; None is what kubectl would take."""
-
-    namespace: str | None = None
-    context: str | None = None
-    kubeconfig: str | None = None
 
 
 class Output(StrEnum):

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from flowy_cli.documents import is_file, run_of_file
 from flowy_cli.errors import NotThere, Unreadable
-from flowy_cli.options import Target
 from flowy_cli.run import Run
+from flowy_cli.target import Target
 from flowy_operator.core.history import Event
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowy_cli.options import Desk, Target, cluster_options, pass_desk, source_argument
+from flowy_cli.options import Desk, cluster_options, pass_desk, source_argument
+from flowy_cli.target import Target
 
 if TYPE_CHECKING:
     from flowy_cli.pictures.execution import Execution

@@ -2,7 +2,8 @@
 
 import click
 
-from flowy_cli.options import Target, cluster_options, workflow_argument
+from flowy_cli.options import cluster_options, workflow_argument
+from flowy_cli.target import Target
 
 
 @click.command(short_help="Print what the containers of a Workflow's tasks print.")

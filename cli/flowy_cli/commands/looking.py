@@ -8,7 +8,6 @@ import click
 from flowy_cli.options import (
     Desk,
     Output,
-    Target,
     cluster_options,
     output_option,
     pass_desk,
@@ -16,6 +15,7 @@ from flowy_cli.options import (
     workflow_argument,
     workflows_argument,
 )
+from flowy_cli.target import Target
 
 
 @click.command("list")

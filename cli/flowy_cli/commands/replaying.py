@@ -2,7 +2,8 @@
 
 import click
 
-from flowy_cli.options import Output, Target, cluster_options, source_argument
+from flowy_cli.options import Output, cluster_options, source_argument
+from flowy_cli.target import Target
 
 
 @click.command(short_help="Run the code again over the recorded history.")

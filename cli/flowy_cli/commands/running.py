@@ -8,12 +8,12 @@ import click
 
 from flowy_cli.options import (
     Output,
-    Target,
     cluster_options,
     definitions_or_files,
     workflow_argument,
     workflows_argument,
 )
+from flowy_cli.target import Target
 
 if TYPE_CHECKING:
     from flowy_cli.changing import Change

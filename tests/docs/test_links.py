@@ -14,6 +14,7 @@ PAGES = [
     "installing.md",
     "operating.md",
     "security.md",
+    "testing.md",
     "writing-workflows.md",
 ]
 

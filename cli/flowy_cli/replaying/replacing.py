@@ -8,7 +8,7 @@ from flowy_operator.adapters.crd.spec import InvalidSpec, definition_spec, workf
 from flowy_operator.core.job import KIND
 from flowy_operator.core.spec import WorkflowSpec
 
-_MANIFESTS = (".yaml", ".yml", ".json")
+MANIFESTS = (".yaml", ".yml", ".json")
 
 
 def with_code(spec: WorkflowSpec, file: str | None, entrypoint: str | None) -> WorkflowSpec:
@@ -16,12 +16,13 @@ def with_code(spec: WorkflowSpec, file: str | None, entrypoint: str | None) -> W
     changed = spec
     if file is not None:
         text = read_text(file)
-        is_manifest = file.endswith(_MANIFESTS)
-        changed = replace(_of_manifest(text, file), input=spec.input) if is_manifest else replace(spec, source=text)
+        is_manifest = file.endswith(MANIFESTS)
+        changed = replace(spec_of_manifest(text, file), input=spec.input) if is_manifest else replace(spec, source=text)
     return changed if entrypoint is None else replace(changed, entrypoint=entrypoint)
 
 
-def _of_manifest(text: str, file: str) -> WorkflowSpec:
+def spec_of_manifest(text: str, file: str) -> WorkflowSpec:
+    """The spec of the first WorkflowDefinition in a manifest, else of its first Workflow. Raises Unreadable."""
     found = objects(text, file)
     try:
         for body in of_kind(found, DEFINITION_KIND):

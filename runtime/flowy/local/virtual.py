@@ -5,23 +5,43 @@ Time goes from event to event. A run of days takes as long as its activities' ow
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import heapify, heappop, heappush
 from typing import Any
 
-from flowy.local.functions import Work, failure, perform
+from flowy.local.functions import Work, failure
+from flowy.local.functions import perform as call
 from flowy.local.launch import Ended, Launch, Outcome, Report, Started, StopAsked
 from flowy.wire import values
 
 BEGIN = datetime(2000, 1, 1, tzinfo=UTC)
 """When each virtual run begins."""
 
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+Perform = Callable[[Launch], tuple[float, Outcome]]
+"""Does the work of a launch at once: the seconds that it is said to take, infinite for work without end, and its outcome."""
+
+
+def by_duration(launch: Launch) -> tuple[float, Outcome]:
+    """Call the function of a launch, which takes the duration that stands beside it. Raises ValueError if that is none."""
+    duration_s = _duration_s(launch)
+    try:
+        return duration_s, call(launch)
+    except Exception as raised:  # noqa: BLE001 - what listing a result may raise
+        return duration_s, failure(raised)
+
 
 class VirtualTime:
-    """`count` workers that need no time of their own. A launch that nobody wants any more frees its worker at once."""
+    """`count` workers that need no time of their own. A launch that nobody wants any more frees its worker at once.
 
-    def __init__(self, count: int) -> None:
+    After `stop_after_s` somebody asks the run to stop.
+    """
+
+    def __init__(self, count: int, perform: Perform = by_duration, stop_after_s: float = math.inf) -> None:
+        self._perform = perform
+        self._stops_at = _after(BEGIN, stop_after_s)
         self._now = BEGIN
         self._free = count
         self._turn = 0
@@ -62,18 +82,22 @@ class VirtualTime:
 
     def _pass(self, until: datetime | None) -> None:
         """Go on to the next instant at which something happens."""
-        ends_at = self._running[0][0] if self._running else None
-        if ends_at is None or (until is not None and until < ends_at):
-            if until is None:
-                raise RuntimeError("nothing runs and no time is set: this run would wait for ever")
-            self._now = max(self._now, until)
-            return
-        self._now = ends_at
-        while self._running and self._running[0][0] == ends_at:
-            _, _, launch, outcome = heappop(self._running)
-            self._free += 1
-            self._news.append(Ended(launch, outcome))
-        self._begin()
+        ends_at = self._running[0][0] if self._running else _NEVER
+        next_at = min(ends_at, self._stops_at, _NEVER if until is None else until)
+        if next_at == _NEVER:
+            names = ", ".join(launch.task for _, _, launch, _ in self._running)
+            what = f"{names} never ends and has no timer" if names else "nothing runs and no time is set"
+            raise RuntimeError(f"{what}: this run would wait for ever")
+        self._now = max(self._now, next_at)
+        if next_at == ends_at:
+            while self._running and self._running[0][0] == ends_at:
+                _, _, launch, outcome = heappop(self._running)
+                self._free += 1
+                self._news.append(Ended(launch, outcome))
+            self._begin()
+        elif next_at == self._stops_at:
+            self._stops_at = _NEVER
+            self.ask_to_stop()
 
     def _begin(self) -> None:
         while self._free and self._ahead:
@@ -82,15 +106,12 @@ class VirtualTime:
             launch.started_at = self._now
             if launch.tells_start:
                 self._news.append(Started(launch))
-            duration_s = _duration_s(launch)
-            outcome = self._performed(launch)
-            heappush(self._running, (self._now + timedelta(seconds=duration_s), turn, launch, outcome))
+            took_s, outcome = self._perform(launch)
+            heappush(self._running, (_after(self._now, took_s), turn, launch, outcome))
 
-    def _performed(self, launch: Launch) -> Outcome:
-        try:
-            return perform(launch)
-        except Exception as raised:  # noqa: BLE001 - what listing a result may raise
-            return failure(raised)
+
+def _after(begin: datetime, seconds: float) -> datetime:
+    return _NEVER if math.isinf(seconds) else begin + timedelta(seconds=seconds)
 
 
 def _duration_s(launch: Launch) -> float:

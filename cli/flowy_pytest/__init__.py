@@ -1,0 +1,1 @@
+"""Tests of workflows in pytest: fixtures, and captured histories that present code must still replay."""

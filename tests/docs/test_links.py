@@ -13,8 +13,10 @@ PAGES = [
     "following-a-run.md",
     "installing.md",
     "operating.md",
+    "runbook.md",
     "security.md",
     "testing.md",
+    "versioning.md",
     "writing-workflows.md",
 ]
 

@@ -92,6 +92,15 @@ def test_the_rights_are_those_that_the_code_uses() -> None:
     assert granted() == used()
 
 
+def test_each_right_says_what_it_is_for() -> None:
+    explained: list[tuple[str, str]] = []
+    for right, meaning, *_ in rows(section(PAGE, "Rights")):
+        verbs = right.partition(": ")[2]
+        explained += [(verb, codes(right)[0]) for verb in verbs.split(", ")]
+        assert meaning
+    assert sorted(explained) == sorted(granted())
+
+
 # -- metrics ----------------------------------------------------------------------------------------------------------
 
 _SUFFIX = {"counter": "_total"}

@@ -33,7 +33,7 @@ def _parts(run: Run, now: datetime) -> Iterator[str]:
     yield _head(run, now)
     if waits := run.status.get("waitingOn"):
         yield "\nWaits for:\n" + indented(table(("TASK", "LINE", "SINCE", "WHY"), [_wait(wait) for wait in waits]))
-    tasks = run.state().tasks
+    tasks = run.state.tasks
     if tasks:
         *_, (_, events) = run.runs()
         yield "\nTasks:\n" + indented(

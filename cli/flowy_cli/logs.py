@@ -153,7 +153,7 @@ def _prefix(pod: Raw) -> bytes:
 
 def _no_pods(run: Run, wanted: Wanted) -> NotThere:
     """Why there is nothing to show, and where to look instead."""
-    tasks = run.state().tasks
+    tasks = run.state.tasks
     chosen = [task for task in tasks.values() if wanted.task in {None, task.key, task.name}]
     if not chosen:
         keys = ", ".join(tasks) or "none yet"

@@ -7,6 +7,7 @@ where its events lie, in pages or in the status, they never notice.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from flowy_operator.core.conditions import Reason, by_type
@@ -21,7 +22,7 @@ class HistoryIncomplete(HistoryInvalid):
     """Events of the current run are in no page that was read; `str()` says which."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, where the folded state could not be kept
 class Run:
     """A Workflow and what belongs to it.
 
@@ -97,8 +98,9 @@ class Run:
             fact = self.events[begin].fact
             yield fact.run if isinstance(fact, Restarted) else 1, self.events[begin:end]
 
+    @cached_property
     def state(self) -> State:
-        """The current run, folded."""
+        """The current run, folded, which for a long history takes as long as to read it."""
         *_, (_, events) = [(1, ()), *self.runs()]
         return apply(self.before(events), events)
 
@@ -143,7 +145,7 @@ def assemble(
         definition=definition,
         values=values or {},
     )
-    run.state()  # whoever has a run may rely on its history
+    _ = run.state  # whoever has a run may rely on its history
     return run
 
 

@@ -23,7 +23,7 @@ def web(step):
     def workflow(count):
         done = [step(0)]
         for n in range(1, count):
-            done.append(step(done[n // 2], done[n * 7919 % n]))
+            done.append(step(done[n // 2], done[(n * 7919 + 13) % 104729 % n]))
         return done[-1]
 
     return workflow

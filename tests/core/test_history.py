@@ -28,6 +28,7 @@ from flowy_operator.core.history import (
     TaskScheduled,
     TaskTimedOut,
     event_json,
+    event_line,
     format_time,
     parse_event,
     parse_history,
@@ -243,14 +244,16 @@ def test_what_is_finer_than_a_millisecond_is_dropped_when_read_as_when_written()
 def test_the_size_is_that_of_the_json() -> None:
     (event,) = events_of(scheduled())
     text = json.dumps(event_json(event), separators=(",", ":"))
-    assert Chain().extended([event]).size == len(text)
+    assert Chain().over([event_line(event)]).size == len(text)
 
 
 @FEW
 @given(histories(max_size=12), st.data())
 def test_the_chain_is_the_same_in_pieces(events: list[Event], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(events)))
-    assert Chain().extended(events[:cut]).extended(events[cut:]) == Chain().extended(events)
+    assert Chain().over(map(event_line, events[:cut])).over(map(event_line, events[cut:])) == Chain().over(
+        map(event_line, events)
+    )
 
 
 @FEW
@@ -265,7 +268,7 @@ def test_any_single_edit_is_found(events: list[Event], data: st.DataObject) -> N
         return
     if found == events:
         return  # another spelling of the same: `attempt: 1` written out
-    assert state.chain.digest != Chain().extended(events).digest
+    assert state.chain.digest != Chain().over(map(event_line, events)).digest
 
 
 def _edits(raw: list[dict[str, Any]]) -> st.SearchStrategy[list[dict[str, Any]]]:

@@ -128,7 +128,7 @@ def test_a_quarter_stays_and_the_page_begins_where_the_last_one_ended() -> None:
     assert len(made) == 1
     assert 500 < tail.size <= 1000
     assert (made[0].first, made[0].end, made[0].before) == (1, tail.first, "")
-    assert made[0].after == tail.before.digest == Chain().extended(events[: tail.first - 1]).digest
+    assert made[0].after == tail.before.digest == Chain().over(map(event_line, events[: tail.first - 1])).digest
 
 
 def test_one_event_that_is_too_long_leaves_an_empty_tail() -> None:

@@ -24,7 +24,7 @@ from flowy_operator.app import assembly, decisions, leadership
 from flowy_operator.app.cli import decider, run
 from flowy_operator.app.settings import PREFIX, Settings
 from flowy_operator.core import pages
-from flowy_operator.core.history import Chain, Event, Fact, TaskCompleted, TaskScheduled
+from flowy_operator.core.history import Chain, Event, Fact, TaskCompleted, TaskScheduled, event_line
 from flowy_operator.core.job import ANNOTATED_BYTES, VARIABLE_BYTES, VARIABLES_BYTES
 from flowy_operator.core.outcome import MESSAGE_BYTES
 from flowy_operator.core.pages import PageLimits
@@ -283,4 +283,4 @@ def _size(result: str) -> int:
         TaskScheduled(task="encode-117", digest=DIGEST, line=12),
         TaskCompleted(task="encode-117", result=result, started_at=START, node="worker-3"),
     ]
-    return Chain().extended(Event(100 + n, START, fact) for n, fact in enumerate(facts)).size
+    return Chain().over(event_line(Event(100 + n, START, fact)) for n, fact in enumerate(facts)).size

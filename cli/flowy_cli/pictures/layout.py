@@ -26,7 +26,7 @@ HEADER_PX = 18
 """Of one line above what is inside a box."""
 
 MANY = 300
-"""Nodes above which crossings are looked for only briefly: a thousand would take seconds for a picture that is no better."""
+"""Nodes above which crossings are looked for only briefly and arrows are straight: who looks at so many at once sees neither."""
 
 _EDGE = re.compile(r"e,([-0-9.e+]+),([-0-9.e+]+)")
 
@@ -96,7 +96,7 @@ def layout_of(graph: Graph, lines_of: Mapping[str, Sequence[str]]) -> Layout:
             "(graph -o text, dot and mermaid, and timelines, do without)"
         ) from error
     count = sum(1 for _ in graph.everything())
-    hasty = ["mclimit=0.1", "nslimit=0.2", "nslimit1=0.2"] if count > MANY else []
+    hasty = ["mclimit=0.01", "nslimit=0.02", "nslimit1=0.02", "splines=line"] if count > MANY else []
     text = "\n".join(
         [
             "digraph {",

@@ -1,17 +1,17 @@
 """The trace of a local run, as `LocalWorkflow.trace` has it -> what pictures show of it.
 
-A trace holds its history and its arrows, so nothing is replayed. It says nothing of what the code looked at: there are no
-dashed arrows.
+A trace holds its history, its arrows, and what the code looked at, so nothing is replayed.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flowy.wire.messages import Outcome, Trace, TracedCall
+from flowy.wire.messages import Outcome, Trace
+from flowy.wire.traces import parse_trace
 from flowy_cli.errors import NotThere, Unreadable
 from flowy_cli.pictures.calls import calls_of
-from flowy_cli.pictures.execution import Execution, Standing
+from flowy_cli.pictures.execution import Execution, Look, Standing
 from flowy_cli.pictures.reading import decisions_of
 from flowy_operator.core.history import Event, HistoryInvalid, Restarted, parse_history, parse_time
 from flowy_operator.core.pages import base_of
@@ -57,6 +57,7 @@ def _execution(trace: Mapping[str, Any], number: int | None, name: str) -> Execu
     state = apply(base or empty, events)
     nodes: Sequence[Mapping[str, Any]] = runs[chosen]["nodes"]
     children = dict(_children(nodes, state, name))
+    traced = _trace(runs[chosen])
     is_newest = chosen == newest
     error = trace.get("error") or {}
     return Execution(
@@ -67,7 +68,9 @@ def _execution(trace: Mapping[str, Any], number: int | None, name: str) -> Execu
         reason=f"{error['type']}: {error['message']}" if error and is_newest else str(trace["outcome"]),
         started_at=state.started_at,
         until=parse_time(trace["completionTime"]) if is_newest else state.last_time or state.started_at,
-        calls=calls_of(_spec(nodes), state, events, _trace(runs[chosen]), {}, {}, children.get),
+        calls=calls_of(_spec(nodes), state, events, traced, {}, {}, children.get),
+        looks=tuple(Look(look.key, look.line) for look in traced.looks),
+        returned=traced.returned,
         decisions=decisions_of(events),
         arguments=state.input,
         result=trace.get("result") if is_newest else None,
@@ -92,12 +95,16 @@ def _spec(nodes: Sequence[Mapping[str, Any]]) -> WorkflowSpec:
 
 
 def _trace(run: Mapping[str, Any]) -> Trace:
+    """The flow of data in a run, with the checks of a decider's answer: whoever draws it relies on them."""
     takes: dict[str, list[str]] = {node["key"]: [] for node in run["nodes"]}
     for source, target in run["edges"]:
         takes[target].append(source)
-        takes[source]  # a KeyError, if there is no such call
-    lines = {node["key"]: node["line"] for node in run["nodes"]}
-    return Trace(calls=tuple(TracedCall(key=k, line=lines[k], takes=tuple(t), looks=0) for k, t in takes.items()))
+    rows = {
+        "calls": [[node["key"], node["line"], takes[node["key"]], node["looks"]] for node in run["nodes"]],
+        "looks": [[look["key"], look["line"]] for look in run["looks"]],
+        "returned": run["returned"],
+    }
+    return parse_trace(rows, {node["task"] for node in run["nodes"]})
 
 
 def _children(nodes: Sequence[Mapping[str, Any]], state: State, name: str) -> "list[tuple[str, Execution]]":

@@ -47,7 +47,7 @@ def execution_of(
     events = events_of(run, number)
     newest = int(run.status.get("run", 1))
     chosen = newest if number is None else number
-    state = apply(run.before(events), events)
+    state = run.state if chosen == newest else apply(run.before(events), events)
     spec, unknown = _spec(run, state)
     replayed = _Replayed(flow=unknown) if unknown else _replayed(spec, state, run.values, replay, detail)
     answer = replayed.answer

@@ -5,6 +5,7 @@ Strings are never joined to markup; the serializer of the standard library escap
 """
 
 from collections.abc import Iterable
+from functools import cache
 from xml.etree import ElementTree as ET
 
 from flowy_cli.pictures.words import visible
@@ -26,11 +27,7 @@ svg{--ink:#1f2328;--soft:#59636e;--page:#ffffff;--panel:#f6f8fa;--line:#d1d9e0;-
 
 def element(name: str, parent: Element | None = None, text: str | None = None, /, **attributes: object) -> Element:
     """An element, put into `parent` if there is one. A trailing `_` of an attribute's name goes, others become dashes."""
-    given = {
-        key.rstrip("_").replace("_", "-"): visible(_written(value))
-        for key, value in attributes.items()
-        if value is not None
-    }
+    given = {_attribute(key): _written(value) for key, value in attributes.items() if value is not None}
     made = ET.Element(name, given) if parent is None else ET.SubElement(parent, name, given)
     if text is not None:
         made.text = visible(text)
@@ -43,7 +40,12 @@ def follow(made: Element, text: str) -> None:
 
 
 def _written(value: object) -> str:
-    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)
+    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else visible(str(value))
+
+
+@cache  # a picture has tens of thousands of attributes, of a dozen names
+def _attribute(key: str) -> str:
+    return key.rstrip("_").replace("_", "-")
 
 
 def picture(width: float, height: float, title: str, styles: Iterable[str]) -> Element:

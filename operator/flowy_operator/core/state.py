@@ -37,6 +37,7 @@ from flowy_operator.core.history import (
     TaskFailed,
     TaskScheduled,
     TaskTimedOut,
+    event_line,
     in_milliseconds,
 )
 from flowy_operator.core.naming import job_name
@@ -216,10 +217,11 @@ class _Fold:
         self.finished, self.outcomes, self.chain = state.finished, state.outcomes, state.chain
 
     def event(self, event: Event) -> None:
-        self._take(event)
-        self.chain = self.chain.extended([event])
+        line = event_line(event)
+        self._take(event, line)
+        self.chain = self.chain.over((line,))
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event, line: str) -> None:
         fact = event.fact
         if isinstance(fact, Restarted):
             self._restart(fact, event)
@@ -239,7 +241,7 @@ class _Fold:
             case TaskScheduled() | RetryScheduled():
                 self._goes_on(self._scheduled(task, fact, event))
             case TaskCancelled(digest=str()):
-                self._finish(self._held_back(task, fact, event), fact, event)
+                self._finish(self._held_back(task, fact, event), fact, event, line)
             case _ if task is None or task.phase is Phase.FINAL:
                 raise _contradiction(event, "the task is not open")
             case TaskDisrupted():
@@ -259,12 +261,12 @@ class _Fold:
                     raise _contradiction(event, "no attempt of the task was open")
                 elif fact.attempt != task.attempt:
                     raise _contradiction(event, "that attempt is not the current one")
-                self._finish(task, fact, event)
+                self._finish(task, fact, event, line)
 
     def _goes_on(self, task: Task) -> None:
         self.tasks[task.key] = self.pending[task.key] = task
 
-    def _finish(self, task: Task, fact: Final, event: Event) -> None:
+    def _finish(self, task: Task, fact: Final, event: Event, line: str) -> None:
         self.pending.pop(task.key, None)
         self.tasks[task.key] = replace(
             task,
@@ -278,7 +280,7 @@ class _Fold:
         )
         self.finished += 1
         self.succeeded += isinstance(fact, TaskCompleted)
-        self.outcomes = self.outcomes.extended([event])
+        self.outcomes = self.outcomes.over((line,))
         if self.stop is not None and isinstance(fact, TaskCancelled) and fact.reason is CancelReason.STOP_REQUESTED:
             self.stop = replace(self.stop, passed_on=True)
 

@@ -4,7 +4,7 @@ What becomes of the calls that it makes is in `attempts.py`; when the next thing
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -16,7 +16,7 @@ from flowy.local.edges import edges_of
 from flowy.local.history import History
 from flowy.local.launch import Completed, Failed, Outcome, TimedOut
 from flowy.local.plan import Decided, OnEnd, Plan, Question
-from flowy.wire.messages import Answer, AnsweredCall, RecordState
+from flowy.wire.messages import Answer, AnsweredCall, RecordState, Trace
 from flowy.wire.messages import Outcome as Answered
 from flowy.wire.messages import Phase as CodePhase
 from flowy.wire.values import encode_plain
@@ -39,12 +39,13 @@ class End:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRun:
-    """A run that is over: its last event, its calls and edges, for the trace."""
+    """A run that is over: its last event, its calls, and how results flowed in it, for the trace."""
 
     number: int
     last_event: int
     calls: Sequence[Call]
-    edges: Sequence[tuple[str, str]]
+    edges: Sequence[tuple[str, str]] = ()
+    flow: Trace = field(default_factory=Trace)
 
 
 class Execution:
@@ -78,6 +79,7 @@ class Execution:
         self._around = around
         self._decided: Decided | None = None
         self._ready: list[AnsweredCall] = []  # not recorded yet
+        self._flow = Trace()
         self._edges: Sequence[tuple[str, str]] = ()
         self._asks = True  # whether the code could get further
         self._is_finishing = False
@@ -137,13 +139,7 @@ class Execution:
 
     def _decide(self) -> None:
         self.decisions += 1
-        question = Question(
-            input=self.input,
-            records=[call.record for call in self.attempts.calls.values()],
-            seed=f"{self.uid}/{self.run}",
-            started_at=self.started_at.timestamp(),
-        )
-        self._decided = decided = self.plan.code.decide(question)
+        self._decided = decided = self.plan.code.decide(self._question())
         answer = decided.answer
         self.log = answer.log
         match answer.outcome:
@@ -160,9 +156,22 @@ class Execution:
                 # There is nobody who could change the code under a local run.
                 self._end(End(outcome="failed", error=answer.error, is_final=True))
             case _:
-                traced = self.plan.code.decide(replace(question, traced=True)).answer.trace
-                self._edges = () if traced is None else edges_of(traced, question.records)
+                self._follow_results()
                 self._after_the_code(answer)
+
+    def _question(self) -> Question:
+        return Question(
+            input=self.input,
+            records=[call.record for call in self.attempts.calls.values()],
+            seed=f"{self.uid}/{self.run}",
+            started_at=self.started_at.timestamp(),
+        )
+
+    def _follow_results(self) -> None:
+        """Ask the code once more whose results went where, and what it looked at: at its end, before others are cancelled."""
+        question = replace(self._question(), traced=True)
+        self._flow = self.plan.code.decide(question).answer.trace or Trace()
+        self._edges = edges_of(self._flow, question.records)
 
     def _after_the_code(self, answer: Answer) -> None:
         self._ready = []
@@ -199,8 +208,10 @@ class Execution:
 
     def _keep_run(self) -> None:
         calls = list(self.attempts.calls.values())
-        self.past.append(PastRun(number=self.run, last_event=len(self.history.events), calls=calls, edges=self._edges))
-        self._edges = ()
+        last_event = len(self.history.events)
+        past = PastRun(number=self.run, last_event=last_event, calls=calls, edges=self._edges, flow=self._flow)
+        self.past.append(past)
+        self._flow, self._edges = Trace(), ()
 
     def _admit(self) -> None:
         # While a stop is on its way to the code nothing new begins.
@@ -238,6 +249,7 @@ class Execution:
     # -- ends --------------------------------------------------------------------------------------------------------
 
     def _end_without_code(self, kind: str, why: str, reason: str, *, timed_out: bool) -> None:
+        self._follow_results()
         unfinished = ", ".join(self.attempts.unfinished)
         message = f"{why}; unfinished: {in_one_line(unfinished)}" if unfinished else why
         self.attempts.cancel_unfinished(reason)

@@ -19,7 +19,9 @@ def trace_of(execution: Execution) -> dict[str, Any]:
     """The trace of a workflow that is over, with those of its children inside.
 
     `history` holds the events of all runs, as `status.history` does in the cluster; `runs` what each of them means: `nodes`
-    are its calls, `edges` pairs of keys, from a call that finished to one that got its outcome. `seconds` is how long it took.
+    are its calls in the order of the code, `edges` pairs of keys, from a call that finished to one that got its outcome, and
+    `looks` the calls whose outcome the code looked at, in that order; each node counts how many of those came before it.
+    `returned` are the calls whose results stand in what the code returned. `seconds` is how long it took.
     """
     end, ended_at = execution.end, execution.ended_at
     assert end is not None
@@ -48,28 +50,44 @@ def trace_of(execution: Execution) -> dict[str, Any]:
 
 def _run(execution: Execution, past: PastRun, events: Sequence[EventJson]) -> dict[str, Any]:
     nodes: dict[str, dict[str, Any]] = {}
+    for traced in past.flow.calls:
+        nodes[traced.key] = _node(traced.key, traced.looks) | {"line": traced.line, "outcome": "notScheduled"}
     for event in events:
         if "task" in event:
-            _follow(nodes.setdefault(str(event["task"]), _node(str(event["task"]))), event)
+            _follow(nodes.setdefault(str(event["task"]), _node(str(event["task"]), len(past.flow.looks))), event)
     for call in past.calls:
         node = nodes[call.key]
         node["line"] = call.answered.line
         if call.plan.workflow is not None:
             node["kind"] = "workflow"
             node["children"] = [trace_of(child) for child in execution.children if child.parent is call]
-    for _, key in past.edges:
-        if key not in nodes:
-            nodes[key] = _node(key) | {"outcome": "notScheduled"}  # it carries an error, or the code ended without it
     edges = [list(edge) for edge in past.edges]
-    return {"run": past.number, "nodes": list(nodes.values()), "edges": edges}
+    looks = [{"key": look.key, "line": look.line} for look in past.flow.looks]
+    return {
+        "run": past.number,
+        "nodes": list(nodes.values()),
+        "edges": edges,
+        "looks": looks,
+        "returned": list(past.flow.returned),
+    }
 
 
-def _node(key: str) -> dict[str, Any]:
-    return {"key": key, "task": task_of(key), "kind": "activity", "line": None, "outcome": "unfinished", "attempts": []}
+def _node(key: str, looks: int) -> dict[str, Any]:
+    return {
+        "key": key,
+        "task": task_of(key),
+        "kind": "activity",
+        "line": None,
+        "looks": looks,
+        "outcome": "unfinished",
+        "attempts": [],
+    }
 
 
 def _follow(node: dict[str, Any], event: EventJson) -> None:
     """Take an event of this call into its node."""
+    if node["outcome"] == "notScheduled":  # it carries an error, or the code ended without it
+        node["outcome"] = "unfinished"
     number = event.get("attempt", 1)
     attempts: list[dict[str, Any]] = node["attempts"]
     if event["type"] == "TaskScheduled":

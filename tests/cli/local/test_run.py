@@ -239,7 +239,7 @@ def test_a_record_is_read_as_a_run_of_a_cluster(tmp_path: Path) -> None:
     recorded = run_of_file(str(file), "fibonacci")
     assert (recorded.reason, recorded.status["result"]) == ("Completed", "2")
     assert len(recorded.children) == 2
-    state = recorded.state()
+    state = recorded.state
     assert {launch for launch in state.launches if launch in recorded.children} == set(recorded.children)
     replayed = CliRunner().invoke(flowy, ["replay", str(file), "--name=fibonacci", "--unlocked"])
     assert replayed.exit_code == 0, replayed.output

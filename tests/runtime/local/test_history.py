@@ -233,3 +233,40 @@ def test_calls_that_were_never_scheduled_are_marked() -> None:
     trace = _trace(EDGES["errors are handed on"][0], activities={"task": _picky}, durations={"task": lambda x: 5 + x})
     outcomes = {node["key"]: node["outcome"] for node in trace["runs"][0]["nodes"]}
     assert outcomes == {"task-0": "cancelled", "task-1": "failed", "task-2": "notScheduled", "task-3": "notScheduled"}
+
+
+def _looks(task: Any) -> Any:
+    def workflow() -> Any:
+        a, b = task(1), task(2)
+        if b == 2:
+            c = task([a])
+        return [c, task(4)] if a else b
+
+    return workflow
+
+
+def test_what_the_code_looked_at_before_it_called() -> None:
+    (run,) = _trace(_looks, activities={"task": _picky}, durations={})["runs"]
+    assert [(look["key"], look["line"] is not None) for look in run["looks"]] == [("task-1", True), ("task-0", True)]
+    assert [(node["key"], node["looks"]) for node in run["nodes"]] == [
+        ("task-0", 0),
+        ("task-1", 0),
+        ("task-2", 1),
+        ("task-3", 2),
+    ]
+    assert run["returned"] == ["task-2", "task-3"]
+
+
+def test_a_run_that_is_ended_from_outside_shows_its_arrows_too() -> None:
+    local = LocalWorkflow(
+        lambda task: lambda: task(task(1)),
+        activities={"task": _picky},
+        clock="virtual",
+        durations={"task": 5},
+        timeouts={"workflowSeconds": 7},
+    )
+    with pytest.raises(TaskError):
+        local.run()
+    assert local.trace is not None
+    (run,) = local.trace["runs"]
+    assert run["edges"] == [["task-0", "task-1"]]

@@ -37,6 +37,9 @@ Object = dict[str, Any]
 
 
 class Shape(BaseModel):
-    """Every object of the resource: camelCase outside, nothing converted, unknown fields ignored."""
+    """Every object of the resource: camelCase outside, nothing converted, unknown fields ignored.
 
-    model_config = ConfigDict(alias_generator=outside, extra="ignore", frozen=True, strict=True)
+    What checks it is built when the first one is read: half of the shapes are there for the schema alone.
+    """
+
+    model_config = ConfigDict(alias_generator=outside, extra="ignore", frozen=True, strict=True, defer_build=True)

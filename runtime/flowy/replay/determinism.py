@@ -1,15 +1,17 @@
 """What else code can see of the world, made the same in every replay: clocks, randomness, printed text.
 
-The patches are for the process that runs nothing but one decision; helpers in a user's process leave it alone. They
-work on modules, before the workflow's source is executed: `from datetime import datetime` then finds the class below.
+The patches are for a process that runs nothing but decisions, which imposes them once; at a desk they hold for one decision,
+and helpers in a user's process do without. They work on modules, before the workflow's source is executed:
+`from datetime import datetime` then finds the class below.
 """
 
+import builtins
 import datetime as dt
 import os
 import random
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,10 +78,11 @@ class Log:
 
 
 class _Present:
-    """The clock and the generator in force; a holder, because the classes below outlive a decision."""
+    """The clock, the generator and the log in force; a holder, because the patches outlive a decision."""
 
     clock = Clock(0.0)
     generator = random.Random(0)  # noqa: S311 - must be predictable
+    log = Log()
 
 
 class _Same(type):
@@ -175,7 +178,11 @@ def _uuid1(*_: object, **__: object) -> uuid.UUID:
     return _uuid4()
 
 
-_PATCHES: tuple[tuple[Any, str, Any], ...] = (
+def _print(*items: object, **how: Any) -> None:
+    _Present.log.print(*items, **how)
+
+
+_PATCHES: Sequence[tuple[Any, str, Any]] = (
     *((time, name, _seconds) for name in ("time", "monotonic", "perf_counter")),
     *((time, name, _nanoseconds) for name in ("time_ns", "monotonic_ns", "perf_counter_ns")),
     (time, "gmtime", _gmtime),
@@ -193,23 +200,45 @@ _PATCHES: tuple[tuple[Any, str, Any], ...] = (
 )
 
 
-@contextmanager
-def deterministic(clock: Clock, seed: str) -> Iterator[None]:
-    """Install the patches, seeded by `seed`, for as long as the block runs; a process that exits in it needs no undo.
+def impose() -> Callable[[], None]:
+    """Patch this process, the builtin `print` too, for all decisions in it: before each, `begin`. Gives what undoes it.
+
+    Once and not for each: a process that is a copy of this one then has nothing to patch, and shares its memory.
+    """
+    return _put((*_PATCHES, (builtins, "print", _print)))
+
+
+def begin(clock: Clock, log: Log, seed: str) -> None:
+    """Let the patches show this clock and draw from a generator seeded by `seed`; what is printed goes to the log.
 
     `random`'s own functions and `uuid4` draw from one generator, in code order.
     """
     shared: random.Random = random._inst  # noqa: SLF001 - its functions are bound to it
-    before = [getattr(module, name) for module, name, _ in _PATCHES]
-    kept = (_Present.clock, _Present.generator, shared.getstate())
-    _Present.clock, _Present.generator = clock, shared
+    _Present.clock, _Present.generator, _Present.log = clock, shared, log
     shared.seed(seed)
+
+
+@contextmanager
+def deterministic(clock: Clock, seed: str) -> Iterator[None]:
+    """Impose all but `print` for as long as the block runs, in a process that has a life of its own."""
+    kept = (_Present.clock, _Present.generator, random.getstate())
+    undo = _put(_PATCHES)
     try:
-        for module, name, patch in _PATCHES:
-            setattr(module, name, patch)
+        begin(clock, _Present.log, seed)
         yield
     finally:
-        for (module, name, _), original in zip(_PATCHES, before, strict=True):
-            setattr(module, name, original)
+        undo()
         _Present.clock, _Present.generator = kept[:2]
-        shared.setstate(kept[2])
+        random.setstate(kept[2])
+
+
+def _put(patches: Sequence[tuple[Any, str, Any]]) -> Callable[[], None]:
+    before = [(module, name, getattr(module, name)) for module, name, _ in patches]
+    for module, name, patch in patches:
+        setattr(module, name, patch)
+
+    def undo() -> None:
+        for module, name, original in before:
+            setattr(module, name, original)
+
+    return undo

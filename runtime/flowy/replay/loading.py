@@ -44,7 +44,7 @@ def compiled(source: str) -> CodeType:
 
 
 @contextmanager
-def fresh_module(printer: Callable[..., None] | None) -> Iterator[ModuleType]:
+def fresh_module(printer: Callable[..., None] | None = None) -> Iterator[ModuleType]:
     """Give an empty module for the source, known to the import system for as long as the block runs.
 
     Dataclasses and enums look their module up by name. `printer` stands in for `print` in this module alone.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
-from flowy.replay.determinism import deterministic
+from flowy.replay.determinism import begin
 from flowy.replay.loading import FILENAME, Factory, compiled, factories, find_entrypoint, fresh_module, tasks_of
 from flowy.replay.run import Run
 from flowy.replay.source import UserSource
@@ -22,9 +22,10 @@ from flowy.wire.messages import Answer, Phase, Request
 def replay(request: Request, leave: Callable[[Answer], NoReturn] | None = None) -> Answer:
     """Decide once.
 
-    With `leave`, for a process of its own, the clock, randomness and `print` are made deterministic, and the answer
-    goes to `leave` at the barrier itself: nothing unwinds. Without it the barrier raises, and whatever the code does
-    with that has no effect. KeyboardInterrupt and MemoryError leave it: they tell of the process, not of the code.
+    With `leave`, for a process of its own on which determinism is imposed, clock, randomness and `print` are those of this
+    decision, and the answer goes to `leave` at the barrier itself: nothing unwinds. Without it the barrier raises, and
+    whatever the code does with that has no effect. KeyboardInterrupt and MemoryError leave it: they tell of the process,
+    not of the code.
     """
     run = Run(
         request.records,
@@ -36,18 +37,16 @@ def replay(request: Request, leave: Callable[[Answer], NoReturn] | None = None) 
         leave=leave,
     )
     given: Any = values.decode(request.input)
-    with fresh_module(None if leave is None else run.log.print) as module:
+    with fresh_module() as module:
 
         def body() -> object:
             factory = load(run, module, request.source, request.entrypoint)
             tasks = tasks_of(factory, request.tasks, factories(module).values())
             return call_workflow(run, factory, tasks, given["args"], given["kwargs"])
 
-        if leave is None:
-            run.decide(body)
-        else:
-            with deterministic(run.clock, request.seed):
-                run.decide(body)
+        if leave is not None:
+            begin(run.clock, run.log, request.seed)
+        run.decide(body)
     return verdict(run).answer
 
 

@@ -49,7 +49,7 @@ def decide(
     # Over JSON text like the input of a real run, so that the code can't change what the caller holds.
     given: Any = values.decode(values.encode_plain({"args": given_args, "kwargs": given_kwargs}))
     run = Run(records)
-    with fresh_module(None) as module:
+    with fresh_module() as module:
         loaded = _load(run, workflow, module, names)
         if not isinstance(loaded, BaseException):
             names = loaded[1]

@@ -2,12 +2,12 @@
 
 import json
 import sys
-from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
 import pytest
 
+from flowy.replay.determinism import impose
 from flowy.replay.replayer import replay
 from flowy.wire import values
 from flowy.wire.messages import Answer, Outcome, Phase, Record, RecordState, Request, encode_answer, parse_answer
@@ -33,8 +33,13 @@ def leave_with(asked: Request) -> Answer:
         left.append(answer)
         raise Left
 
-    with suppress(Left):
+    undo = impose()
+    try:
         left.append(replay(asked, leave))
+    except Left:
+        pass
+    finally:
+        undo()
     assert parse_answer(encode_answer(left[0]), asked, 1_000_000) == left[0]
     return left[0]
 

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import flowy
+from flowy.replay.determinism import impose
 from flowy.replay.loading import compiled
 from flowy.replay.replayer import replay
 from flowy.wire.messages import Answer, Record, RecordState, Request, encode_answer, encode_request, parse_request
@@ -79,6 +80,7 @@ def preload() -> None:
     for name in flowy.__all__:
         getattr(flowy, name)  # loaded when first asked for, which would be too late
     keep_zones()
+    impose()
     warm_up()
     warm_up(fail=True)
     sys.path.clear()

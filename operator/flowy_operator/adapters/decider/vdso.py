@@ -60,7 +60,7 @@ def freeze() -> FrozenClock | None:
         ctypes.memmove(base + offset, code, len(code))
     kernel.protect(base, size, _PROT_READ_EXEC)
     clock.show(_PROBE_S)
-    is_frozen = time.clock_gettime(time.CLOCK_MONOTONIC) == _PROBE_S == time.time()
+    is_frozen = time.clock_gettime(time.CLOCK_MONOTONIC) == _PROBE_S == time.clock_gettime(time.CLOCK_REALTIME)
     clock.show(0)
     return clock if is_frozen else None
 

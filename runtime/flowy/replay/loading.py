@@ -36,8 +36,7 @@ def compiled(source: str) -> CodeType:
         with warnings.catch_warnings(action="ignore"):  # nobody reads them where workflows run
             return compile(source, FILENAME, "exec", dont_inherit=True)
     except SyntaxError as error:
-        at = "" if error.lineno is None else f" (line {error.lineno})"
-        raise LoadFailed(type(error).__name__, f"{error.msg}{at}", error.lineno) from error
+        raise LoadFailed(type(error).__name__, error.msg, error.lineno) from error
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:
         # Null bytes, and nesting too deep for the parser: all say something about the text.
         raise LoadFailed("SyntaxError", str(error) or "the source is nested too deeply") from error
@@ -128,7 +127,9 @@ def tasks_of(factory: Factory, tasks: Sequence[str], others: Iterable[Factory] =
             raise LoadFailed("TasksMismatch", f"the factory takes {kind}{parameter.name}; tasks are given by name")
     missing = [name for name, optional in known.items() if not optional and name not in tasks]
     if missing:
-        raise LoadFailed("TasksMismatch", f"the factory asks for tasks that are not given: {', '.join(missing)}")
+        # A typo has both a name too few and one too many: to be seen side by side.
+        given = "; given are: " + ", ".join(tasks) if tasks else ", nor is any other"
+        raise LoadFailed("TasksMismatch", f"the factory asks for tasks that are not given: {', '.join(missing)}{given}")
     if takes_any:
         return list(tasks)
     surplus = [name for name in tasks if name not in known]
@@ -136,7 +137,9 @@ def tasks_of(factory: Factory, tasks: Sequence[str], others: Iterable[Factory] =
         of_others = {name for other in others for name in _names(other)}
         unknown = ", ".join(name for name in surplus if name not in of_others)
         if unknown:
-            raise LoadFailed("TasksMismatch", f"tasks are given that the factory does not ask for: {unknown}")
+            asked = "it asks for: " + ", ".join(known) if known else "it asks for none"
+            message = f"tasks are given that the factory does not ask for: {unknown}; {asked}"
+            raise LoadFailed("TasksMismatch", message)
     return [name for name in tasks if name in known]
 
 

@@ -63,6 +63,15 @@ def load(run: Run, module: ModuleType, source: str, entrypoint: str | None) -> F
 def call_workflow(
     run: Run, factory: Factory, tasks: Sequence[str], args: Sequence[object], kwargs: Mapping[str, object]
 ) -> object:
-    """Give the factory these tasks, which are those of `tasks_of`, and the workflow its input."""
-    workflow = factory(**{name: Task(run, name) for name in tasks})
+    """Give the factory these tasks, which are those of `tasks_of`, and the workflow its input.
+
+    Raises TypeError if the factory gives no workflow, which a forgotten `return` does.
+    """
+    workflow: object = factory(**{name: Task(run, name) for name in tasks})
+    if not callable(workflow):
+        returned = "None" if workflow is None else f"a value of the type {type(workflow).__name__}"
+        raise TypeError(
+            f"the factory returned {returned}, not the workflow: let it return a function that takes the input and calls"
+            " the tasks"
+        )
     return workflow(*args, **kwargs)

@@ -50,7 +50,7 @@ def done(key: str, value: object = None, rank: int = 0, finished_at: float | Non
 
 
 LOAD_FAILURES: dict[str, tuple[str, str | None, tuple[str, ...], dict[str, object]]] = {
-    "syntax": ("x = 1\ndef f(:", None, (), {"type": "SyntaxError", "message": "invalid syntax (line 2)", "line": 2}),
+    "syntax": ("x = 1\ndef f(:", None, (), {"type": "SyntaxError", "message": "invalid syntax", "line": 2}),
     "indentation": ("def f():\nreturn", None, (), {"type": "IndentationError", "line": 2}),
     "null byte": ("a\0", None, (), {"type": "SyntaxError"}),
     "a deep expression": ("-" * 200_000 + "1", None, (), {"type": "SyntaxError"}),
@@ -63,13 +63,31 @@ LOAD_FAILURES: dict[str, tuple[str, str | None, tuple[str, ...], dict[str, objec
         "def f(task): ...",
         None,
         (),
-        {"type": "TasksMismatch", "message": "the factory asks for tasks that are not given: task"},
+        {"type": "TasksMismatch", "message": "the factory asks for tasks that are not given: task, nor is any other"},
     ),
     "a surplus task": (
         "def f(): ...",
         None,
         ("task",),
-        {"type": "TasksMismatch", "message": "tasks are given that the factory does not ask for: task"},
+        {
+            "type": "TasksMismatch",
+            "message": "tasks are given that the factory does not ask for: task; it asks for none",
+        },
+    ),
+    "a typo in a task's name": (
+        "def f(task): ...",
+        None,
+        ("tsak",),
+        {"type": "TasksMismatch", "message": "the factory asks for tasks that are not given: task; given are: tsak"},
+    ),
+    "a task too many": (
+        "def f(a, b): ...",
+        None,
+        ("a", "b", "c"),
+        {
+            "type": "TasksMismatch",
+            "message": "tasks are given that the factory does not ask for: c; it asks for: a, b",
+        },
     ),
 }
 
@@ -87,6 +105,15 @@ def test_load_failures(name: str) -> None:
 def test_a_failure_of_the_factory_is_one_of_the_run() -> None:
     answer = replay(Request(source="def f(): 1 / 0", entrypoint=None, tasks=(), input='{"args":[],"kwargs":{}}'))
     assert (answer.outcome, answer.phase) == (Outcome.FAILED, Phase.RUN)
+
+
+@pytest.mark.parametrize(("body", "returned"), [("...", "None"), ("return 5", "a value of the type int")])
+def test_a_factory_without_a_workflow_is_told_what_to_return(body: str, returned: str) -> None:
+    answer = replay(Request(source=f"def f(): {body}", entrypoint=None, tasks=(), input='{"args":[],"kwargs":{}}'))
+    assert answer.error is not None
+    assert answer.error["message"] == (
+        f"the factory returned {returned}, not the workflow: let it return a function that takes the input and calls the tasks"
+    )
 
 
 def test_the_module_is_fresh_and_has_a_name() -> None:

@@ -144,3 +144,40 @@ async def test_a_definition_that_is_its_own_task_ends_by_its_depth() -> None:
         await w.ended(within_s=600)
         assert w.reason() == "Failed"
         assert "nested" in w.condition()["message"]
+
+
+@simulated
+async def test_a_child_that_has_not_begun_runs_what_its_parent_runs() -> None:
+    """Its definition is made again with other content between its creation and its first decision."""
+    task = {"name": "child", "workflow": {"entrypoint": "child"}}
+    async with world(step) as w:
+        w.define(BOTH, task, "step", entrypoint="parent")
+        w.refer(input={"args": [1]})
+        # Record, then create: the operator dies right after the child is made.
+        w.operators[-1].line.writes_left, w.operators[-1].line.dies_after = 1, True
+        await w.operators[-1].line.dead.wait()
+        await w.kill()
+        assert ["status" in body for body in children(w)] == [False]
+        w.undefine()
+        w.define(BOTH.replace("step(step(item))", "step(item)"), task, "step", entrypoint="parent")
+        w.start()
+        await w.until(lambda: w.stalled() == "DefinitionChanged")
+        await w.settle()
+        (child,) = [body["metadata"]["name"] for body in children(w)]
+        assert w.stalled(child) == "DefinitionChanged"
+        assert "or the one that called it" in w.condition(child, "Stalled")["message"]
+        assert w.told(child) == []
+        w.undefine()
+        w.define(BOTH, task, "step", entrypoint="parent")
+        await w.ended(within_s=60)
+        assert w.result() == [3]
+
+
+@simulated
+async def test_a_child_of_a_definition_of_its_own_runs_it_as_it_is_when_it_begins() -> None:
+    async with world(step) as w:
+        w.submit(PARENT, of("double-v1"), input={"args": [1]})
+        await w.until(lambda: len(children(w)) == 1)
+        w.define(CHILD, "step", name="double-v1")
+        await w.ended(within_s=60)
+        assert w.result() == [3]

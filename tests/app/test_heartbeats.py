@@ -93,7 +93,8 @@ async def test_heartbeats_keep_a_long_task_alive_and_write_nothing() -> None:
             await w.ended()
         assert w.result() == 7
         assert w.told() == ["TaskScheduled t-0", "TaskCompleted t-0"]
-        assert w.operators[0].line.writes == {("patch", "workflows/status"): 2, ("create", "jobs"): 1}
+        # One at each end, and one that says that the Job was made.
+        assert w.operators[0].line.writes == {("patch", "workflows/status"): 3, ("create", "jobs"): 1}
 
 
 @simulated

@@ -48,7 +48,7 @@ STALLS: Mapping[str, tuple[Definition | None, str | None, Blocker, str]] = {
         DEFINITION,
         "sha256:bb",
         Blocker.DEFINITION_CHANGED,
-        "the WorkflowDefinition 'video-v1' was made again with other content (sha256:aa) than this run began with",
+        "the WorkflowDefinition 'video-v1' was made again with other content (sha256:aa) than this run, or the one that called it, began with",
     ),
     "content that can't be run": (
         replace(DEFINITION, spec="spec.code: is missing"),

@@ -1,7 +1,13 @@
 """A Workflow's metadata as JSON -> whose child it is. Whatever is of an odd shape is a Workflow without a parent."""
 
 from flowy_operator.adapters.kube.fields import Raw, controller, mapping, text
-from flowy_operator.core.child import DEPTH_ANNOTATION, MAX_DEPTH, SUSPENDED_ANNOTATION, Lineage
+from flowy_operator.core.child import (
+    DEFINITION_ANNOTATION,
+    DEPTH_ANNOTATION,
+    MAX_DEPTH,
+    SUSPENDED_ANNOTATION,
+    Lineage,
+)
 from flowy_operator.core.job import API_VERSION, KIND, RUN_LABEL, TASK_ANNOTATION, UID_LABEL, WORKFLOW_LABEL
 
 
@@ -31,6 +37,11 @@ def parse_depth(metadata: Raw) -> int:
     """How many parents are above it, 0 if nothing sensible is said."""
     depth = _number(mapping(metadata.get("annotations")).get(DEPTH_ANNOTATION))
     return 0 if depth is None else min(depth, MAX_DEPTH)
+
+
+def parse_definition_digest(metadata: Raw) -> str | None:
+    """The content that its definition must have, by what its parent said."""
+    return text(mapping(metadata.get("annotations")).get(DEFINITION_ANNOTATION))
 
 
 def _number(value: object) -> int | None:

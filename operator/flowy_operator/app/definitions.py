@@ -75,7 +75,7 @@ class Specs:
 
     async def _resolved(self, workflow: Workflow, version: Version, reference: Reference) -> WorkflowSpec | Stall:
         definition = await self._find(workflow.owner.namespace, reference.name)
-        recorded = (version.status or {}).get("definitionDigest")
+        recorded = version.definition_digest
         known = workflow.resolved
         if (
             known is None

@@ -16,10 +16,11 @@ from flowy_operator.adapters.pods import parse_pod
 from flowy_operator.app.tracked import Workflow
 from flowy_operator.app.view import pods_of
 from flowy_operator.core.job import UID_LABEL
+from flowy_operator.core.launched import unaccounted
 from flowy_operator.core.observe import View, deadline
 from flowy_operator.core.records import PodRecord
 from flowy_operator.core.spec import WorkflowSpec
-from flowy_operator.core.state import State
+from flowy_operator.core.state import State, task_name
 
 UNSEEN = timedelta(seconds=60)
 """After so long without a trace in the cache a Job that we made is asked for: a gap may have swallowed its whole life."""
@@ -28,9 +29,12 @@ _JOB_LABEL = "batch.kubernetes.io/job-name"
 
 
 async def fill_gaps(
-    client: KubeClient, workflow: Workflow, spec: WorkflowSpec, state: State, view: View, now: datetime
+    client: KubeClient, workflow: Workflow, spec: WorkflowSpec, state: State, view: View, now: datetime, recorded: int
 ) -> View:
-    """The view with what the caches lack of the open launches. Raises ApiError if the API server doesn't answer."""
+    """The view with what the caches lack of the open launches, which were made up to event `recorded`.
+
+    Raises ApiError if the API server doesn't answer.
+    """
     doubtful = list(_doubtful(spec, state, view, now))
     listed = await _pods_of(client, workflow, view, doubtful) if doubtful else {}
     # What isn't there any more stays as the cache has it: that is news, and the watch will bring it.
@@ -40,6 +44,11 @@ async def fill_gaps(
         is_seen = name in view.jobs or name in view.children or name in gone
         if not is_seen and now - made.at >= UNSEEN and not await _exists(client, made.path):
             workflow.gone[name] = gone[name] = None
+    for launch in list(unaccounted(spec, state, view, workflow.created, recorded)):
+        is_child = spec.tasks[task_name(launch.task)].workflow is not None
+        path = (paths.workflows if is_child else paths.jobs)(workflow.owner.namespace, launch.job)
+        if not await _exists(client, path):  # the caches may lag behind what another operator has made
+            workflow.gone[launch.job] = gone[launch.job] = None
     return replace(view, pods=pods, gone=gone)
 
 

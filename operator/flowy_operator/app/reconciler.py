@@ -30,10 +30,11 @@ from flowy_operator.app.results import Results
 from flowy_operator.app.tracked import Version, Workflow, Workflows, damaged
 from flowy_operator.app.values import Values
 from flowy_operator.core.conditions import Blocker, Stall
-from flowy_operator.core.ending import workflow_deadline
+from flowy_operator.core.ending import within_one_write, workflow_deadline
 from flowy_operator.core.errors import Conflict, RetryLater
 from flowy_operator.core.history import HistoryInvalid, StopRequested, in_milliseconds, parse_time
 from flowy_operator.core.key import Key
+from flowy_operator.core.launched import can_wait, made_through, write_at
 from flowy_operator.core.observe import View, deadline, observe
 from flowy_operator.core.pages import Tail, first_portion
 from flowy_operator.core.retention import abandoned_runs_on, may_run_on, tidy, workflow_expires_at
@@ -118,7 +119,7 @@ class Reconciler:
         state = workflow.begun(version, state, now)
         workflow.listen(now)
         view = self._view(workflow)
-        view = await fill_gaps(self._client, workflow, spec, state, view, now)
+        view = await fill_gaps(self._client, workflow, spec, state, view, now, version.launched_through)
         view = await self._obstacles.explain(workflow.owner.namespace, state, view, now)
         view = self._results.collect(workflow, spec, state, view)
         run, stop = state.run, state.stop
@@ -177,6 +178,7 @@ class Reconciler:
         else:
             seen = apply(before, place(before, facts, now))
             verdict = await self._decisions.verdict(workflow, version, spec, seen, view, now)
+            verdict = within_one_write(verdict, seen, now)
             facts += verdict.facts
         events = place(before, facts, now)
         if events:
@@ -186,12 +188,14 @@ class Reconciler:
         state, tail = apply(before, events), version.tail.followed_by(events)
         full = self._pages.full(state, tail)
         # An end is written all the same: there is room for it between this limit and etcd's.
-        if full is not None and verdict.end is None:
+        if full is not None and verdict.end is None and not verdict.ending:
             verdict = Verdict(stall=Stall(Blocker.HISTORY_FULL, full))
             # A stop is written too: once its grace period is over, the end comes.
             facts = [fact for fact in facts if isinstance(fact, StopRequested)]
             events = place(before, facts, now)
             state, tail = apply(before, events), version.tail.followed_by(events)
+        recorded = version.launched_through
+        made = made_through(spec, state, view, workflow.created, recorded)
         standing = Standing(
             generation=version.generation,
             started_at=version.started_at(before),
@@ -207,9 +211,12 @@ class Reconciler:
             notes=workflow.notes,
             tasks=spec.tasks,
             history_start=tail.first,
+            launched_through=made,
         )
         fields = status_fields(version.status or {}, state, standing, view, now)
         patch = status_patch(version.status, fields, events, str(version.resource_version), version.tail)
+        if can_wait(patch) and not _is_due(write_at(state, recorded, made), now):
+            patch = []
         if patch:
             written = await self._record(workflow, version, patch, state, tail)
             announce(self._recorder, self._metrics, workflow, version, written, facts, spec.tasks)
@@ -262,7 +269,8 @@ class Reconciler:
         kept = {name: value for name, value in previous.items() if name not in held}
         patch = status_patch(version.status, kept | held, [], str(version.resource_version))
         if patch:
-            _log.warning("workflow can't be acted upon", extra=workflow.log_fields | {"reason": str(stall)})
+            why = {"reason": stall.reason.value, "why": stall.message}
+            _log.warning("workflow can't be acted upon", extra=workflow.log_fields | why)
             written = await self._record(workflow, version, patch, version.state, version.tail)
             announce(self._recorder, self._metrics, workflow, version, written, [], {})
 
@@ -335,6 +343,8 @@ def _timers(
     yield ask_at(state, view, now)
     yield workflow_deadline(spec, version.started_at(state))
     yield cancel_deadline(spec, state)
+    recorded = version.launched_through
+    yield write_at(state, recorded, made_through(spec, state, view, workflow.created, recorded))
     for name, made in workflow.created.items():
         if name not in view.jobs and name not in view.children and name not in workflow.gone:
             yield max(made.at, now) + UNSEEN
@@ -345,6 +355,10 @@ def _timers(
         # What is due already waits for room, not for time.
         if task.phase is Phase.WAITING and task.due_at is not None and task.due_at > now:
             yield task.due_at
+
+
+def _is_due(at: datetime | None, now: datetime) -> bool:
+    return at is not None and at <= now
 
 
 def _earliest(*times: datetime | None) -> datetime | None:

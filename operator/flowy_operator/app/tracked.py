@@ -12,7 +12,7 @@ from typing import Any
 
 from flowy.wire.messages import Answer, AnsweredCall
 from flowy_operator.adapters.crd.spec import InvalidSpec, spec_or_reference
-from flowy_operator.adapters.lineage import parse_depth, parse_lineage
+from flowy_operator.adapters.lineage import parse_definition_digest, parse_depth, parse_lineage
 from flowy_operator.core.attempts import Beat
 from flowy_operator.core.child import ChildEnd, ChildRecord, Lineage, standing_of
 from flowy_operator.core.collected import Collected
@@ -21,6 +21,7 @@ from flowy_operator.core.definition import Definition, Reference
 from flowy_operator.core.history import Chain, Event, HistoryInvalid, Restarted, event_line, in_milliseconds, parse_time
 from flowy_operator.core.job import API_VERSION, KIND, Owner
 from flowy_operator.core.key import Key
+from flowy_operator.core.launched import FIELD
 from flowy_operator.core.pages import PageInvalid, Tail, base_of, parse_tail
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State, Task, apply
@@ -87,6 +88,7 @@ class Version:
     deleting: bool = False
     lineage: Lineage | None = None
     depth: int = 0
+    definition_of_parent: str | None = None
     status: Body | None = None
     spec: WorkflowSpec | Reference | None = None
     state: State | None = None
@@ -97,6 +99,17 @@ class Version:
     @property
     def ended(self) -> bool:
         return self.status is not None and has_ended(self.status)
+
+    @property
+    def definition_digest(self) -> str | None:
+        """The content of the definition that it began with, or is to begin with as its parent did."""
+        return (self.status or {}).get("definitionDigest") or self.definition_of_parent
+
+    @property
+    def launched_through(self) -> int:
+        """See `core/launched.py`; 0 if nothing is on record."""
+        number = (self.status or {}).get(FIELD, 0)
+        return number if isinstance(number, int) else 0
 
     def started_at(self, state: State) -> datetime:
         """When the first run began; `state` knows it as long as it isn't on record."""
@@ -181,6 +194,7 @@ class Workflow:
             deleting="deletionTimestamp" in metadata,
             lineage=parse_lineage(metadata),
             depth=parse_depth(metadata),
+            definition_of_parent=parse_definition_digest(metadata),
             status=None if status is None else _without_history(status),
         )
         try:

@@ -30,6 +30,9 @@ from flowy_operator.core.values import INLINE_BYTES
 DEPTH_ANNOTATION = "flowy.dev/depth"
 """How many parents a child has above it."""
 
+DEFINITION_ANNOTATION = "flowy.dev/definition-digest"
+"""The content of the definition that a child shares with its parent: it has none of its own on record before it begins."""
+
 SUSPENDED_ANNOTATION = "flowy.dev/suspended-by-parent"
 """On a child that was suspended because its parent is: it goes on with the parent. Whom a person suspended, a person resumes."""
 
@@ -103,6 +106,8 @@ def child_manifest(
         )
     annotations = {TASK_ANNOTATION: launch.task, DEPTH_ANNOTATION: str(depth + 1)}
     own = _code(spec, sub) | {"input": {"json": arguments}}
+    if sub.definition is None and spec.definition_digest is not None:
+        annotations[DEFINITION_ANNOTATION] = spec.definition_digest
     if task.timeouts.start_to_close_s is not None:
         own["timeouts"] = {**own.get("timeouts", {}), "workflowSeconds": task.timeouts.start_to_close_s}
     if spec.suspend:

@@ -65,7 +65,8 @@ def resolve(
 ) -> WorkflowSpec | Stall:
     """The spec that a Workflow is run by, or why there is none now.
 
-    `recorded` is the digest of the content that its first decision was made with, None before that.
+    `recorded` is the digest of the content that its first decision was made with; before that its parent's, if it shares
+    the parent's definition, else None.
     """
     name = reference.name
     if definition is None:
@@ -74,7 +75,10 @@ def resolve(
     if recorded not in {None, definition.digest}:
         changed = f"the WorkflowDefinition {name!r} was made again with other content ({definition.digest})"
         remedy = "put the old content back, or start a new Workflow; give other content another name"
-        return Stall(Blocker.DEFINITION_CHANGED, f"{changed} than this run began with ({recorded}): {remedy}")
+        return Stall(
+            Blocker.DEFINITION_CHANGED,
+            f"{changed} than this run, or the one that called it, began with ({recorded}): {remedy}",
+        )
     if isinstance(definition.spec, str):
         return Stall(Blocker.INVALID_SPEC, f"the WorkflowDefinition {name!r} can't be run: {definition.spec}")
     return replace(definition.spec, definition=name, definition_digest=definition.digest, **reference.own)

@@ -13,14 +13,15 @@ from flowy_operator.core.admission import admit
 from flowy_operator.core.conditions import Reason
 from flowy_operator.core.history import CancelReason, Fact, Restarted, StopMode, TaskCancelled
 from flowy_operator.core.observe import Launching
-from flowy_operator.core.pages import EVENT_BYTES, quoted_bytes
+from flowy_operator.core.pages import EVENT_BYTES, first_portion, quoted_bytes
 from flowy_operator.core.spec import OnEnd, WorkflowSpec
-from flowy_operator.core.state import State
+from flowy_operator.core.state import State, place
 from flowy_operator.core.stop import cancel_deadline, requested
 from flowy_operator.core.values import MAX_VALUE_BYTES
 from flowy_operator.core.verdict import End, Verdict
 
 _SHOWN_KEYS = 10
+_BY_THE_END = (CancelReason.WORKFLOW_ENDED, CancelReason.ABANDONED)
 _WAY_OUT = "let a task keep the data in files or objects, and pass on where it is"
 
 
@@ -74,6 +75,19 @@ def cancel_unfinished(state: State, reason: CancelReason) -> list[TaskCancelled]
     return [TaskCancelled(task=task.key, attempt=task.attempt, reason=reason) for task in state.unfinished()]
 
 
+def within_one_write(verdict: Verdict, state: State, now: datetime) -> Verdict:
+    """The verdict, or the first portion of an end that cancels more tasks than one write takes.
+
+    `state` is the one that it follows upon. The rest is for the next passes. The code is asked anew for each, and comes to
+    the same: it had ended without having looked at any of these tasks.
+    """
+    facts = verdict.facts
+    if verdict.end is None and not any(isinstance(fact, Restarted) for fact in facts):
+        return verdict
+    portion = first_portion(facts, place(state, facts, now))
+    return verdict if portion == len(facts) else Verdict(facts=facts[:portion], cut=True, ending=True)
+
+
 def _terminate(spec: WorkflowSpec, state: State, why: str) -> Verdict:
     error = {"type": "WorkflowTerminated", "message": why + _unfinished_keys(state)}
     facts: list[Fact] = [*requested(spec, state), *cancel_unfinished(state, CancelReason.STOP_REQUESTED)]
@@ -109,15 +123,17 @@ def _may_restart(spec: WorkflowSpec, state: State) -> bool:
 
 
 def _end(state: State, answer: Answer) -> End:
+    # An end that takes several writes has cancelled tasks before the code was asked for the last time.
+    ignored = tuple(error for error in answer.ignored_errors if error.get("reason") not in _BY_THE_END)
     match answer.outcome:
         case Outcome.COMPLETED:
-            return End(reason=Reason.COMPLETED, result=answer.result, ignored_errors=answer.ignored_errors)
+            return End(reason=Reason.COMPLETED, result=answer.result, ignored_errors=ignored)
         case Outcome.RESTARTED:
             message = "the code returned restart(...) though spec.stop is set: no new run begins"
             error = {"type": "WorkflowCancelled", "message": message}
-            return End(reason=Reason.CANCELLED, error=error, ignored_errors=answer.ignored_errors)
+            return End(reason=Reason.CANCELLED, error=error, ignored_errors=ignored)
         case _:
-            return End(reason=_why_failed(state, answer), error=answer.error, ignored_errors=answer.ignored_errors)
+            return End(reason=_why_failed(state, answer), error=answer.error, ignored_errors=ignored)
 
 
 def _why_failed(state: State, answer: Answer) -> Reason:

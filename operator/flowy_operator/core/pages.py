@@ -42,8 +42,8 @@ PAGE_BYTES = 512 * 1024
 """Longest page. Quoting at most doubles its lines, which are ASCII, and an object ends at etcd's 1.5 MiB."""
 
 WRITE_BYTES = 256 * 1024
-"""Outcomes of one write. After an hour without operator a thousand results of 4 KiB may be there at once; they take some
-writes then. What an end or a stop adds isn't cut: ten thousand cancelled tasks are 1.1 MiB, which still fits beside it."""
+"""Outcomes of one write. After an hour without operator a thousand results of 4 KiB may be there at once, and an end may
+cancel ten thousand tasks, which are 1.1 MiB; they take some writes then. What a stop tells the code isn't cut."""
 
 TAIL_BYTES = 1_200_000
 """Longest tail, where pages can't be made: spec, input and result have to fit beside it into etcd's 1.5 MiB."""

@@ -68,13 +68,17 @@ class LaunchEnd(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """One Job that the history implies. It is made no earlier than `held_until`; its timers count from `scheduled_at`."""
+    """One Job that the history implies. It is made no earlier than `held_until`; its timers count from `scheduled_at`.
+
+    `event` is the id of the event that it follows from.
+    """
 
     job: str
     task: str
     attempt: int
     number: int
     run: int = 1
+    event: int = 1
     scheduled_at: datetime
     held_until: datetime | None = None
     ended_at: datetime | None = None
@@ -247,7 +251,7 @@ class _Fold:
             case TaskDisrupted():
                 self._check_current(task, fact, event)
                 self._end_launch(task, event, LaunchEnd.FAILED)
-                launch = self._launch(task.key, task.attempt, fact.launch + 1, event.time)
+                launch = self._launch(task.key, task.attempt, fact.launch + 1, event)
                 self._goes_on(replace(task, launch=launch, disrupted_by=(*task.disrupted_by, fact.reason)))
             case TaskFailed(final=False) | TaskTimedOut(final=False):
                 self._check_current(task, fact, event)
@@ -329,7 +333,7 @@ class _Fold:
             return replace(
                 task, phase=Phase.WAITING, attempt=fact.attempt, due_at=fact.at, launch=None, disrupted_by=()
             )
-        launch = self._launch(task.key, fact.attempt, 0, event.time)
+        launch = self._launch(task.key, fact.attempt, 0, event)
         return replace(task, phase=Phase.OPEN, attempt=fact.attempt, launch=launch, due_at=None, disrupted_by=())
 
     def _check_current(
@@ -340,7 +344,7 @@ class _Fold:
         if isinstance(fact, TaskDisrupted) and fact.launch != task.launch.number:
             raise _contradiction(event, "that launch is not the current one")
 
-    def _launch(self, key: str, attempt: int, number: int, at: datetime) -> Launch:
+    def _launch(self, key: str, attempt: int, number: int, event: Event) -> Launch:
         name = job_name(
             workflow=self._state.workflow,
             uid=self._state.uid,
@@ -350,14 +354,15 @@ class _Fold:
             launch=number,
         )
         pause_s = pause_before_launch(number)
-        held_until = at + timedelta(seconds=pause_s) if pause_s else None
+        held_until = event.time + timedelta(seconds=pause_s) if pause_s else None
         launch = Launch(
             job=name,
             task=key,
             attempt=attempt,
             number=number,
             run=self.run,
-            scheduled_at=held_until or at,
+            event=event.id,
+            scheduled_at=held_until or event.time,
             held_until=held_until,
         )
         self.launches[name] = launch

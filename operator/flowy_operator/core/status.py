@@ -53,6 +53,7 @@ class Standing:
     notes: Mapping[str, str] = field(default_factory=dict)  # Job name -> why it could not be created yet
     tasks: Mapping[str, TaskSpec] = field(default_factory=dict)
     history_start: int = 1  # id of the first event that stands in the status
+    launched_through: int = 0  # id of the event up to which all launches have been made; 0: of none
 
 
 def status_fields(
@@ -69,6 +70,8 @@ def status_fields(
         "run": state.run,
         "historyStart": standing.history_start,
     }
+    if standing.launched_through:
+        fields["launchedThrough"] = standing.launched_through
     if state.chain.digest:
         fields["historyDigest"] = state.chain.digest
     if standing.code:
@@ -206,6 +209,9 @@ def _waiting_sentence(waits: Sequence[Mapping[str, Any]], held_back: int) -> str
         first = waits[0]
         line = f"line {first['line']} " if "line" in first else ""
         more = f" and {len(waits) - 1} more" if len(waits) > 1 else ""
+        if len(waits) == SHOWN_WAITS:
+            # Not how many: it would be another sentence, and the conditions another patch, at each outcome.
+            more = f" and at least {SHOWN_WAITS - 1} more"
         parts.append(f"{line}waits for {first['task']}{more}")
     if held_back:
         parts.append(f"{held_back} ready tasks are held back by spec.parallelism")

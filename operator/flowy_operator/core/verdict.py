@@ -23,6 +23,7 @@ class Verdict:
     """What follows from an answer. `finishing`: the code has ended, and open tasks are waited for.
 
     `cut`: more has become true than one write takes, and nobody was asked what follows before the rest is on record.
+    `ending`: what is cut is an end, or a restart, which comes whatever else there is.
     """
 
     facts: Sequence[Fact] = ()
@@ -32,3 +33,4 @@ class Verdict:
     held_back: int = 0
     finishing: bool = False
     cut: bool = False
+    ending: bool = False

@@ -128,6 +128,11 @@ class Status(Shape):
         " is not there, the run stalls.",
     )
     history_start: Count | None = Field(None, description="Id of the first event in history.")
+    launched_through: Count | None = Field(
+        None,
+        description="Id of an event: the Jobs and Workflows of all events up to it have been made. One of them that isn't"
+        " there any more was deleted.",
+    )
     history_digest: Annotated[str, Field(max_length=16, pattern="^[0-9a-f]{16}$")] | None = Field(
         None, description="Digest of the history: events changed by anyone else are found by it."
     )

@@ -101,6 +101,10 @@ pictures: $(READY)  ## draw the documentation's pictures anew
 demo: $(READY) images  ## install Flowy by its chart on a real Kubernetes, and send a video through a workflow
 	$(BIN)/python -m examples.demo
 
+.PHONY: demo-local
+demo-local: $(READY)  ## the video workflow without a cluster: one after the other, as a workflow, and a picture of why
+	$(BIN)/python -m examples.demo_local
+
 .PHONY: bench
 bench: $(READY) cluster  ## dead time, chains and fan-outs beside bare Jobs; writes docs/performance.*
 	$(BIN)/python -m tests.bench

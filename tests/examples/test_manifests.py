@@ -12,7 +12,7 @@ NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/workflow.yaml"))
 
 def test_there_are_examples_and_each_is_in_the_index() -> None:
     index = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    assert NAMES == ["heartbeat", "hello", "saga", "squares", "video"]
+    assert NAMES == ["album", "heartbeat", "hello", "saga", "squares", "video"]
     for name in NAMES:
         assert f"]({name}/)" in index, f"{name} is missing in examples/README.md"
         assert (EXAMPLES / name / "README.md").is_file()

@@ -396,6 +396,32 @@ async def test_a_history_that_is_none_of_this_definition_is_not_gone_on_with() -
         assert "the history has the task 'b-0'" in w.condition(kind="Stalled")["message"]
 
 
+# -- the operator's own template ---------------------------------------------------------------------------------------
+
+TEMPLATE = {
+    "metadata": {"labels": {"team": "all"}},
+    "spec": {"serviceAccountName": "runner", "priorityClassName": "low"},
+}
+
+
+@simulated
+async def test_the_operators_pod_template_lies_under_the_workflows() -> None:
+    async with world(inc, settings=Settings(pod_template=TEMPLATE)) as w:
+        w.submit(STEPS, "step", name="bare", input=input_of(1))
+        own = {"template": {"spec": {"serviceAccountName": "own"}}}
+        w.submit(STEPS, "step", name="own", input=input_of(1), defaults=own)
+        await w.ended("bare")
+        await w.ended("own")
+        pods = {job["metadata"]["labels"]["flowy.dev/workflow"]: job["spec"]["template"] for job in w.objects("jobs")}
+        assert {name: pod["spec"]["serviceAccountName"] for name, pod in pods.items()} == {
+            "bare": "runner",
+            "own": "own",
+        }
+        assert {pod["spec"]["priorityClassName"] for pod in pods.values()} == {"low"}
+        assert {pod["metadata"]["labels"]["team"] for pod in pods.values()} == {"all"}
+        assert all(pod["spec"]["automountServiceAccountToken"] is False for pod in pods.values()), "the base stays"
+
+
 # -- definitions only --------------------------------------------------------------------------------------------------
 
 ONLY = Settings(definitions_only=True)

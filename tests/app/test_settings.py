@@ -40,3 +40,18 @@ def test_a_services_variables_are_not_ours(name: str) -> None:
 def test_a_value_out_of_bounds_is_refused(name: str, value: str) -> None:
     with pytest.raises(ValidationError):
         read_settings({name: value})
+
+
+TEMPLATE = {"spec": {"serviceAccountName": "runner"}}
+
+
+def test_a_pod_template_comes_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings({"pod_template": '{"spec": {"serviceAccountName": "runner"}}'}).pod_template == TEMPLATE
+    monkeypatch.setenv("FLOWY_POD_TEMPLATE", '{"spec": {"serviceAccountName": "runner"}}')
+    assert read_settings({}).pod_template == TEMPLATE
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"spek": {}}', '{"spec": 1}'])
+def test_a_pod_template_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        read_settings({"pod_template": text})

@@ -43,7 +43,8 @@ def test_the_settings_are_those_of_the_code() -> None:
     assert {flag for flag, _ in listed.values()} == flags
     for name, field in Settings.model_fields.items():
         default = listed[f"{PREFIX}{name.upper()}"][1]
-        assert default == ("none" if field.default in {None, ()} else str(field.default)), name
+        is_none = field.default is None or field.default == ()
+        assert default == ("none" if is_none else str(field.default)), name
 
 
 def test_the_bounds_of_the_settings_are_those_of_the_code() -> None:

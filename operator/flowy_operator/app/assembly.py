@@ -144,6 +144,7 @@ class Operator:
             ),
             clock=clock,
             gateway_url=gateway_url,
+            pod_template={str(part): fields for part, fields in settings.pod_template.items()},
         )
 
     async def run(self, stop: asyncio.Event) -> None:

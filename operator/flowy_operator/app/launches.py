@@ -1,7 +1,7 @@
 """Launches that the history tells of and the cluster lacks: what they are made of, and what became of making them."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from flowy_operator.core.ending import workflow_deadline
 from flowy_operator.core.errors import RetryLater
 from flowy_operator.core.history import Fact, TaskCompleted, TaskFailed
 from flowy_operator.core.job import InvalidActivity, is_long, job_manifest
+from flowy_operator.core.merge import lay_over
 from flowy_operator.core.observe import View
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import Launch, State, Task
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class Launches:
-    """`gateway_url` is what pods are told; `clock` gives aware UTC."""
+    """`gateway_url` is what pods are told; `clock` gives aware UTC. `pod_template` lies under those of all Workflows."""
 
     def __init__(
         self,
@@ -35,12 +36,14 @@ class Launches:
         metrics: Metrics,
         clock: Callable[[], datetime],
         gateway_url: str,
+        pod_template: Mapping[str, Any],
     ) -> None:
         self._launcher = Launcher(client)
         self._metrics = metrics
         self._values = values
         self._clock = clock
         self._gateway_url = gateway_url
+        self._pod_template = pod_template
 
     async def create_missing(
         self, workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View, now: datetime
@@ -105,7 +108,7 @@ class Launches:
             task_spec,
             launch,
             arguments,
-            spec.default_template,
+            lay_over(self._pod_template, spec.default_template),
             deadline=min(times, default=None),
             gateway_url=self._gateway_url,
         )

@@ -7,10 +7,11 @@ is still the one that was read.
 
 import logging
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib import metadata
+from typing import Any
 
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
@@ -60,7 +61,10 @@ PARENT_AGAIN = timedelta(seconds=15)
 
 
 class Reconciler:
-    """Bring one Workflow to what its history, its Jobs and the clock say. `clock` gives aware UTC, `gateway_url` is what pods are told."""
+    """Bring one Workflow to what its history, its Jobs and the clock say. `clock` gives aware UTC, `gateway_url` is what pods are told.
+
+    `pod_template` is laid under the templates of all Workflows.
+    """
 
     def __init__(
         self,
@@ -77,6 +81,7 @@ class Reconciler:
         pages: Pages,
         clock: Callable[[], datetime],
         gateway_url: str,
+        pod_template: Mapping[str, Any],
     ) -> None:
         self._client = client
         self._pages = pages
@@ -88,7 +93,7 @@ class Reconciler:
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
-        self._launches = Launches(client, values, metrics, clock, gateway_url)
+        self._launches = Launches(client, values, metrics, clock, gateway_url, pod_template)
         self._obstacles = Obstacles(client)
 
     async def reconcile(self, key: Key) -> datetime | None:

@@ -4,15 +4,21 @@ Read once, from the command line and from variables `FLOWY_…` (the flag wins).
 start: a misspelt limit must not go unnoticed.
 """
 
+import json
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "FLOWY_"
+
+
+def _json(text: object) -> object:
+    """The value of a flag, which is text; variables come read."""
+    return json.loads(text) if isinstance(text, str) else text
 
 
 class Settings(BaseSettings):
@@ -65,6 +71,11 @@ class Settings(BaseSettings):
         default=False,
         description="Run only Workflows that name a WorkflowDefinition. Who may create Workflows, but no definitions, then "
         "chooses neither code nor images. Workflows with code of their own stall.",
+    )
+    pod_template: Annotated[dict[Literal["metadata", "spec"], dict[str, Any]], BeforeValidator(_json)] = Field(
+        default={},
+        description="What the pods of all activities get unless the Workflow says otherwise, a PodTemplateSpec as JSON: service "
+        "account, security, nodes. It is laid under spec.defaults.template, from the next launch on; a policy it is not.",
     )
     gateway_port: int = Field(
         default=8082,

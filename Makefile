@@ -42,6 +42,7 @@ image-pins:
 	  --no-emit-index-url --no-header --no-annotate --constraints constraints.txt"
 	$$compile pyproject.toml -o images/operator.txt
 	$$compile --group image -o images/build.txt
+	$$compile --group docs -o website/pins.txt
 
 .PHONY: generate
 generate: $(READY)  ## write the CRD, the references and the chart's values from the models and the commands
@@ -79,7 +80,7 @@ images: cluster  ## build Flowy's and the examples' images and import them into 
 	$(PYTHON) -m tests.cluster.flowy_images
 
 .PHONY: test
-test: check  ## everything: checks, unit tests, and the tests on the embedded cluster
+test: check  ## everything: checks, the site, unit tests, and the tests on the embedded cluster
 	$(MAKE) images
 	$(BIN)/pytest --durations=25 --durations-min=3 $(PYTEST_ARGS)
 
@@ -92,6 +93,18 @@ browser: $(READY)  ## the tests of the HTML report in Chromium, which it install
 	test -n "$$(command -v chromium chromium-browser google-chrome)" || \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 	$(BIN)/pytest -m browser $(PYTEST_ARGS)
+
+SITE := .venv-docs
+$(SITE)/.ready: website/pins.txt | $(READY)
+	test -x $(SITE)/bin/python || $(PYTHON) -m venv --without-pip $(SITE)
+	$(BIN)/python -m pip --python $(SITE)/bin/python install --no-compile --quiet --disable-pip-version-check \
+	  --no-deps --require-hashes -r website/pins.txt
+	touch $@
+
+.PHONY: docs
+docs: $(SITE)/.ready  ## the documentation as a site, in build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs --quiet build --strict --config-file website/mkdocs.yml
+	@echo "build/site; to read it: python3 -m http.server --directory build/site"
 
 .PHONY: pictures
 pictures: $(READY)  ## draw the documentation's pictures anew

@@ -23,6 +23,13 @@ def test_hello(kube: Kube, operator: OperatorProcess) -> None:
     assert result(kube.wait_end("hello")) == "Hello, World!"
 
 
+def test_album(kube: Kube, operator: OperatorProcess) -> None:
+    """The end of the tutorial."""
+    kube.run("apply", "-f", str(EXAMPLES / "album" / "workflow.yaml"))
+    photos = [f"beach-{n}.jpg at 800 px" for n in (1, 2, 3)]
+    assert result(kube.wait_end("album")) == {"title": "beach", "photos": photos}
+
+
 def test_heartbeat(kube: Kube, operator: OperatorProcess) -> None:
     kube.run("apply", "-f", str(EXAMPLES / "heartbeat" / "workflow.yaml"))
     body = kube.wait_end("heartbeat")

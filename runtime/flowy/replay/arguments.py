@@ -102,16 +102,18 @@ class Walked:
 def walk_call(run: Run, args: Sequence[Any], kwargs: Mapping[str, Any], root: str = "") -> Walked:
     """Walk the arguments of a call; `root` precedes `args[n]` and `kwargs.name` in refusals."""
     walked = Walked()
-    if not kwargs:
-        walked.canonical = values.canonical_scalars(args)
-        if walked.canonical is not None:
-            walked.args = args
-            return walked
     walk = _walk(run, walked)
     walked.args = [walk.plain(arg, f"{root}args[{n}]") for n, arg in enumerate(args)]
     walked.kwargs = {
         _name(name, root): walk.plain(arg, f"{root}kwargs{values.field_path(name)}") for name, arg in kwargs.items()
     }
+    return walked
+
+
+def walked_scalars(args: Sequence[Any], canonical: str) -> Walked:
+    """What a walk would find in arguments of which `values.canonical_scalars` has given the canonical JSON."""
+    walked = Walked()
+    walked.args, walked.canonical = args, canonical
     return walked
 
 

@@ -13,6 +13,8 @@ from typing import Any, NoReturn, Protocol
 
 from flowy.errors import ErrorObject, TaskError, exception_of
 from flowy.replay.history import Past
+from flowy.wire.messages import Record
+from flowy.wire.values import decode
 
 _NAMED_MEMBERS = 3  # of a race, in its repr
 
@@ -53,26 +55,35 @@ class Race(Pending):
 class Done:
     """Completed. `value` is decoded at the first touch and kept for this result's own later touches."""
 
-    __slots__ = ("kept", "past", "run", "value")
+    __slots__ = ("_past", "kept", "record", "run", "value")
 
-    def __init__(self, run: Owner, past: Past) -> None:
+    def __init__(self, run: Owner, record: Record, past: Past | None = None) -> None:
         self.run = run
-        self.past = past
+        self.record = record
         self.kept = False
         self.value: Any
+        self._past = past
 
     @property
     def key(self) -> str:
-        return self.past.record.key
+        return self.record.key
 
     @property
     def rank(self) -> int:
-        return self.past.record.rank or 0
+        return self.record.rank or 0
+
+    @property
+    def past(self) -> Past:
+        """The value as it is passed on. Made when it first is: most values are only looked at."""
+        if self._past is None:
+            self._past = Past(self.record)
+        return self._past
 
     def look(self) -> Any:
         """Give the value without touching it."""
         if not self.kept:
-            self.value = self.past.decode()
+            text = self.record.value
+            self.value = None if text is None else decode(text)
             self.kept = True
         return self.value
 
@@ -140,7 +151,7 @@ def view_of(state: State, race: Pending | None) -> "Result":
     is there whenever `state` is pending.
     """
     if isinstance(state, Done):
-        return Result(Done(state.run, state.past))
+        return Result(Done(state.run, state.record, state.past))
     return Result(race if isinstance(state, Pending) and race is not None else state)
 
 

@@ -7,7 +7,7 @@ from threading import current_thread, get_ident
 from typing import Any, NoReturn
 
 from flowy.errors import ValueRefused
-from flowy.replay.arguments import Walked, walk_call, walk_value
+from flowy.replay.arguments import Walked, walk_call, walk_value, walked_scalars
 from flowy.replay.barrier import Completed, DecisionEnds, Deviated, End, Failed, Restarted, Suspended
 from flowy.replay.determinism import Clock, Log
 from flowy.replay.history import EXCEPTIONS, Past, error_of
@@ -111,18 +111,26 @@ class Run:
         if self.end is not None or self._is_over:
             self._end_again()
         refusal: ValueRefused | None = None
-        try:
-            walked = walk_call(self, args, kwargs)
-        except ValueRefused as error:
-            refusal, walked = error, Walked()
-        if self.end is not None:  # code run by an iterator may have swallowed an end
-            self._end_again()
+        canonical = None if kwargs else values.canonical_scalars(args)
+        if canonical is None:
+            try:
+                walked = walk_call(self, args, kwargs)
+            except ValueRefused as error:
+                refusal, walked = error, Walked()
+            if self.end is not None:  # code run by an iterator may have swallowed an end
+                self._end_again()
         number = self.counters.get(task, 0)
         self.counters[task] = number + 1
         key = f"{task}-{number}"
+        record = self._by_key.get(key)
+        if canonical is not None:
+            # Nearly all of a long history is this, and nearly all of its decision.
+            if record is not None and self._is_just_done(record, canonical):
+                self.reached += 1
+                return Result(Done(self, record))
+            walked = walked_scalars(args, canonical)
         if self.tracer is not None:
             self.tracer.called(key, walked.taken(), walked.pending, self.source.line())
-        record = self._by_key.get(key)
         if record is not None:
             return self._recorded(record, task, walked, refusal)
         if refusal is not None:
@@ -157,7 +165,7 @@ class Run:
         if self.tracer is not None and not self.tracer.has_seen(state):
             self.tracer.looked(state, self.source.line())
         if isinstance(state, Done):
-            self.clock.observe(state.past.record.finished_at)
+            self.clock.observe(state.record.finished_at)
         else:
             state.observe()
             self.clock.observe(state.finished_at)
@@ -170,6 +178,15 @@ class Run:
         )
 
     # -- calls that are in the history -------------------------------------------------------------------------------
+
+    def _is_just_done(self, record: Record, canonical: str) -> bool:
+        """Whether it is completed and its call of the same arguments, and nobody wants to know more of it."""
+        return (
+            record.state is _COMPLETED
+            and (record.digest is None or record.digest == values.digest_of(canonical))
+            and record.key not in self._wanted
+            and self.tracer is None
+        )
 
     def _recorded(self, record: Record, task: str, walked: Walked, refusal: ValueRefused | None) -> Result:
         self.reached += 1
@@ -189,7 +206,7 @@ class Run:
             if self._room_for_repeated.takes(call):
                 self.repeated.append(call)
         if record.state is _COMPLETED:
-            return Result(Done(self, Past(record)))
+            return Result(Done(self, record))
         if record.state is RecordState.RUNNING:
             self._turn += 1
             return Result(Pending(self, key, (), self._turn, self.source.line()))

@@ -28,7 +28,7 @@ class Counted:
 
     def __init__(self) -> None:
         self.ends: list[tuple[End, float]] = []
-        limits = Limits(children=4, children_per_namespace=4, children_ready=READY)
+        limits = Limits(children=4, children_per_namespace=4, children_ready=READY, brief_wall_s=WALL_S)
         self.pool = DeciderPool(limits, ended=lambda end, seconds: self.ends.append((end, seconds)))
 
     @property
@@ -111,6 +111,18 @@ async def test_more_decisions_than_children_wait_are_made(counted: Counted) -> N
         for _ in range(4 * READY):
             group.create_task(counted.decide())
     await counted.until_all_wait()
+
+
+async def test_none_is_made_while_others_decide(counted: Counted) -> None:
+    before = await counted.until_all_wait()
+    held = asyncio.create_task(counted.pool.decide(HANGING, namespace="x", wall_s=WALL_S))
+    await counted.decide()
+    await until(lambda: len(counted.waiting()) == READY - 1)  # those that wait and the one that is held
+    await asyncio.sleep(0.1)
+    assert set(counted.waiting()) < before
+    held.cancel()
+    await asyncio.wait([held])
+    assert len(before & await counted.until_all_wait()) == READY - 2
 
 
 async def test_time_that_a_child_waited_counts_for_nothing(counted: Counted) -> None:

@@ -41,6 +41,11 @@ class Lanes:
         if len(self._known) > _MOST:
             del self._known[next(iter(self._known))]
 
+    @property
+    def are_calm(self) -> bool:
+        """Whether no decision is made that is not slow, nor waits for its turn."""
+        return all(turns.are_idle for lane, turns in self._turns.items() if lane is not Lane.SLOW)
+
     async def take(self, lane: Lane, namespace: str) -> Turn:
         """Wait for a turn in this lane."""
         return await self._turns[lane].take(namespace)

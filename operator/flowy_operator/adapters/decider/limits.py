@@ -56,9 +56,9 @@ class Limits:
     brief_cpu_s: float = 0.05
     brief_wall_s: float = 0.2  # beside the CPU, since others may have that meanwhile
 
-    # Waiting beyond those, forked and locked ahead. Of more, the last would seldom be asked: a decision takes
-    # milliseconds. Each has three MiB for itself.
-    children_ready: int = field(default_factory=_cores)
+    # Waiting beyond those, forked and locked ahead, while nothing is decided. A second one would be asked only where two
+    # decisions begin within milliseconds of each other after a pause. Each has three MiB for itself.
+    children_ready: int = 1
 
     # For a decider in another container, which ends and is started again, for the first time at once. Not for long: a decision
     # that waits holds one of the few workers that could do something else.

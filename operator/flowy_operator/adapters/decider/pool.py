@@ -179,7 +179,10 @@ class DeciderPool:
     def _is_over(self, exchange: Exchange, asked: Asked, keeper: Keeper, turn: Turn, _: object) -> None:
         """The child is reaped, which may be after its answer is known. A second decision teaches nothing about the run."""
         turn.end()
-        self._ready.fill()
+        # While others decide, a child that is made ahead is made in their way: they have to wait for the fork, and for what it
+        # does to get warm. In the end that was more work than it saved.
+        if self._lanes.are_calm:
+            self._ready.fill()
         used = exchange.after_answer
         if used is not None and keeper is self._first:
             is_fast = used.cpu_ms <= asked.brief(self._limits).allowance.cpu_ms

@@ -31,6 +31,11 @@ class Turns:
         self._held: Counter[str] = Counter()
         self._lines: dict[str, deque[asyncio.Future[Turn]]] = {}  # in the order in which they are served next
 
+    @property
+    def are_idle(self) -> bool:
+        """Whether nobody holds a turn, or waits for one."""
+        return not self._held and not self._lines
+
     async def take(self, namespace: str) -> Turn:
         """Wait for a turn. Cancellation leaves the line, or gives back a turn that was just granted."""
         place: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()

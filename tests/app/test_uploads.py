@@ -139,6 +139,25 @@ async def test_an_acknowledged_result_survives_the_operator() -> None:
 
 
 @simulated
+async def test_an_operator_that_dies_between_the_store_and_the_answer_is_asked_again() -> None:
+    async with world(lambda call: Act(lasts_s=60)) as w:
+        w.submit(ONE, CALLS)
+        await started(w)
+        dying = w.operators[-1].line
+        dying.writes_left, dying.dies_after = 0, True
+        lost = asyncio.create_task(upload(w, "7"))
+        await dying.dead.wait()
+        await w.kill()
+        lost.cancel()
+        w.start()
+        await w.settle()
+        assert isinstance(await upload(w, "8"), Differs), "what is stored is the attempt's result"
+        assert isinstance(await upload(w, "7"), Counts)
+        await w.ended()
+        assert w.result() == 7
+
+
+@simulated
 async def test_it_survives_its_pod_too() -> None:
     """Both went while no operator ran: without the upload the result would be lost, and the step would run again."""
     async with world(lambda call: QUIET) as w:

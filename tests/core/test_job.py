@@ -24,7 +24,7 @@ def manifest(
     limits: Any = None,
     **kwargs: Any,
 ) -> dict[str, Any]:
-    launch = Launch(job="talk-42-encode-1-abc", task=task, attempt=2, number=0, scheduled_at=START)
+    launch = Launch(job="talk-42-encode-1-abc", task=task, attempt=2, number=0, recorded_at=START, scheduled_at=START)
     spec = task_spec(task.rpartition("-")[0], activity=activity, timeouts=limits)
     arguments = json.dumps({"args": args, "kwargs": kwargs}, ensure_ascii=False, separators=(",", ":"))
     ends = None if deadline is None else at(deadline)

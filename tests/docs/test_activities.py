@@ -76,7 +76,7 @@ class Contract:
     @staticmethod
     def _main(task: str, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Mapping[str, Any]:
         spec = workflow_spec(_manifest())
-        launch = Launch(job="job", task=f"{task}-0", attempt=1, number=0, scheduled_at=START)
+        launch = Launch(job="job", task=f"{task}-0", attempt=1, number=0, recorded_at=START, scheduled_at=START)
         arguments = json.dumps({"args": args, "kwargs": kwargs})
         job = job_manifest(
             OWNER, spec.tasks[task], launch, arguments, spec.default_template, deadline=None, gateway_url=""
@@ -217,7 +217,7 @@ def test_the_section_on_heartbeats_is_that_of_the_code() -> None:
     text = section(PAGE, "Heartbeats")
     assert f"at most {DETAILS_BYTES:,} bytes" in text
     assert f"more often than {PER_POD_S:.0f} a second" in text
-    launch = Launch(job="job", task="render-0", attempt=1, number=0, scheduled_at=START)
+    launch = Launch(job="job", task="render-0", attempt=1, number=0, recorded_at=START, scheduled_at=START)
     tasks = yaml.safe_load(next(b.text for b in blocks(PAGE, "yaml") if "heartbeatSeconds" in b.text))["tasks"]
     spec = workflow_spec({"metadata": {"name": "x"}, "spec": {"code": {"source": "def f(): ..."}, "tasks": tasks}})
     arguments = '{"args":[],"kwargs":{}}'

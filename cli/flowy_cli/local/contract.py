@@ -59,8 +59,9 @@ def container_of(launch: Launch, gateway_url: str) -> Container:
     """The container of a launch. Raises InvalidActivity."""
     work: Work = launch.work
     name = f"{work.owner.name}-{launch.task}-{launch.attempt}"
+    now = datetime.now(UTC)
     cluster_launch = ClusterLaunch(
-        job=name, task=launch.task, attempt=launch.attempt, number=0, scheduled_at=datetime.now(UTC)
+        job=name, task=launch.task, attempt=launch.attempt, number=0, recorded_at=now, scheduled_at=now
     )
     made = job.job_manifest(
         work.owner,

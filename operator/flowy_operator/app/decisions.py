@@ -54,7 +54,7 @@ class Decisions:
         now: datetime,
     ) -> Verdict:
         """What follows from the state as it will be. The decider is asked only if it could say something new."""
-        overruled = end_without_code(spec, state, version.started_at(state), now)
+        overruled = end_without_code(spec, state, version.timed_from(state), now)
         if overruled is not None:
             return overruled
         ready = [*launchable(workflow, spec, state, view, now), *due_retries(state, now)]

@@ -102,7 +102,7 @@ class Launches:
             return child_manifest(workflow.owner, spec, task_spec, launch, arguments, depth=version.depth)
         ends = schedule_to_close(task_spec.timeouts, task.first_scheduled_at)
         ends_at = None if ends is None else ends.at
-        times = [at for at in (ends_at, workflow_deadline(spec, version.started_at(state))) if at is not None]
+        times = [at for at in (ends_at, workflow_deadline(spec, version.timed_from(state))) if at is not None]
         return job_manifest(
             workflow.owner,
             task_spec,

@@ -33,7 +33,7 @@ from flowy_operator.app.values import Values
 from flowy_operator.core.conditions import Blocker, Stall
 from flowy_operator.core.ending import within_one_write, workflow_deadline
 from flowy_operator.core.errors import Conflict, RetryLater
-from flowy_operator.core.history import HistoryInvalid, StopRequested, in_milliseconds, parse_time
+from flowy_operator.core.history import HistoryInvalid, StopRequested, in_milliseconds
 from flowy_operator.core.key import Key
 from flowy_operator.core.launched import can_wait, made_through, write_at
 from flowy_operator.core.observe import View, deadline, observe
@@ -112,9 +112,10 @@ class Reconciler:
         version = workflow.version  # a newer one may arrive at any await; this pass is about this one
         # History has milliseconds; a finer clock would show the code another time at its first decision than later.
         now = in_milliseconds(self._clock())
+        version = workflow.in_time(version, now)
         if version.ended:  # an end stands, whatever is done to the history afterwards
             return await self._after_the_end(workflow, version, self._view(workflow), now)
-        version = await self._read(workflow, version)
+        version = workflow.in_time(await self._read(workflow, version), now)
         spec, state = await self._specs.of(workflow, version), version.state
         if isinstance(spec, Stall):
             workflow.is_held = True
@@ -308,8 +309,8 @@ class Reconciler:
         wake_at = await self._tidy(spec, version.state, view, now)
         if untended is not None:
             raise RetryLater(str(untended), untended.after_s, wake_at=wake_at)
-        completed_at = (version.status or {}).get("completionTime")
-        expires_at = workflow_expires_at(spec, parse_time(completed_at)) if completed_at else None
+        completed_at = workflow.completed_at(version, now)
+        expires_at = None if completed_at is None else workflow_expires_at(spec, completed_at)
         if expires_at is None or expires_at > now:
             return _earliest(wake_at, expires_at)
         if abandoned_runs_on(spec, version.state, view):
@@ -346,7 +347,7 @@ def _timers(
 ) -> Iterator[datetime | None]:
     yield workflow.retry_decision_at
     yield ask_at(state, view, now)
-    yield workflow_deadline(spec, version.started_at(state))
+    yield workflow_deadline(spec, version.timed_from(state))
     yield cancel_deadline(spec, state)
     recorded = version.launched_through
     yield write_at(state, recorded, made_through(spec, state, view, workflow.created, recorded))

@@ -23,6 +23,7 @@ from flowy_operator.core.job import API_VERSION, KIND, Owner
 from flowy_operator.core.key import Key
 from flowy_operator.core.launched import FIELD
 from flowy_operator.core.pages import PageInvalid, Tail, base_of, parse_tail
+from flowy_operator.core.setback import is_ahead, set_back
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State, Task, apply
 from flowy_operator.core.values import INLINE_BYTES
@@ -93,6 +94,7 @@ class Version:
     spec: WorkflowSpec | Reference | None = None
     state: State | None = None
     tail: Tail = Tail()
+    set_back_at: datetime | None = None
     unread: Unread | None = None
     invalid: Stall | None = None
 
@@ -115,6 +117,11 @@ class Version:
         """When the first run began; `state` knows it as long as it isn't on record."""
         text = (self.status or {}).get("startTime")
         return parse_time(text) if text else state.started_at
+
+    def timed_from(self, state: State) -> datetime:
+        """From when the time of all runs counts: `started_at`, unless the clock was wrong then."""
+        started_at = self.started_at(state)
+        return started_at if self.set_back_at is None else min(started_at, self.set_back_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,8 @@ class Workflow:
     is_held: bool = True  # until a pass could act upon it: nobody's heartbeats were judged before
     heard_since: datetime | None = None
     begun_at: datetime | None = None  # the first pass that could act, until the status has it
+    set_back_at: datetime | None = None  # the first pass for which the start was in the future
+    seen_ended_at: datetime | None = None  # the first pass for which the end was
 
     # The last decision, and what it was made upon: code, run and outcomes. Their number wouldn't do: a pass whose patch was
     # refused has decided over an order of outcomes that never came to be.
@@ -195,6 +204,7 @@ class Workflow:
             lineage=parse_lineage(metadata),
             depth=parse_depth(metadata),
             definition_of_parent=parse_definition_digest(metadata),
+            set_back_at=self.set_back_at,
             status=None if status is None else _without_history(status),
         )
         try:
@@ -244,6 +254,31 @@ class Workflow:
         # Once chosen it stays: code that looks at the clock must always see the same.
         self.begun_at = self.begun_at or now
         return replace(state, started_at=self.begun_at)
+
+    def in_time(self, version: Version, now: datetime) -> Version:
+        """The version whose instants are none of the future: `core/setback.py`."""
+        if version.state is None:
+            return version
+        state = set_back(version.state, now)
+        is_early = is_ahead(version.started_at(state), now)
+        if state is version.state and not is_early:
+            return version
+        if is_early and self.set_back_at is None:
+            self.set_back_at = now
+        changed = replace(version, state=state, set_back_at=self.set_back_at)
+        if self.version is version:
+            self._install(changed)
+        return changed
+
+    def completed_at(self, version: Version, now: datetime) -> datetime | None:
+        """When it ended, if it has; if that can't be yet, when it was seen first."""
+        text = (version.status or {}).get("completionTime")
+        if text is None:
+            return None
+        completed_at = parse_time(text)
+        if self.seen_ended_at is None and is_ahead(completed_at, now):
+            self.seen_ended_at = now
+        return completed_at if self.seen_ended_at is None else min(completed_at, self.seen_ended_at)
 
     def listen(self, now: datetime) -> None:
         """Count silence from now on, if heartbeats couldn't be judged so far: the history was unread, or not to be acted upon."""

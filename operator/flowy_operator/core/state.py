@@ -70,7 +70,7 @@ class LaunchEnd(Enum):
 class Launch:
     """One Job that the history implies. It is made no earlier than `held_until`; its timers count from `scheduled_at`.
 
-    `event` is the id of the event that it follows from.
+    `event` is the id of the event that it follows from, `recorded_at` the time of that.
     """
 
     job: str
@@ -79,6 +79,7 @@ class Launch:
     number: int
     run: int = 1
     event: int = 1
+    recorded_at: datetime
     scheduled_at: datetime
     held_until: datetime | None = None
     ended_at: datetime | None = None
@@ -87,7 +88,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One call that was recorded. `rank` is its place in the finish order, `due_at` is for `WAITING`.
+    """One call that was recorded. `rank` is its place in the finish order, `due_at` and `waits_since` are for `WAITING`.
 
     `last_failure` is how the attempt before the current one ended, until the task is final; `disrupted_by` are the reasons
     for which launches of the current attempt were lost. `progress` is the JSON text that an attempt or launch before this
@@ -102,6 +103,7 @@ class Task:
     first_scheduled_at: datetime
     launch: Launch | None = None
     due_at: datetime | None = None
+    waits_since: datetime | None = None
     final: Final | None = None
     finished_at: datetime | None = None
     rank: int | None = None
@@ -331,7 +333,13 @@ class _Fold:
             raise _contradiction(event, "no retry was due")
         if isinstance(fact, RetryScheduled):
             return replace(
-                task, phase=Phase.WAITING, attempt=fact.attempt, due_at=fact.at, launch=None, disrupted_by=()
+                task,
+                phase=Phase.WAITING,
+                attempt=fact.attempt,
+                due_at=fact.at,
+                waits_since=event.time,
+                launch=None,
+                disrupted_by=(),
             )
         launch = self._launch(task.key, fact.attempt, 0, event)
         return replace(task, phase=Phase.OPEN, attempt=fact.attempt, launch=launch, due_at=None, disrupted_by=())
@@ -362,6 +370,7 @@ class _Fold:
             number=number,
             run=self.run,
             event=event.id,
+            recorded_at=event.time,
             scheduled_at=held_until or event.time,
             held_until=held_until,
         )

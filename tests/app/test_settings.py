@@ -55,3 +55,10 @@ def test_a_pod_template_comes_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_pod_template_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValidationError):
         read_settings({"pod_template": text})
+
+
+@pytest.mark.parametrize("name", ["Media", "media_2", "", "-media", "m" * 64, "media\n"])
+def test_what_can_be_no_namespace_is_refused(name: str) -> None:
+    assert read_settings({"namespaces": ("media", "ads-2")}).namespaces == ("media", "ads-2")
+    with pytest.raises(ValidationError, match="namespaces"):
+        read_settings({"namespaces": ("media", name)})

@@ -82,7 +82,8 @@ def used() -> set[tuple[str, str]]:
         for path in Path(package.__path__[0]).rglob("*.py"):
             text = path.read_text()
             for verb, resource in _CALL.findall(text):
-                if resource != "flowy_group":  # discovery
+                # Discovery; and what is a courtesy to those who may do anything, as from a desk.
+                if resource not in {"flowy_group", "namespaces"}:
                     found.add((_VERBS.get(verb, verb), _RESOURCES.get(resource, resource)))
             for resource in _REFLECTED.findall(text):
                 found |= {("list", resource), ("watch", resource)}

@@ -210,7 +210,7 @@ def test_what_kubectl_shows(kube: Kube, ended: dict[str, dict[str, Any]]) -> Non
     assert {"Running", "Completed"} <= told
 
 
-def test_another_namespace_is_left_alone(kube: Kube, operator: OperatorProcess) -> None:
+def test_another_namespace_is_left_alone(kube: Kube, operator: OperatorProcess, tmp_path: Path) -> None:
     other = Kube(kube.kubeconfig, f"{kube.namespace}-other")
     other.run("create", "namespace", other.namespace)
     try:
@@ -218,6 +218,12 @@ def test_another_namespace_is_left_alone(kube: Kube, operator: OperatorProcess) 
         kube.apply(workflow("beside", PROGRAMS["no-task-called"][0], [double]))
         kube.wait_end("beside")
         assert "status" not in other.get("workflow", "alone")
+        # Of a namespace that isn't there one hears.
+        here, nowhere = kube.namespace, f"{kube.namespace}-nowhere"
+        misled = OperatorProcess(kube.kubeconfig, here, tmp_path / "log", options=[f"--namespace={nowhere}"])
+        misled.start()
+        assert misled.stop() == 0
+        assert [line.get("namespace") for line in misled.lines(level="WARNING")] == [nowhere]
     finally:
         other.run("delete", "namespace", other.namespace, "--wait=false")
 

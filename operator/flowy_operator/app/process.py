@@ -24,6 +24,7 @@ from flowy_operator.adapters.metrics import Metrics, Snapshot
 from flowy_operator.adapters.probes import Probes
 from flowy_operator.app.assembly import Operator
 from flowy_operator.app.leadership import Badge, Candidate, identity_of, lead
+from flowy_operator.app.namespaces import tell_of_missing
 from flowy_operator.app.settings import Pod, Settings
 from flowy_operator.core.job import TOKEN_AUDIENCE
 
@@ -95,6 +96,7 @@ async def _work(
     """Be the operator, until `stop` is set."""
     may_write = None if candidate is None else candidate.lease.holds
     async with await KubeClient.connect(settings.kubeconfig, settings.context, may_write=may_write) as client:
+        await tell_of_missing(client, settings.namespaces)
 
         async def host(changed: Changed, ended: asyncio.Event) -> None:
             await run_host(

@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "FLOWY_"
 
+NAMESPACE = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"  # of Kubernetes: another one could never be there
+
 
 def _json(text: object) -> object:
     """The value of a flag, which is text; variables come read."""
@@ -31,7 +33,7 @@ class Settings(BaseSettings):
         description="Kubeconfig file. Without it: the service account of the pod that the operator runs in.",
     )
     context: str | None = Field(default=None, description="Context in the kubeconfig. Without it: its current one.")
-    namespaces: tuple[str, ...] = Field(
+    namespaces: tuple[Annotated[str, Field(pattern=NAMESPACE)], ...] = Field(
         default=(), description="Namespaces to watch. None given: the whole cluster, which needs cluster-wide rights."
     )
     workers: int = Field(

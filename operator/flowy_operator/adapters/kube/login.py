@@ -37,7 +37,8 @@ async def load_configuration(kubeconfig: str | None, context: str | None) -> Con
             load_incluster_config(configuration)  # type: ignore[no-untyped-call]
         else:
             raise NoClusterError(
-                f"no kubeconfig was named, and there is no service account of a pod ({SERVICE_TOKEN_FILENAME})"
+                "no kubeconfig was named (--kubeconfig ~/.kube/config, as a rule), and there is no service account of a pod"
+                f" ({SERVICE_TOKEN_FILENAME})"
             )
     except _ODD_CREDENTIALS as error:
         raise NoClusterError(f"no way to the cluster by {kubeconfig or 'the service account'}: {error}") from error

@@ -27,6 +27,10 @@ def historypages(namespace: str | None = None, name: str | None = None) -> str:
     return _path(_FLOWY, "historypages", namespace, name)
 
 
+def namespaces(name: str) -> str:
+    return _path(_CORE, "namespaces", None, name)
+
+
 def jobs(namespace: str | None = None, name: str | None = None) -> str:
     return _path(_BATCH, "jobs", namespace, name)
 

@@ -5,7 +5,7 @@ whether it came by the watch or as the answer to our own write: an older cache i
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -18,14 +18,15 @@ from flowy_operator.core.child import ChildEnd, ChildRecord, Lineage, standing_o
 from flowy_operator.core.collected import Collected
 from flowy_operator.core.conditions import Blocker, Stall, has_ended
 from flowy_operator.core.definition import Definition, Reference
-from flowy_operator.core.history import Chain, Event, HistoryInvalid, Restarted, event_line, in_milliseconds, parse_time
+from flowy_operator.core.folded import Folded, Unread, check_tasks, completed, fold, history_message
+from flowy_operator.core.history import Chain, HistoryInvalid, parse_time
 from flowy_operator.core.job import API_VERSION, KIND, Owner
 from flowy_operator.core.key import Key
 from flowy_operator.core.launched import FIELD
-from flowy_operator.core.pages import PageInvalid, Tail, base_of, parse_tail
+from flowy_operator.core.pages import Tail
 from flowy_operator.core.setback import is_ahead, set_back
 from flowy_operator.core.spec import WorkflowSpec
-from flowy_operator.core.state import State, Task, apply
+from flowy_operator.core.state import State, Task
 from flowy_operator.core.values import INLINE_BYTES
 
 Body = Mapping[str, Any]
@@ -52,25 +53,6 @@ class Reading:
     outcome: Collected | ChildEnd | None = None
     note: str | None = None
     task: asyncio.Task[None] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """A history that was read to its end, and the part of it that stands in the status."""
-
-    state: State
-    tail: Tail
-
-
-@dataclass(frozen=True, slots=True)
-class Unread:
-    """A history whose beginning lies in pages that nobody has read yet. `empty` is the state before its first event."""
-
-    empty: State
-    run: int
-    first: int
-    events: Sequence[Event]
-    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +194,9 @@ class Workflow:
             version = replace(version, spec=spec)  # it holds for an end, whatever was done to the history
             if isinstance(spec, Reference):
                 self.definition = Key(self.owner.namespace, spec.name)
-            version = self._with_history(version, self._fold(status or {}, now))
+            version = self._with_history(
+                version, fold(status or {}, self.folded, workflow=self.owner.name, uid=self.owner.uid, now=now)
+            )
         except InvalidSpec as error:
             raw = body.get("spec")
             stops = isinstance(raw, Mapping) and raw.get("stop") is not None
@@ -226,7 +210,7 @@ class Workflow:
         """Take what the pages before a version's tail come to."""
         assert version.unread is not None
         try:
-            whole = self._with_history(version, _completed(version.unread, before))
+            whole = self._with_history(version, completed(version.unread, before))
         except HistoryInvalid as error:
             whole = replace(version, invalid=damaged(version, error))
         if self.version is version:
@@ -380,25 +364,6 @@ class Workflow:
             )
         return replace(version, state=history.state, tail=history.tail, unread=None, invalid=None)
 
-    def _fold(self, status: Body, now: datetime) -> Folded | Unread:
-        """The history of a status, folded upon what is known of it. Raises HistoryInvalid."""
-        first, events = parse_tail(status)
-        digest = status.get("historyDigest", "")
-        known = self.folded
-        is_continued = known is not None and known.tail.first <= first <= known.tail.end <= first + len(events)
-        # Before the first event is on record, when the run began is not either.
-        if known is not None and known.state.events and is_continued:
-            return _continued(known, first, events, digest)
-        # As fine as it will be read again: code that looks at the clock must always see the same.
-        started_at = parse_time(status["startTime"]) if "startTime" in status else in_milliseconds(now)
-        empty = State(workflow=self.owner.name, uid=self.owner.uid, started_at=started_at)
-        # Between a restart and its cut the tail begins in the old run.
-        restarted = next((event.fact.run for event in events if isinstance(event.fact, Restarted)), None)
-        run = status.get("run", 1) if restarted is None else restarted - 1
-        unread = Unread(empty, run, first, events, digest)
-        before = base_of(empty, first, events[0] if events else None)
-        return unread if before is None else _completed(unread, before)
-
 
 def damaged(version: Version, error: Exception) -> Stall:
     """Why a version can't be acted upon whose history isn't ours."""
@@ -406,45 +371,9 @@ def damaged(version: Version, error: Exception) -> Stall:
     return _stall(Blocker.HISTORY_INVALID, history_message(error), stops=stops)
 
 
-def _continued(known: Folded, first: int, events: Sequence[Event], digest: str) -> Folded:
-    """What is known, and the events that are new. Raises HistoryInvalid if what is known has changed."""
-    old = known.tail.end - first
-    if tuple(map(event_line, events[:old])) != known.tail.lines[first - known.tail.first :]:
-        raise HistoryInvalid("status.history was changed by somebody: events that were read before are others now")
-    state = apply(known.state, events[old:])
-    _check_digest(state, digest)
-    tail = known.tail.followed_by(events[old:])
-    return Folded(state, tail.cut(first, state.first))
-
-
-def _completed(unread: Unread, before: State) -> Folded:
-    """The events of the status upon the state before them. Raises HistoryInvalid."""
-    state = apply(before, unread.events)
-    _check_digest(state, unread.digest)
-    return Folded(state, Tail(unread.first, (), before.chain).followed_by(unread.events))
-
-
-def _check_digest(state: State, digest: str) -> None:
-    if state.chain.digest != digest:
-        raise HistoryInvalid("status.history was changed by somebody: it doesn't fit status.historyDigest")
-
-
 def _stall(blocker: Blocker, why: str, *, stops: bool) -> Stall:
     """A stall by what the object itself says; nobody knows then which Jobs a stop would have to end."""
     return Stall(blocker, f"{why}; spec.stop can't be followed: delete the Workflow to end it" if stops else why)
-
-
-def history_message(error: Exception) -> str:
-    """Why a history can't be gone on with, and what to do."""
-    what = "the page back with its spec, labels and owner" if isinstance(error, PageInvalid) else "status.history back"
-    return f"{error}; put {what} as it was to go on"
-
-
-def check_tasks(spec: WorkflowSpec, state: State) -> None:
-    """Raise HistoryInvalid if the history has a task that the spec hasn't."""
-    unknown = next((task.key for task in state.tasks.values() if task.name not in spec.tasks), None)
-    if unknown is not None:
-        raise HistoryInvalid(f"the history has the task {unknown!r}, and spec.tasks has none of this name")
 
 
 def _without_history(status: Body) -> Body:

@@ -153,6 +153,22 @@ def test_job_deleted_by_hand_is_a_cancelled_task(kube: Kube, operator: OperatorP
     assert (cancelled["task"], cancelled["reason"]) == ("long-0", "Deleted")
 
 
+def test_job_deleted_while_no_operator_runs_is_a_cancelled_task_too(kube: Kube, operator: OperatorProcess) -> None:
+    source = CAUGHT.replace(
+        "wait(long())", "wait(long(), short())"
+    )  # short's end brings on record that long's Job was made
+    tasks = [shell("long", "sleep 300"), shell("short", "echo 7 > $FLOWY_RESULT_FILE")]
+    kube.apply(workflow("missed", source, tasks))
+    kube.wait_until("workflow", "missed", lambda body: len(events(body, "TaskCompleted")) == 1)
+    operator.kill()
+    kube.run("delete", "job", "-l", "flowy.dev/workflow=missed,flowy.dev/task=long-0")
+    operator.start()
+    body = kube.wait_end("missed")
+    assert result(body) == [7, "long-0"]
+    assert [event["reason"] for event in events(body, "TaskCancelled")] == ["Deleted"]
+    assert len([event for event in events(body, "TaskScheduled") if event["task"] == "long-0"]) == 1
+
+
 DISRUPTIONS = {
     "evicted": lambda kube, pod: kube.run(
         "create",

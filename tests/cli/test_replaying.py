@@ -9,6 +9,7 @@ import yaml
 
 from flowy.wire import values
 from flowy_cli.documents import events_json, to_yaml
+from flowy_cli.replaying import story
 from flowy_operator.core.history import CancelReason, Fact, TaskCancelled, TaskCompleted, TaskScheduled
 from flowy_operator.core.state import State, place
 from tests.app.world import START
@@ -23,6 +24,20 @@ def test_own_code_agrees_with_every_history(name: str, shell: Shell) -> None:
     told = shell.ok("replay", name)
     assert_golden(f"replay-{name}.txt", told)
     assert shell.ok("replay", name, "--unlocked") == told
+
+
+@pytest.mark.parametrize("name", ["talk-41", "talk-42", "broken", "site", "long", "paused", "loop"])
+def test_a_long_run_is_told_from_one_replay_and_in_the_same_words(
+    name: str, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each = json.loads(shell.ok("replay", name, "--unlocked", "-o", "json"))
+    monkeypatch.setattr(story, "LONG", 0)
+    once = json.loads(shell.ok("replay", name, "--unlocked", "-o", "json"))
+    assert once["decisions"][-1] == each["decisions"][-1]
+    for short, whole in zip(once["decisions"], each["decisions"], strict=True):
+        assert short["waitingOn"] == [wait for wait in whole["waitingOn"] if wait in short["waitingOn"]]
+        assert bool(short["waitingOn"]) is bool(whole["waitingOn"])
+        assert short | {"waitingOn": 0, "log": 0} == whole | {"waitingOn": 0, "log": 0}
 
 
 def test_each_run_of_a_workflow_that_restarts(shell: Shell) -> None:
@@ -142,6 +157,17 @@ def test_other_code_diverges(old: str, new: str, expected: dict[str, object], sh
     told = shell("replay", "talk-41", "--code", str(code), "--unlocked").stdout
     assert f"    got        {expected['got']}\n" in told
     assert "DIVERGES" in told
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), CHANGES.values(), ids=CHANGES)
+def test_other_code_diverges_in_a_long_run_likewise(
+    old: str, new: str, expected: dict[str, object], shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(story, "LONG", 0)
+    code = tmp_path / "new.py"
+    code.write_text(VIDEO.replace(old, new))
+    done = shell("replay", "talk-41", "--code", str(code), "--unlocked", "-o", "json")
+    assert json.loads(done.stdout)["divergence"] == expected
 
 
 SAME = {

@@ -13,6 +13,7 @@ from flowy.wire.messages import Answer, Request
 from flowy_cli.errors import CliError, Unreadable
 from flowy_cli.pictures.calls import calls_of
 from flowy_cli.pictures.execution import Execution, Look, Standing
+from flowy_cli.replaying.flow import ARGUMENTS_BYTES, calls_of_all
 from flowy_cli.run import Run
 from flowy_cli.sources import events_of
 from flowy_cli.specs import spec_of
@@ -25,9 +26,6 @@ from flowy_operator.core.state import State, apply
 
 Replay = Callable[[Request], Answer]
 """Answers a traced request. Raises CliError where it can't or may not: the picture then says why it has no arrows."""
-
-ARGUMENTS_BYTES = 2 << 20
-"""Of the arguments in one answer. A decider takes no answer of more than 4 MiB, and the trace has to fit beside them."""
 
 
 class Detail(Enum):
@@ -103,27 +101,15 @@ def _replayed(spec: WorkflowSpec, state: State, values: Mapping[str, str], repla
     request = replace(decision_request(spec, state, (), values), max_bytes=ARGUMENTS_BYTES)
     try:
         answer = replay(replace(request, traced=True))
-        arguments = {} if detail is Detail.SHAPE else _arguments(request, answer, list(state.tasks), replay)
+        calls = {} if detail is Detail.SHAPE else calls_of_all(request, answer, replay)
     except CliError as error:
         return _Replayed(flow=error.message)
     reached = {call.key for call in answer.trace.calls} if answer.trace is not None else set()
     flow = ""
     if answer.error is not None and not reached.issuperset(state.tasks):
         flow = f"the replay went no further than line {answer.error.get('line')}: {answer.error.get('message')}"
+    arguments = {key: call.arguments for key, call in calls.items()}
     return _Replayed(answer=answer, arguments=arguments, flow=flow)
-
-
-def _arguments(request: Request, answer: Answer, keys: Sequence[str], replay: Replay) -> dict[str, str]:
-    """The arguments of all calls, as many at a time as an answer holds."""
-    found = {call.key: call.arguments for call in answer.scheduled}
-    missing = list(keys)
-    while missing:
-        answer = replay(replace(request, wanted=tuple(missing)))
-        if not answer.repeated:
-            break  # the replay doesn't come so far
-        found |= {call.key: call.arguments for call in answer.repeated}
-        missing = [key for key in missing if key not in found]
-    return found
 
 
 def _standing(run: Run) -> Standing:

@@ -7,8 +7,8 @@ end. What the operator has decided in between without a new call, is not told ap
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
-from flowy_cli.run import Run
 from flowy_operator.core.history import (
     CancelReason,
     Event,
@@ -19,41 +19,36 @@ from flowy_operator.core.history import (
     TaskScheduled,
     TaskTimedOut,
 )
-from flowy_operator.core.state import State, apply
 
 _AFTER_THE_END = (CancelReason.WORKFLOW_ENDED, CancelReason.ABANDONED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One decision: the state that it was made upon, and the outcomes that are new since the one before.
+    """One decision: it knew the first `known` of the events that the code has seen; `news` are the outcomes since the one before.
 
     `recorded` are the first records of calls that follow it, before any further outcome. `at` is the id of the last event
-    that was known, 0 at the start of a history.
+    that was known, and `time` when that was; 0 and None at the start of a history.
     """
 
     number: int
+    known: int
     at: int
-    state: State
+    time: datetime | None
     news: Sequence[Event]
     recorded: Sequence[Event]
     is_last: bool = False
 
 
-def points_of(run: Run, events: Sequence[Event]) -> Iterator[Point]:
-    """The decisions over the events of one of its runs, in their order. Raises HistoryInvalid for an older one that is none."""
-    events = seen_by_code(events)
-    before = None
-    for point in _points(run, events):
-        if before is not None:
-            yield before
-        before = point
-    if before is not None:
-        yield replace(before, is_last=True)
+def points_of(events: Sequence[Event]) -> list[Point]:
+    """The decisions over what the code has seen (`seen_by_code`) of one run, in their order."""
+    found = list(_points(events))
+    found[-1] = replace(found[-1], is_last=True)
+    return found
 
 
-def _points(run: Run, events: Sequence[Event]) -> Iterator[Point]:
-    state, number, ahead = run.before(events), 1, 0
+def _points(events: Sequence[Event]) -> Iterator[Point]:
+    number, ahead = 1, 0
     while True:
         known = ahead
         while known < len(events) and not is_new_call(events[known]):
@@ -61,16 +56,20 @@ def _points(run: Run, events: Sequence[Event]) -> Iterator[Point]:
         called = known
         while called < len(events) and not is_outcome(events[called]):
             called += 1
-        read = events[ahead:known]
-        state = apply(state, read)
-        news = [event for event in read if is_outcome(event)]
+        news = [event for event in events[ahead:known] if is_outcome(event)]
         if number == 1 or news or known < len(events):
-            recorded = [event for event in events[known:called] if is_new_call(event)]
-            yield Point(number=number, at=state.events, state=state, news=news, recorded=recorded)
+            last = events[known - 1] if known else None
+            yield Point(
+                number=number,
+                known=known,
+                at=0 if last is None else last.id,
+                time=None if last is None else last.time,
+                news=news,
+                recorded=[event for event in events[known:called] if is_new_call(event)],
+            )
             number += 1
         if known == len(events):
             return
-        state = apply(state, events[known:called])
         ahead = called
 
 

@@ -8,12 +8,14 @@ from flowy.wire import values
 from flowy.wire.messages import Answer, AnsweredCall, Outcome
 from flowy_cli.errors import Unreadable
 from flowy_cli.replaying.decider import Decide
-from flowy_cli.replaying.points import Point, points_of
+from flowy_cli.replaying.flow import flow_of
+from flowy_cli.replaying.points import Point, points_of, seen_by_code
 from flowy_cli.run import Run
 from flowy_operator.core.conditions import Reason
 from flowy_operator.core.decision import decision_request, value_refs
 from flowy_operator.core.history import Event, Restarted
 from flowy_operator.core.spec import WorkflowSpec
+from flowy_operator.core.state import State, apply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +31,8 @@ class Divergence:
 class Step:
     """One decision as it was replayed.
 
-    `calls` are those that no earlier decision of this replay has listed. `held_back` are keys of calls that were ready and
-    are on no record by then. `surplus` are keys of calls that stand nowhere in the history, though it went on.
+    `calls` are those that no earlier decision of this replay has listed. `held_back` are keys of those of them that are on no
+    record by then. `surplus` are keys of calls that stand nowhere in the history, though it went on.
     """
 
     point: Point
@@ -41,38 +43,57 @@ class Step:
     divergence: Divergence | None = None
 
 
+LONG = 50_000
+"""Records over all decisions of a run above which it is told from one replay (`flow.py`): the square of a long chain takes minutes."""
+
+
 def story(
     run: Run, events: Sequence[Event], spec: WorkflowSpec, decide: Decide, *, recorded: WorkflowSpec | None = None
 ) -> Iterator[Step]:
     """Replay `spec` over the events of one run of it, up to the first divergence.
 
-    `recorded` is the spec that the history was made with, if `spec` is another: it knows what was expected. Raises CliError.
+    `recorded` is the spec that the history was made with, if `spec` is another: it knows what was expected. Raises CliError,
+    and HistoryInvalid for an older run that is none.
     """
+    number = next((event.fact.run for event in events if isinstance(event.fact, Restarted)), 1)
+    events = seen_by_code(events)
+    points = points_of(events)
+    state, folded = run.before(events), 0
     known: set[str] = set()
     ever = {getattr(event.fact, "task", "") for event in events}
-    for point in points_of(run, events):
-        _check_values(run, point)
-        request = decision_request(spec, point.state, (), run.values)
-        answer = decide(request)
+    flow = None
+    if sum(point.known for point in points) > LONG:
+        whole = run.state if events[-1] is run.events[-1] else apply(state, events)
+        _check_values(run, whole)
+        flow = flow_of(decision_request(spec, whole, (), run.values), events, decide)
+    for point in points:
+        told = None if flow is None else flow.answer(point)
+        if told is not None:
+            answer = told
+        else:
+            state, folded = apply(state, events[folded : point.known]), point.known
+            _check_values(run, state)
+            answer = decide(decision_request(spec, state, (), run.values))
         calls = [call for call in answer.scheduled if call.key not in known]
-        known |= {call.key for call in answer.scheduled}
+        known |= {call.key for call in calls}
         step = Step(
             point=point,
             answer=answer,
             calls=calls,
-            held_back=_held_back(point, answer),
+            held_back=_held_back(point, calls),
             surplus=() if point.is_last or answer.more else [call.key for call in calls if call.key not in ever],
         )
-        found = _divergence(run, point, answer)
+        # What is told from one replay has been held against the history by it, up to its end.
+        found = _divergence(run, number, point, answer) if told is None or point.is_last else None
         if found is not None:
-            step = replace(step, divergence=_explained(found, run, point, decide, recorded))
+            step = replace(step, divergence=_explained(found, run, state, decide, recorded))
         yield step
         if found is not None:
             return
 
 
-def _check_values(run: Run, point: Point) -> None:
-    missing = [ref.name for ref in value_refs(point.state) if ref.name not in run.values]
+def _check_values(run: Run, state: State) -> None:
+    missing = [ref.name for ref in value_refs(state) if ref.name not in run.values]
     if missing:
         raise Unreadable(
             f"the ConfigMap {missing[0]}, which holds a long result, isn't in the file",
@@ -80,9 +101,9 @@ def _check_values(run: Run, point: Point) -> None:
         )
 
 
-def _held_back(point: Point, answer: Answer) -> Sequence[str]:
+def _held_back(point: Point, calls: Sequence[AnsweredCall]) -> Sequence[str]:
     recorded = {getattr(event.fact, "task", "") for event in point.recorded}
-    return [call.key for call in answer.scheduled if call.key not in recorded]
+    return [call.key for call in calls if call.key not in recorded]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +112,7 @@ class _Found:
     divergence: Divergence
 
 
-def _divergence(run: Run, point: Point, answer: Answer) -> _Found | None:
+def _divergence(run: Run, number: int, point: Point, answer: Answer) -> _Found | None:
     if answer.outcome is Outcome.STALLED:
         error = answer.error or {}
         key = None if error.get("key") is None else str(error["key"])
@@ -104,7 +125,7 @@ def _divergence(run: Run, point: Point, answer: Answer) -> _Found | None:
     for event in point.recorded:
         if (found := _not_made(event, answer)) is not None:
             return found
-    return _other_end(run, point, answer) if point.is_last else None
+    return _other_end(run, number, answer) if point.is_last else None
 
 
 def _asked(key: str | None, answer: Answer) -> str:
@@ -163,9 +184,9 @@ def shown(call: AnsweredCall) -> str:
     return f"{call.key}({', '.join(parts)})"
 
 
-def _other_end(run: Run, point: Point, answer: Answer) -> _Found | None:
+def _other_end(run: Run, number: int, answer: Answer) -> _Found | None:
     """Whether the last decision ends otherwise than the run has ended, as far as the code had a say in that."""
-    expected, got = _recorded_end(run, point.state.run), end_of(answer)
+    expected, got = _recorded_end(run, number), end_of(answer)
     if expected in {None, got}:
         return None
     return _Found(None, Divergence(line=end_line(answer), expected=str(expected), got=got))
@@ -187,11 +208,11 @@ def _recorded_end(run: Run, number: int) -> str | None:
             return None
 
 
-def _explained(found: _Found, run: Run, point: Point, decide: Decide, recorded: WorkflowSpec | None) -> Divergence:
+def _explained(found: _Found, run: Run, state: State, decide: Decide, recorded: WorkflowSpec | None) -> Divergence:
     """With the code that the history was made with, what it called there can be told instead of a digest."""
     if recorded is None or found.key is None:
         return found.divergence
-    request = decision_request(recorded, point.state, (found.key,), run.values)
+    request = decision_request(recorded, state, (found.key,), run.values)
     told = decide(request)
     call = next((call for call in [*told.scheduled, *told.repeated] if call.key == found.key), None)
     return found.divergence if call is None else replace(found.divergence, expected=f"{shown(call)}, line {call.line}")

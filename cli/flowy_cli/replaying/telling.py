@@ -54,8 +54,8 @@ def _when(step: Step) -> str:
     point = step.point
     if not point.at:
         return "at the start"
-    assert point.state.last_time is not None
-    return f"{clock(point.state.last_time)}   after event {point.at}"
+    assert point.time is not None
+    return f"{clock(point.time)}   after event {point.at}"
 
 
 def _news(event: Event) -> str:

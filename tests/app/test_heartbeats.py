@@ -120,6 +120,19 @@ async def test_an_uncaught_silence_is_in_the_status_with_its_details() -> None:
         await beat(w, '{"frame":1.0}')
         error = (await w.ended())["error"]
         assert (error["type"], error["timer"], error["details"]) == ("TaskTimedOut", "Heartbeat", '{"frame": 1.0}')
+        assert error["message"] == "t-0 timed out (Heartbeat)"
+
+
+@simulated
+async def test_who_was_never_heard_is_told_where_to_look() -> None:
+    """The pod doesn't reach the operator, as a rule: a desk behind a firewall, a NetworkPolicy."""
+    async with world(lambda call: NEVER_ENDS) as w:
+        w.submit(ONE, ONCE)
+        error = (await w.ended())["error"]
+        assert error["message"].startswith(
+            "t-0 timed out (Heartbeat): no heartbeat has come since 2026-01-01T12:00:00.0"
+        )
+        assert error["message"].endswith("whether pods reach the gateway at the operator's --gateway-url")
 
 
 @simulated

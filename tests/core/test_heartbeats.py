@@ -53,11 +53,21 @@ def seen(
 ENDED: dict[str, Any] = {"finished_at": at(3), "exit_code": 1, "message": "no"}
 ERROR = Failure(type="Error", message="no", exit_code=1)
 
+NOTHING = (
+    "no heartbeat has come since 2026-01-02T03:04:05.000Z: see whether it sends any, and whether pods reach the gateway at the"
+    " operator's --gateway-url"
+)
+
 # The view, the instant, and the facts of a task that must be heard every 10 s and has one attempt.
 CASES: dict[str, tuple[View, float, list[Fact]]] = {
     "heard in time": (seen(beat=5), 14, []),
     "never heard, in time": (seen(), 10, []),
-    "never heard": (seen(), 11, [timed_out(timer=SILENT)]),
+    "never heard": (seen(), 11, [timed_out(timer=SILENT, message=NOTHING)]),
+    "not heard yet": (
+        replace(seen(), beats={JOB: Beat(at(0), heard=False)}),
+        11,
+        [timed_out(timer=SILENT, message=NOTHING)],
+    ),
     "silent for long": (seen(beat=5), 15, [timed_out(timer=SILENT)]),
     "with what it said last": (
         seen(beat=5, details='{"frame":7}'),

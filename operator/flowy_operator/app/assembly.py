@@ -264,7 +264,7 @@ class Operator:
             return
         if old is None and record.job is not None:
             # Its heartbeats couldn't be judged before, and its container may have begun long ago: the watch was away.
-            workflow.beats.setdefault(record.job, Beat(in_milliseconds(self._clock()), None))
+            workflow.beats.setdefault(record.job, Beat(in_milliseconds(self._clock()), None, heard=False))
         self._queue.add(key)
 
     def _definition_changed(self, old: Definition | None, new: Definition | None) -> None:

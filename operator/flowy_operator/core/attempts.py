@@ -25,10 +25,14 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A heartbeat that was heard. `details` is JSON text; a later one without any keeps those before."""
+    """A heartbeat that was heard. `details` is JSON text; a later one without any keeps those before.
+
+    `heard` is False of a pod that has said nothing yet: only from then on could it be heard.
+    """
 
     at: datetime
     details: str | None = None
+    heard: bool = True
 
 
 @dataclass(frozen=True, slots=True)

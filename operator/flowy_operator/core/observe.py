@@ -26,6 +26,7 @@ from flowy_operator.core.history import (
     TaskFailed,
     TaskScheduled,
     TaskTimedOut,
+    format_time,
 )
 from flowy_operator.core.outcome import (
     Deleted,
@@ -71,6 +72,14 @@ class View:
         beat = self.beats.get(job)
         times = [at for at in (self.listening_since, None if beat is None else beat.at) if at is not None]
         return max(times, default=None)
+
+    def silence(self, job: str) -> str | None:
+        """What to look at where no heartbeat of this Job has come at all, as far as this process knows."""
+        beat, since = self.beats.get(job), self.heard_at(job)
+        if since is None or (beat is not None and beat.heard):
+            return None
+        why = "see whether it sends any, and whether pods reach the gateway at the operator's --gateway-url"
+        return f"no heartbeat has come since {format_time(since)}: {why}"
 
     def progress_of(self, job: str) -> str | None:
         """The details of this Job's last heartbeat, as JSON text."""
@@ -241,6 +250,8 @@ def _cause(task: Task, timer: Timer, view: View) -> str | None:
     """What is known of why a task isn't done in time: what keeps it from starting, else how its attempt before ended."""
     if timer is Timer.START_TO_CLOSE:
         return None
+    if timer is Timer.HEARTBEAT:
+        return None if task.launch is None else view.silence(task.launch.job)
     if task.phase is Phase.OPEN and task.launch is not None:
         waiting = view.notes.get(task.launch.job) or view.obstacle(task.launch.job)
         if waiting is not None:

@@ -203,6 +203,39 @@ async def test_a_burst_costs_one_patch() -> None:
         assert w.operators[0].line.writes["patch", "workflows/status"] - before <= 2
 
 
+GATHERED = """
+    def gathered(slow, add):
+        def workflow():
+            return add(slow(1), slow(10), slow(20), slow(30))
+        return workflow
+"""
+
+
+@simulated
+async def test_the_code_is_asked_when_it_can_go_on_and_not_at_each_outcome() -> None:
+    async with world(step) as w:
+        w.submit(GATHERED, "slow", "add")
+        await w.until(lambda: w.status().get("progress", {}).get("succeeded") == 3)
+        assert len(w.decider.requests) == 1
+        assert [wait["task"] for wait in w.status()["waitingOn"]] == ["slow-3"]
+        await w.ended()
+        assert (w.result(), len(w.decider.requests)) == (61, 3)
+        text, _ = w.operators[0].metrics.text()
+        assert b"flowy_decisions_spared_total 3.0" in text
+
+
+@simulated
+async def test_a_new_operator_asks_once() -> None:
+    async with world(step) as w:
+        w.submit(GATHERED, "slow", "add")
+        await w.until(lambda: w.status().get("progress", {}).get("succeeded") == 1)
+        await w.restart()
+        await w.until(lambda: w.status()["progress"]["succeeded"] == 3)
+        assert len(w.decider.requests) == 2
+        await w.ended()
+        assert (w.result(), len(w.decider.requests)) == (61, 4)
+
+
 @simulated
 async def test_nothing_to_do_writes_nothing() -> None:
     async with world(lambda call: NEVER_ENDS) as w:

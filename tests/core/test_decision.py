@@ -1,13 +1,21 @@
 """What the decider is asked, and what its answer means."""
 
+import inspect
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from flowy.policy.timeout import Timer
+from flowy.replay.replayer import replay
 from flowy.wire.messages import Answer, AnsweredWait, Outcome, Phase, Record, RecordState, encode_request
 from flowy_operator.core.conditions import Blocker, Reason, Stall
-from flowy_operator.core.decision import conclude, decision_request, value_refs
+from flowy_operator.core.decision import conclude, decision_request, says_the_same, value_refs
 from flowy_operator.core.history import (
     CancelReason,
     Fact,
@@ -18,6 +26,7 @@ from flowy_operator.core.history import (
     TaskScheduled,
 )
 from flowy_operator.core.observe import Launching
+from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State
 from flowy_operator.core.values import reference
 from flowy_operator.core.verdict import End, Verdict
@@ -41,6 +50,7 @@ from tests.builders import (
     waiting,
     workflow_spec,
 )
+from tests.runtime import programs
 
 ALLOWED, SUSPENDED = Launching
 SPEC = workflow_spec(task_spec(), task_spec("red"), input='{"args":[1],"kwargs":{}}', entrypoint="f")
@@ -269,3 +279,100 @@ def test_a_restart_with_open_tasks_leaves_none_behind() -> None:
 def test_suspended_by_the_spec_everything_is_held_back() -> None:
     verdict = conclude(SPEC, ONE_OPEN, suspended(*calls(2, first=1)), at(5), SUSPENDED)
     assert (list(verdict.facts), verdict.held_back) == ([], 2)
+
+
+# -- decisions that needn't be made -----------------------------------------------------------------------------------
+
+OPEN: list[Fact | float] = [scheduled(), scheduled("task-1"), scheduled("red-0")]
+PAIR = [["task-0", "task-1"]]
+
+SAME: dict[str, tuple[Sequence[Sequence[str]] | None, list[Fact], bool]] = {
+    "nothing is known": (None, [completed("red-0")], False),
+    "nothing is needed of what has ended": (PAIR, [completed("red-0")], True),
+    "an error that nobody looks at": (PAIR, [failed("red-0")], True),
+    "one of two": (PAIR, [completed()], True),
+    "the second of two": (PAIR, [completed("task-1"), completed()], False),
+    "one of two, and it failed": (PAIR, [failed("task-1")], False),
+    "one of two, and it timed out": (PAIR, [timed_out("task-1")], False),
+    "one of two, and it was cancelled": (PAIR, [cancelled("task-1")], False),
+    "a failure after which another attempt follows": (PAIR, [failed("task-1", final=False)], True),
+    "all of one group of several": ([["task-0"], ["red-0"]], [completed("red-0")], False),
+    "a call that isn't made yet is missing": ([["red-0", "red-1"]], [completed("red-0")], True),
+}
+
+
+@pytest.mark.parametrize(("needs", "facts", "expected"), SAME.values(), ids=SAME)
+def test_a_decision_that_says_the_same(
+    needs: Sequence[Sequence[str]] | None, facts: list[Fact], expected: bool
+) -> None:
+    state = state_of(*OPEN, 3, *facts)
+    ended = {key for key, task in state.tasks.items() if task.final is not None}
+    assert says_the_same(replace(suspended(), needs=needs), state, ended) is expected
+
+
+def test_what_had_ended_before_counts_too() -> None:
+    state = state_of(*OPEN, completed(), 3, completed("task-1"))
+    assert not says_the_same(replace(suspended(), needs=PAIR), state, {"task-1"})
+
+
+def test_the_end_of_the_code_is_asked_for_again() -> None:
+    assert not says_the_same(Answer(outcome=Outcome.COMPLETED, result="1"), state_of(*OPEN, completed()), {"task-0"})
+
+
+PRELUDE = """\
+from flowy import *
+
+
+def call(task, *args, **kwargs):
+    return task(*args, **kwargs)
+
+
+def finished(value):
+    return value
+
+
+{weigh}
+
+""".format(weigh=inspect.getsource(programs.weigh).replace("value: Any", "value").replace(") -> int:", "):"))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(programs.programs(), st.booleans(), st.integers(0, 2**32), st.sampled_from([1, 2, 3]), st.sampled_from([2, 64]))
+def test_a_decision_that_is_spared_would_have_led_to_the_same(
+    program: str, fails: bool, seed: int, at_once: int, parallelism: int
+) -> None:
+    tasks = [task_spec(name) for name in programs.TASKS]
+    spec = replace(workflow_spec(*tasks, parallelism=parallelism), source=PRELUDE + program, entrypoint="factory")
+    chance, state, ended = random.Random(seed), empty_state(), set[str]()
+    answer: Answer | None = None
+    arguments: dict[str, Any] = {}
+    while True:
+        asked = replay(decision_request(spec, state, ()))
+        if answer is not None and says_the_same(answer, state, ended):
+            assert concluded(spec, state, answer) == concluded(spec, state, asked)
+        else:
+            answer = asked
+            arguments |= {call.key: json.loads(call.arguments) for call in answer.scheduled}
+        verdict = conclude(spec, state, answer, at(5), ALLOWED)
+        if answer.outcome is not Outcome.SUSPENDED:
+            assert answer.outcome is not Outcome.STALLED
+            return
+        state = followed(state, verdict.facts, at(5))
+        running = [task.key for task in state.open()]
+        facts = [
+            ended_as(key, arguments[key], fails=fails)
+            for key in chance.sample(running, min(len(running), chance.randint(1, at_once)))
+        ]
+        state, ended = followed(state, facts, at(6)), {fact.task for fact in facts}
+
+
+def concluded(spec: WorkflowSpec, state: State, answer: Answer) -> tuple[Verdict, list[str]]:
+    """What follows from an answer, and the awaited tasks that have not ended, as the status has them."""
+    verdict = conclude(spec, state, answer, at(5), ALLOWED)
+    waits = [wait for wait in verdict.waiting_on if (task := state.tasks.get(wait.key)) is None or task.final is None]
+    return replace(verdict, waiting_on=waits), [call.key for call in answer.scheduled if call.key not in state.tasks]
+
+
+def ended_as(key: str, given: Any, *, fails: bool) -> TaskCompleted | TaskFailed:
+    value, luck = programs.outcome_of(key.rpartition("-")[0], given["args"], given["kwargs"])
+    return failed(key) if fails and luck == 0 else completed(key, json.dumps(value))

@@ -92,6 +92,11 @@ class Metrics:
             buckets=DECISION_S,
             registry=registry,
         )
+        self._spared = Counter(
+            "flowy_decisions_spared",
+            "Decisions that weren't asked for: what had ended couldn't change what the last one said",
+            registry=registry,
+        )
         self._dead_times = Histogram(
             "flowy_dead_time_seconds",
             "From the end of a container to the creation of the Jobs that follow from it",
@@ -124,6 +129,10 @@ class Metrics:
     def decided(self, end: str, seconds: float) -> None:
         """`end` is one of the decider's own words."""
         self._decisions.labels(end).observe(seconds)
+
+    def decision_spared(self) -> None:
+        """Tasks have ended, and the last decision still holds."""
+        self._spared.inc()
 
     def launched(self, after_s: float) -> None:
         """Jobs were created, so long after the end of the container that they follow from."""

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from flowy.wire.messages import Answer, AnsweredCall, Request
+from flowy_operator.adapters.metrics import Metrics
 from flowy_operator.app.launches import launchable
 from flowy_operator.app.tracked import Basis, Version, Workflow
 from flowy_operator.app.values import ValueLost, Values
 from flowy_operator.core.admission import due_retries
 from flowy_operator.core.conditions import Blocker, Stall
-from flowy_operator.core.decision import conclude, decision_request, value_refs
+from flowy_operator.core.decision import conclude, decision_request, says_the_same, value_refs
 from flowy_operator.core.ending import end_without_code
 from flowy_operator.core.errors import DecisionStalled, StallReason
 from flowy_operator.core.history import TaskScheduled
@@ -40,15 +41,17 @@ class Decider(Protocol):
 class Decisions:
     """Decisions of all workflows. What was answered about one is kept with it."""
 
-    def __init__(self, decider: Decider, values: Values) -> None:
+    def __init__(self, decider: Decider, values: Values, metrics: Metrics) -> None:
         self._decider = decider
         self._values = values
+        self._metrics = metrics
 
     async def verdict(
         self,
         workflow: Workflow,
         version: Version,
         spec: WorkflowSpec,
+        before: State,
         state: State,
         view: View,
         now: datetime,
@@ -60,6 +63,7 @@ class Decisions:
         ready = [*launchable(workflow, spec, state, view, now), *due_retries(state, now)]
         wanted = [task.key for task in ready if workflow.arguments_of(task) is None]
         retry_at = workflow.retry_decision_at
+        self._keep_answer(workflow, spec, before, state)
         if (
             workflow.answered_upon != _basis(spec, state)
             or wanted
@@ -78,6 +82,15 @@ class Decisions:
                 return Verdict(facts=pass_on(spec, state, held_back), waiting_on=verdict.waiting_on)
         stall = verdict.stall or workflow.stall
         return Verdict(facts=requested(spec, state), stall=stall, waiting_on=verdict.waiting_on)
+
+    def _keep_answer(self, workflow: Workflow, spec: WorkflowSpec, before: State, state: State) -> None:
+        """Take it that the answer holds upon a state that follows from its own, if what has ended since can't change it."""
+        basis = _basis(spec, state)
+        if workflow.answer is None or workflow.answered_upon == basis or workflow.answered_upon != _basis(spec, before):
+            return
+        if says_the_same(workflow.answer, state, before.pending.keys() - state.pending.keys()):
+            workflow.answered_upon = basis
+            self._metrics.decision_spared()
 
     async def _held_back(
         self, workflow: Workflow, spec: WorkflowSpec, state: State, now: datetime

@@ -89,7 +89,7 @@ class Reconciler:
         self._view = view
         self._specs = specs
         self._results = results
-        self._decisions = Decisions(decider, values)
+        self._decisions = Decisions(decider, values, metrics)
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
@@ -183,7 +183,7 @@ class Reconciler:
             facts, verdict = facts[:portion], Verdict(cut=True)
         else:
             seen = apply(before, place(before, facts, now))
-            verdict = await self._decisions.verdict(workflow, version, spec, seen, view, now)
+            verdict = await self._decisions.verdict(workflow, version, spec, before, seen, view, now)
             verdict = within_one_write(verdict, seen, now)
             facts += verdict.facts
         events = place(before, facts, now)

@@ -1,7 +1,7 @@
 """Between the history and the decider: the request that a state implies, and what an answer means for the workflow."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -60,6 +60,23 @@ def conclude(spec: WorkflowSpec, state: State, answer: Answer, now: datetime, la
             return Verdict(stall=Stall(Blocker.NON_DETERMINISM, str((answer.error or {}).get("message", ""))))
         case Outcome.COMPLETED | Outcome.FAILED | Outcome.RESTARTED:
             return after_the_code(spec, state, answer, now, launching)
+
+
+def says_the_same(answer: Answer, state: State, ended: Collection[str]) -> bool:
+    """Whether a decision upon `state` would say what `answer` does, since which the tasks of these keys have ended.
+
+    It makes the same calls and waits at the same place; of what the answer schedules and waits for, the state knows what is
+    done.
+    """
+    if answer.outcome is not Outcome.SUSPENDED or answer.needs is None:
+        return False
+    return not any(_may_go_on(group, state) for group in answer.needs if any(key in ended for key in group))
+
+
+def _may_go_on(group: Sequence[str], state: State) -> bool:
+    """Whether nothing of a group is missing, or an error is all that was needed."""
+    finals = [None if (task := state.tasks.get(key)) is None else task.final for key in group]
+    return None not in finals or any(final is not None and not isinstance(final, TaskCompleted) for final in finals)
 
 
 def _record(task: Task, values: Mapping[str, str]) -> Record:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowy.replay.barrier import Completed, Deviated, End, Failed, Restarted, Suspended
+from flowy.replay.needs import needs_of
 from flowy.replay.result import Pending
 from flowy.replay.source import limited
 from flowy.wire.keys import number_of, task_of
@@ -50,6 +51,7 @@ def _judged(run: "Run") -> Verdict:
             repeated=tuple(run.repeated),
             more=run.more,
             waiting_on=_waiting_on(end),
+            needs=needs_of(run),
             log=log,
         )
         return Verdict(answer)

@@ -5,6 +5,7 @@ wrong decision; it cannot be a harmful one.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from flowy.errors import ErrorObject
@@ -28,6 +29,9 @@ from flowy.wire.traces import parse_trace
 
 MAX_LOG_BYTES = 64 * 1024  # printed text of a decision: enough to follow it by eye, and kept with it; loops print on
 MAX_ERROR_CHARACTERS = 64 * 1024  # of each text in an error: far above our own, a recorded one may be a task's output
+MAX_NEEDS = 20_000
+"""Keys in the groups of `Answer.needs`. A call for each of a thousand results is a thousand. A thousand calls that take a
+thousand results each are a million: to ask once too often is less than to tell of them."""
 _MAX_ATTEMPT = 1_000_000_000
 
 _ANSWER_FIELDS = {
@@ -37,6 +41,7 @@ _ANSWER_FIELDS = {
     "repeated",
     "more",
     "waitingOn",
+    "needs",
     "result",
     "restart",
     "error",
@@ -60,6 +65,7 @@ def parse_answer(raw: bytes, request: Request, limit_bytes: int) -> Answer:
     scheduled = items(answer["scheduled"], "scheduled", _answered_call, request.max_calls)
     repeated = items(answer["repeated"], "repeated", _answered_call, len(request.wanted))
     waiting_on = items(answer["waitingOn"], "waitingOn", _answered_wait, len(scheduled) + len(recorded))
+    needs = None if answer["needs"] is None else _needs(answer["needs"])
     dropped = items(answer["dropped"], "dropped", string, request.max_calls)
     ignored = items(answer["ignoredErrors"], "ignoredErrors", _error_object, len(recorded))
     log = items(answer["log"], "log", string, 2 * MAX_LOG_BYTES)
@@ -75,7 +81,7 @@ def parse_answer(raw: bytes, request: Request, limit_bytes: int) -> Answer:
     if type(answer["more"]) is not bool or (answer["more"] and len(scheduled) < min(request.max_calls, 1)):
         raise MalformedMessage("more is true though the list of new calls has room, or is no boolean")
 
-    _only_if(outcome is Outcome.SUSPENDED, outcome, scheduled=scheduled, waitingOn=waiting_on)
+    _only_if(outcome is Outcome.SUSPENDED, outcome, scheduled=scheduled, waitingOn=waiting_on, needs=needs or ())
     _only_if(outcome is not Outcome.STALLED, outcome, repeated=repeated)
     _only_if(is_final, outcome, dropped=dropped, ignoredErrors=ignored)
     _exactly_if(outcome is Outcome.COMPLETED, outcome, "result", answer["result"])
@@ -97,6 +103,7 @@ def parse_answer(raw: bytes, request: Request, limit_bytes: int) -> Answer:
         repeated=repeated,
         more=answer["more"],
         waiting_on=waiting_on,
+        needs=needs,
         result=answer["result"],
         restart=answer["restart"],
         error=None if answer["error"] is None else _error_object(answer["error"], "error"),
@@ -143,6 +150,20 @@ def _answered_call(value: object, what: str) -> AnsweredCall:
 def _answered_wait(value: object, what: str) -> AnsweredWait:
     awaited = fields(value, f"an item of {what}", {"key", "line"})
     return AnsweredWait(key=string(awaited["key"], f"a key in {what}"), line=optional_line(awaited["line"]))
+
+
+def _needs(value: object) -> Sequence[Sequence[str]]:
+    """Groups of keys, whoever they are of: wrong ones make decisions rare, and of this workflow alone.
+
+    Checked together and not one by one, for there may be thousands.
+    """
+    if type(value) is not list or not set(map(type, value)) <= {list}:
+        raise MalformedMessage("needs is no list of lists")
+    if len(value) > MAX_NEEDS or sum(map(len, value)) > MAX_NEEDS:
+        raise MalformedMessage(f"needs has more than {MAX_NEEDS} keys")
+    if not set(map(type, chain.from_iterable(value))) <= {str}:
+        raise MalformedMessage("a key in needs is no string")
+    return tuple(map(tuple, value))
 
 
 def _task_of(key: str, what: str) -> str:

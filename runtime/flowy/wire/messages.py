@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from flowy.errors import ErrorObject
 from flowy.wire import values
-from flowy.wire.answers import MAX_LOG_BYTES, parse_answer
+from flowy.wire.answers import MAX_LOG_BYTES, MAX_NEEDS, parse_answer
 from flowy.wire.checks import (
     VERSION,
     MalformedMessage,
@@ -37,6 +37,7 @@ from flowy.wire.traces import trace_rows
 
 __all__ = [
     "MAX_LOG_BYTES",
+    "MAX_NEEDS",
     "VERSION",
     "Answer",
     "AnsweredCall",
@@ -149,6 +150,7 @@ def encode_answer(answer: Answer) -> bytes:
         "repeated": [_call_fields(call) for call in answer.repeated],
         "more": answer.more,
         "waitingOn": [{"key": awaited.key, "line": awaited.line} for awaited in answer.waiting_on],
+        "needs": None if answer.needs is None else [list(group) for group in answer.needs],
         "result": answer.result,
         "restart": answer.restart,
         "error": answer.error,

@@ -143,8 +143,9 @@ class Answer:
 
     `scheduled`: new calls in call order. `repeated`: those of `Request.wanted`. `result` (JSON text) if completed,
     `restart` (JSON text of args and kwargs) if restarted, `error` if failed or stalled. `more` is true if `max_calls`
-    or `max_bytes` cut the list of new calls. `dropped`: keys of calls made in the decision that ended the run. `trace` is
-    there if it was asked for.
+    or `max_bytes` cut the list of new calls. `needs`, if suspended: the next decision says the same unless all calls of one
+    of these groups have completed, or one of any has ended otherwise; without it, it may say anything. `dropped`: keys of
+    calls made in the decision that ended the run. `trace` is there if it was asked for.
     """
 
     outcome: Outcome
@@ -152,6 +153,7 @@ class Answer:
     repeated: Sequence[AnsweredCall] = ()
     more: bool = False
     waiting_on: Sequence[AnsweredWait] = ()
+    needs: Sequence[Sequence[str]] | None = None
     result: str | None = None
     restart: str | None = None
     error: ErrorObject | None = None

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from flowy.replay.replayer import replay
 from flowy.wire import values
 from flowy.wire.messages import (
+    MAX_NEEDS,
     Answer,
     AnsweredCall,
     AnsweredWait,
@@ -77,6 +78,7 @@ ANSWERS = {
         repeated=(call("task-0", 1), call("task-3", [])),
         more=True,
         waiting_on=(AnsweredWait(key="task-0", line=3), AnsweredWait(key="red-0", line=None)),
+        needs=(("task-0", "red-0"), ("red-7",)),
         log=("a line", "é"),
     ),
     "completed": Answer(
@@ -255,6 +257,16 @@ HOSTILE: dict[str, tuple[str, Change, str]] = {
     "waiting on a finished task": ("suspended", in_first("waitingOn", key="task-2"), "neither running nor scheduled"),
     "waiting on an unknown task": ("suspended", in_first("waitingOn", key="x"), "neither running nor scheduled"),
     "waiting twice": ("suspended", in_first("waitingOn", key="red-0"), "names a key twice"),
+    "needs that are no list": ("suspended", setting(needs={}), "needs is no list of lists"),
+    "needs without groups": ("suspended", setting(needs=["task-0"]), "needs is no list of lists"),
+    "needs of numbers": ("suspended", setting(needs=[["task-0", 1]]), "a key in needs is no string"),
+    "too many needs": (
+        "suspended",
+        setting(needs=[["a-0"] * MAX_NEEDS, ["b-0"]]),
+        "needs has more than 20000 keys",
+    ),
+    "too many groups": ("suspended", setting(needs=[[]] * (MAX_NEEDS + 1)), "needs has more than 20000 keys"),
+    "needs of a decision that ended": ("completed", setting(needs=[["task-0"]]), "needs is given though"),
     "more without a new call": ("suspended", setting(scheduled=[], waitingOn=[]), "more is true"),
     "more of another type": ("suspended", setting(more=1), "more is true"),
     "a log of numbers": ("suspended", setting(log=[1]), "log is no string"),

@@ -30,9 +30,11 @@ def rules(*entries: Rule) -> dict[str, Any]:
 
 def _fixed(field: str) -> Rule:
     """Refuse that a field of the spec is changed, added or taken away."""
-    # A rule on the field itself would not run when the field comes or goes, so it stands on the parent.
+    # A rule on the field itself would not run when the field comes or goes, so it stands on the parent. Each look at a field
+    # costs the API server as much as the schema has fields beside it, and these rules run at each write of a status: a
+    # quarter of its cost. `self.?field == oldSelf.?field` would be shorter; the API server takes it to be too dear.
     return {
-        "rule": f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        "rule": f"has(self.{field}) ? has(oldSelf.{field}) && self.{field} == oldSelf.{field} : !has(oldSelf.{field})",
         "message": f"spec.{field} can't be changed, what has run depends on it: create a new Workflow"
         " (suspend, stop, parallelism and ttlSecondsAfterFinished may be changed)",
         "reason": "FieldValueForbidden",

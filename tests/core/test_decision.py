@@ -234,7 +234,7 @@ VERDICTS: dict[str, tuple[State, Answer, Verdict]] = {
     "completed: what runs is cancelled": (
         ONE_OPEN,
         Answer(outcome=Outcome.COMPLETED, result="7", ignored_errors=[ERROR]),
-        Verdict(facts=[ended("task-0")], end=End(reason=Reason.COMPLETED, result="7", ignored_errors=[ERROR])),
+        Verdict(facts=[ended("task-0")], end=End(reason=Reason.COMPLETED, result="7", ignored_errors=(ERROR,))),
     ),
     "failed: what runs is cancelled": (
         ONE_OPEN,

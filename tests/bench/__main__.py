@@ -11,7 +11,7 @@ from pathlib import Path
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.core.pages import PageLimits
-from tests.bench import command_line, decider, heartbeats, history, report, scale, scenarios
+from tests.bench import command_line, decider, heartbeats, history, laptop, report, scale, scenarios
 from tests.bench.report import Figure
 from tests.bench.scenarios import Writes
 from tests.cluster import cluster
@@ -51,6 +51,8 @@ def main() -> None:
     figures += heartbeats.figures()
     _say("the command line")
     figures += command_line.figures()
+    _say("the laptop: local engine, replay, report")
+    figures += laptop.figures()
     report.write(figures)
     print(report.page(figures))
 

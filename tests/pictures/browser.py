@@ -1,13 +1,14 @@
 """Chromium without a window, asked through its DevTools protocol: a page loads, keys are pressed, and what it did is known."""
 
-import asyncio
 import itertools
 import json
 import os
 import shutil
+import subprocess
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,42 +84,47 @@ class Tab:
                 self._loaded = True
 
 
-@asynccontextmanager
-async def browsing() -> AsyncIterator[Tab]:
-    """A browser with one empty page, for as long as the block runs."""
+@contextmanager
+def chromium() -> Iterator[int]:
+    """A browser, for as long as the block runs; the port of its DevTools."""
     assert CHROMIUM is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        process = await asyncio.create_subprocess_exec(
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"),
-            *(f"--user-data-dir={folder}", "--window-size=1280,900", "--no-first-run", "about:blank"),
-            stderr=asyncio.subprocess.DEVNULL,
+        process = subprocess.Popen(
+            [
+                *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"),
+                *(f"--user-data-dir={folder}", "--window-size=1280,900", "--no-first-run", "about:blank"),
+            ],
+            stderr=subprocess.DEVNULL,
             env={**os.environ, "HOME": folder},
         )
         try:
-            async with aiohttp.ClientSession() as session:
-                async with asyncio.timeout(START_S):
-                    port = await _port(Path(folder))
-                    address = await _page(session, port)
-                async with session.ws_connect(address, max_msg_size=1 << 28) as socket:
-                    yield Tab(socket)
+            yield _port(Path(folder))
         finally:
             process.terminate()
-            await process.wait()
+            process.wait()
 
 
-async def _port(folder: Path) -> int:
+def _port(folder: Path) -> int:
     """Where it listens, which it writes into a file."""
     told = folder / "DevToolsActivePort"
-    while True:
+    latest = time.monotonic() + START_S
+    while time.monotonic() < latest:
         if told.exists() and (lines := told.read_text().split()):
             return int(lines[0])
-        await asyncio.sleep(0.05)
+        time.sleep(0.05)
+    raise TimeoutError("Chromium didn't start")
 
 
-async def _page(session: aiohttp.ClientSession, port: int) -> str:
-    while True:
-        async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-            for target in await answer.json():
-                if target["type"] == "page":
-                    return str(target["webSocketDebuggerUrl"])
-        await asyncio.sleep(0.05)
+@asynccontextmanager
+async def new_tab(port: int) -> AsyncIterator[Tab]:
+    """An empty page of the browser, for as long as the block runs."""
+    devtools = f"http://127.0.0.1:{port}/json"
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(START_S)) as session:
+        async with session.put(f"{devtools}/new?about:blank") as answer:
+            target = await answer.json()
+        try:
+            async with session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=1 << 28) as socket:
+                yield Tab(socket)
+        finally:
+            async with session.get(f"{devtools}/close/{target['id']}") as answer:
+                await answer.read()

@@ -1,16 +1,16 @@
 """The page in a browser: it shows all, is searched, driven by keys, stays fluid, and talks to nobody.
 
-`make browser` brings Chromium and runs these; elsewhere they need one that is there already.
+`make test` and `make browser` bring Chromium where they may; elsewhere one is needed that is there already.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from flowy_cli.pictures.execution import Execution
 from flowy_cli.pictures.report import report
-from tests.pictures.browser import CHROMIUM, Tab, browsing
+from tests.pictures.browser import CHROMIUM, Tab, chromium, new_tab
 from tests.pictures.recordings import recording, wide
 from tests.pictures.test_svg import hostile
 
@@ -23,9 +23,15 @@ SHOWN = "[...document.querySelectorAll('.task')].filter(t => !t.hidden).map(t =>
 CHOSEN = "document.querySelector('.task.chosen')?.dataset.calls"
 
 
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with chromium() as found:
+        yield found
+
+
 @pytest.fixture
-async def tab() -> AsyncIterator[Tab]:
-    async with browsing() as found:
+async def tab(port: int) -> AsyncIterator[Tab]:
+    async with new_tab(port) as found:
         yield found
 
 

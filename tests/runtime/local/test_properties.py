@@ -44,7 +44,7 @@ def _activity(task: str, *, fails: bool) -> Callable[..., Any]:
     return activity
 
 
-def _plan(source: str, seed: int, *, fails: bool, parallelism: int) -> Plan:
+def plan_of(source: str, seed: int, *, fails: bool, parallelism: int) -> Plan:
     def duration_of(task: str) -> Callable[..., float]:
         return lambda *args, **kwargs: random.Random(f"{seed} {task} {values.digest(args, kwargs)}").randint(0, 5)
 
@@ -53,7 +53,7 @@ def _plan(source: str, seed: int, *, fails: bool, parallelism: int) -> Plan:
     return Plan(name="program", code=code, tasks=tasks, parallelism=parallelism)
 
 
-def _run(plan: Plan, workers: int) -> Finished:
+def run_locally(plan: Plan, workers: int) -> Finished:
     return Engine(VirtualTime(workers)).run(plan, '{"args":[],"kwargs":{}}', "test")
 
 
@@ -62,10 +62,10 @@ def _run(plan: Plan, workers: int) -> Finished:
 def test_what_is_known_of_a_decision_goes_on_as_the_code_would(
     source: str, fails: bool, seed: int, workers: int, parallelism: int
 ) -> None:
-    plan = _plan(source, seed, fails=fails, parallelism=parallelism)
-    quick = _run(plan, workers)
+    plan = plan_of(source, seed, fails=fails, parallelism=parallelism)
+    quick = run_locally(plan, workers)
     assert isinstance(plan.code, FactoryCode)
-    slow = _run(replace(plan, code=AskingAlways(plan.code)), workers)
+    slow = run_locally(replace(plan, code=AskingAlways(plan.code)), workers)
     assert quick.end == slow.end
     assert quick.root.history.events == slow.root.history.events
     assert quick.root.decisions <= slow.root.decisions
@@ -96,7 +96,7 @@ def test_what_a_decision_knows_saves_others(factory: Any, decisions: tuple[int, 
 
     code = FactoryCode(factory, ["a"])
     plan = Plan(name="w", code=code, tasks={"a": TaskPlan(work=Work(same, lambda *_, **__: 7))})
-    runs = [_run(plan, 64), _run(replace(plan, code=AskingAlways(code)), 64)]
+    runs = [run_locally(plan, 64), run_locally(replace(plan, code=AskingAlways(code)), 64)]
     assert runs[0].end == runs[1].end
     assert runs[0].root.history.events == runs[1].root.history.events
     assert (runs[0].root.decisions, runs[1].root.decisions) == decisions
@@ -109,6 +109,6 @@ def test_m7_a_local_run_agrees_with_a_sequential_one(source: str, seed: int, wor
         expected = sequential(source)
     except RecursionError:  # pragma: no cover - a program may nest a variable in itself without bound
         return
-    end = _run(_plan(source, seed, fails=False, parallelism=parallelism), workers).end
+    end = run_locally(plan_of(source, seed, fails=False, parallelism=parallelism), workers).end
     assert end.result is not None
     assert values.decode(end.result) == expected

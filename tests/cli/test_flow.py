@@ -19,6 +19,7 @@ bounded = settings(max_examples=100, deadline=None, suppress_health_check=list(H
 
 
 PRELUDE = f"""
+from typing import Any
 from flowy import *
 
 def call(task, *args, **kwargs):

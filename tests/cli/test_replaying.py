@@ -130,7 +130,7 @@ CHANGES: dict[str, tuple[str, str, dict[str, object]]] = {
             "decision": 1,
             "line": 3,
             "expected": 'embed-0("talk.mp4"), line 4',
-            "got": "the code failed with SyntaxError: invalid syntax (line 3)",
+            "got": "the code failed with SyntaxError: invalid syntax",
         },
     ),
     "another call of the same task": (

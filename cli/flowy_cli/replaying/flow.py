@@ -46,6 +46,7 @@ class Flow:
         self._answer = answer
         self._trace = trace
         self._traced = {call.key: call for call in trace.calls}
+        self._places = {call.key: place for place, call in enumerate(trace.calls)}
         # How many events had to be known for the outcome of a call; one that carries an error has that of its argument.
         self._outcome_at: dict[str, float] = {}
         self._failed: set[str] = set()
@@ -59,7 +60,6 @@ class Flow:
         self._stands: list[_Stand] = []
         self._go_through()
         ready = [calls[key] for key, at in self._ready_at.items() if at < _NEVER and key in calls]
-        # Those of one decision in the order of the code: sorting keeps it.
         self._ahead = deque(sorted(ready, key=lambda call: self._ready_at[call.key]))
         self._passed = 0
 
@@ -73,6 +73,7 @@ class Flow:
         scheduled = []
         while self._ahead and self._ready_at[self._ahead[0].key] <= point.known:
             scheduled.append(self._ahead.popleft())
+        scheduled.sort(key=lambda call: self._places[call.key])
         while self._passed < len(self._stands) and self._stands[self._passed].until <= point.known:
             self._passed += 1
         waits = self._waits_at(self._stands[self._passed], point.known) if self._passed < len(self._stands) else ()

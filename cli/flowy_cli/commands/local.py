@@ -62,6 +62,8 @@ def run(
 
     args, kwargs = [argument(text) for text in arguments], keyword_arguments(keywords)
     count = 1 if sequential else workers or max(4, os.cpu_count() or 1)
+    if source.endswith(".py"):
+        raise click.UsageError(f"{source} holds Python: say which factory in it, as {source}:NAME")
     is_factory = ":" in source and source.partition(":")[0].endswith(".py")
     for option, given, fits in (
         ("--activities", activities, is_factory),

@@ -36,6 +36,8 @@ def tell(finished: Finished) -> None:
         return
     failed = end.error or {}
     click.echo(f"flowy: {printable(str(failed.get('type')))}: {printable(str(failed.get('message')))}", err=True)
+    if "task" in failed:
+        click.echo(f"  in {printable(str(failed['task']))}, attempt {failed.get('attempt', 1)}", err=True)
     origin = root.traceback_of(failed)
     if origin is not None:
         click.echo(printable(origin.rstrip()), err=True)

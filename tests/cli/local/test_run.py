@@ -143,7 +143,7 @@ def test_results(step: Mapping[str, Any], result: Any) -> None:
 FAILURES: Mapping[str, tuple[dict[str, Any], str]] = {
     "its own words": (
         shell("step", """echo '{"error": {"type": "NoFilm", "message": "gone"}}' > "$FLOWY_RESULT_FILE"; exit 3"""),
-        "flowy: NoFilm: gone",
+        "flowy: NoFilm: gone\n  in step-0, attempt 1\n",
     ),
     "its last lines": (shell("step", "echo first; echo last >&2; exit 3"), "flowy: Error: first\nlast"),
     "nothing but a code": (shell("step", "exit 3"), "flowy: Error: exit code 3, and no message"),
@@ -369,6 +369,7 @@ def _wait_for(path: Path) -> None:
         (["w.py:f", "--record=x"], "--record has no meaning for a factory"),
         (["w.py:f", "--logs"], "--logs has no meaning for a factory"),
         (["w.yaml", "--activities=x.py"], "--activities has no meaning for a manifest"),
+        (["w.py"], "w.py holds Python: say which factory in it, as w.py:NAME"),
     ],
 )
 def test_options_that_mean_nothing(words: Sequence[str], said: str) -> None:

@@ -14,7 +14,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
@@ -202,7 +201,7 @@ class Reflector(Generic[R]):
         self._records[key] = record
         if (workflow := _workflow_of(record)) is not None:
             self._by_workflow.setdefault(workflow, {})[record.name] = record
-        if old is None or replace(old, resource_version=record.resource_version) != record:
+        if old != record:
             self._changed(old, record)
 
     def _remove(self, record: R) -> None:

@@ -47,11 +47,14 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """One version of a WorkflowDefinition. `spec` is what it gives its Workflows, a text why it can't be run."""
+    """One version of a WorkflowDefinition. `spec` is what it gives its Workflows, a text why it can't be run.
+
+    Equal to another version that says the same.
+    """
 
     namespace: str
     name: str
-    resource_version: int
+    resource_version: int = field(compare=False)
     digest: str
     spec: WorkflowSpec | str
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from flowy.policy.retry import MAX_LAUNCHES, GiveUp, RetryAfter, RetryWhen, after_failure, ended_by
-from flowy.policy.timeout import Deadline, Timer, next_deadline, schedule_to_close
+from flowy.policy.timeout import Deadline, TimeoutSpec, Timer, next_deadline, schedule_to_close
 from flowy_operator.core.attempts import Beat
 from flowy_operator.core.child import ChildCancelled, ChildEnd, ChildRecord, ChildTimedOut
 from flowy_operator.core.collected import Collected, is_to_collect
@@ -118,8 +118,13 @@ def observe(spec: WorkflowSpec, state: State, view: View, now: datetime, launchi
     return [fact for _, _, facts in found for fact in facts]
 
 
+_NO_TIMERS = TimeoutSpec()
+
+
 def deadline(task_spec: TaskSpec, task: Task, view: View) -> Deadline | None:
     """The timer of this task that fires next."""
+    if task_spec.timeouts == _NO_TIMERS:
+        return None  # most tasks have no timers, and all thousand that are open are looked at in each pass
     if task.phase is not Phase.OPEN or task.launch is None:
         return schedule_to_close(task_spec.timeouts, task.first_scheduled_at)
     pod = view.pods.get(task.launch.job)

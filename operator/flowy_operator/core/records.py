@@ -1,9 +1,10 @@
 """Slim records of Pods and Jobs: what decisions need of them, a few hundred bytes each instead of 5 KB of JSON.
 
-The reflector makes and keeps them; nothing here knows the API's shapes. Instants are aware UTC.
+The reflector makes and keeps them; nothing here knows the API's shapes. Instants are aware UTC. Two records are equal that
+differ in their version alone: to whoever decides, nothing has changed between them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -18,7 +19,7 @@ class JobRecord:
     namespace: str
     name: str
     uid: str
-    resource_version: int
+    resource_version: int = field(compare=False)
     workflow: str  # the label's claim; the owner's uid proves it
     owner_uid: str | None
     created_at: datetime
@@ -46,7 +47,7 @@ class PodRecord:
     namespace: str
     name: str
     uid: str
-    resource_version: int
+    resource_version: int = field(compare=False)
     workflow: str
     job: str | None
     job_uid: str | None

@@ -70,7 +70,7 @@ def objects(text: str, where: str) -> list[Raw]:
         # JSON is YAML too, but this is a hundred times as fast.
         documents = [json.loads(text)] if text.lstrip().startswith("{") else list(yaml.load_all(text, Loader))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Unreadable(f"{where} is neither YAML nor JSON: {_first_line(error)}") from error
+        raise Unreadable(f"{where} is neither YAML nor JSON: {_what_is_wrong(error)}") from error
     found = list(_flat(documents))
     for item in found:
         if not isinstance(item, dict) or not isinstance(item.get("metadata"), dict):
@@ -78,7 +78,11 @@ def objects(text: str, where: str) -> list[Raw]:
     return found
 
 
-def _first_line(error: Exception) -> str:
+def _what_is_wrong(error: Exception) -> str:
+    """In one line, its place first: the library's own text quotes and points, over several."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
     return " ".join(str(error).split())[:300]
 
 

@@ -116,7 +116,7 @@ def test_what_kubectl_prints_will_do(shell: Shell, store: Store) -> None:
 
 
 FILES = {
-    "no YAML": ("a: [", 2, "neither YAML nor JSON"),
+    "no YAML": ("a: [", 2, "neither YAML nor JSON: line "),
     "no object": ("just text", 2, "no Kubernetes object"),
     "no Workflow": ("kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}", 2, "holds no Workflow"),
     "one of another group": (

@@ -57,7 +57,10 @@ def failure(raised: BaseException) -> Failed:
             text = values.encode(details, "details")
         except ValueRefused as refusal:
             message += f" (without its details: {refusal})"
-    trace = "".join(traceback.format_exception(raised))
+    where = raised.__traceback__
+    while where is not None and where.tb_frame.f_code is call.__code__:  # it begins with the user's own function
+        where = where.tb_next
+    trace = "".join(traceback.format_exception(type(raised), raised, where))
     return Failed(
         type=limited(kind),
         message=limited(message),

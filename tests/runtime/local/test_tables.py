@@ -49,6 +49,7 @@ def test_l07_l09_a_failing_activity(restarts: int) -> None:
     error = _error(LocalWorkflow(f.restarting, activities={"task": f.fail}), restarts)
     assert (error.type, error.message, error.task, error.attempt) == ("LookupError", "err!", "task-0", 1)
     assert "in fail" in error.__notes__[0]
+    assert "flowy/local" not in error.__notes__[0]
 
 
 def test_l10_an_exception_in_the_body() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import os
 import re
 import shutil
 import subprocess
@@ -32,8 +33,20 @@ def test_the_blocks_are_a_test_file_that_passes(tmp_path: Path) -> None:
     (tmp_path / "histories").mkdir()
     shutil.copy(HISTORY, tmp_path / "histories" / "trip-42.yaml")
     shutil.copy(ROOT / "examples" / "saga" / "workflow.yaml", tmp_path)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "test_trip.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    # Without the other plugins, which take seconds to load.
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "flowy_pytest.plugin",
+        "test_trip.py",
+    ]
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     tests = (
         "\n".join(lines).count("\ndef test_")

@@ -43,6 +43,8 @@ def same_in_every_order(
     """
     if runs < 1:
         raise ValueError(f"runs is {runs}: at least 1")
+    if rehearsal.order is not None or rehearsal.stop_after is not None:
+        raise ValueError("every order is tried, and none has times: give the rehearsal neither order nor stop_after")
     seen: tuple[Sequence[str], object] | None = None
     tried = 0
     choosers = _choosers(runs, seed)

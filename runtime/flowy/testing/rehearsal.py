@@ -105,8 +105,8 @@ class Rehearsal:
     ) -> None:
         if order is not None and stop_after is not None:
             raise ValueError("stop_after is a time, and with an order there is none: give one of the two")
-        self._stop_after_s = math.inf if stop_after is None else stop_after
-        self._order = order
+        self.stop_after = stop_after
+        self.order = order
         children = {name: does for name, does in tasks.items() if isinstance(does, Rehearsal)}
         # Behaviours stand where functions do: `_behave` alone does the work of these launches.
         activities: dict[str, Any] = {name: does for name, does in tasks.items() if name not in children}
@@ -127,9 +127,10 @@ class Rehearsal:
         Raises ValueRefused if the input is no JSON, RuntimeError if the run would never end, ValueError if the `order` isn't
         possible.
         """
-        if self._order is not None:
-            return in_order(self, Given(self._order), args, kwargs)
-        time = VirtualTime(DEFAULT_PARALLELISM, _behave, self._stop_after_s)
+        if self.order is not None:
+            return in_order(self, Given(self.order), args, kwargs)
+        stop_after_s = math.inf if self.stop_after is None else self.stop_after
+        time = VirtualTime(DEFAULT_PARALLELISM, _behave, stop_after_s)
         return _run(self.local.plan(), time, args, kwargs)
 
 

@@ -161,3 +161,9 @@ def test_sub_workflows_are_shuffled_too() -> None:
 def test_no_runs_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         same_in_every_order(Rehearsal(listed, tasks=TASKS), args=[1], runs=0)
+
+
+@pytest.mark.parametrize("given", [{"order": ["task-0"]}, {"stop_after": 1}])
+def test_a_rehearsal_with_an_order_or_a_stop_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="neither order nor stop_after"):
+        same_in_every_order(Rehearsal(listed, tasks=TASKS, **given), args=[1])

@@ -13,6 +13,7 @@ from flowy.local.launch import Launch
 from flowy.wire import values
 from flowy.wire.checks import MalformedMessage, value_text
 from flowy_operator.core.attempts import DETAILS_BYTES
+from flowy_operator.core.refusals import UPLOADED_ANOTHER, no_utf8, too_long
 from flowy_operator.core.values import MAX_VALUE_BYTES
 
 LINGER_S = 1.0
@@ -136,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
         text = self._json("the result", MAX_VALUE_BYTES) or "null"
         with desk.lock:
             if desk.uploaded not in {None, text}:
-                raise _Refused(409, "this attempt has uploaded another result already")
+                raise _Refused(409, UPLOADED_ANOTHER)
             desk.uploaded = text
         return values.encode_plain({"bytes": len(text.encode())})
 
@@ -146,13 +147,13 @@ class _Handler(BaseHTTPRequestHandler):
         if not length.isdecimal():
             raise _Refused(411, f"{what} comes without a Content-Length")
         if int(length) > limit:
-            raise _Refused(413, f"{what} has {int(length):,} bytes: at most {limit:,} bytes are taken")
+            raise _Refused(413, too_long(what, int(length), limit))
         try:
             text = self.rfile.read(int(length)).decode().strip()
             if text:
                 value_text(text, what)
         except UnicodeDecodeError as error:
-            raise _Refused(400, f"{what} is no UTF-8 at byte {error.start}") from None
+            raise _Refused(400, no_utf8(what, error)) from None
         except MalformedMessage as error:
             raise _Refused(400, str(error)) from None
         return text or None

@@ -19,6 +19,7 @@ from flowy_operator.core.collected import reads_log
 from flowy_operator.core.history import in_milliseconds
 from flowy_operator.core.key import Key
 from flowy_operator.core.records import JobRecord, PodRecord
+from flowy_operator.core.refusals import UPLOADED_ANOTHER
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import Task
 
@@ -98,7 +99,7 @@ class Attempts:
             return found
         if _is_its_log(workflow, found.task):
             return Differs("the result of this activity is what it prints (result.from: Log), and no upload")
-        other = Differs("this attempt has uploaded another result before: an attempt has one")
+        other = Differs(UPLOADED_ANOTHER)
         try:
             kept = await self._values.find(workflow.owner, found.job)
             if kept is None:

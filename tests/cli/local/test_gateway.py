@@ -77,7 +77,7 @@ def test_a_result_may_be_sent_again_and_no_other(gateway: Gateway) -> None:
             assert call(gateway, token, method, "/result", b'"\xc3\xa9"') == (200, {"bytes": 4})
         assert desk.uploaded == '"é"'
         status, said = call(gateway, token, "PUT", "/result", b"2")
-        assert (status, said["error"]) == (409, "this attempt has uploaded another result already")
+        assert (status, said["error"]) == (409, "this attempt has uploaded another result before: an attempt has one")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from aiohttp import StreamReader, web
 
 from flowy.wire.checks import MalformedMessage, value_text
 from flowy_operator.adapters.gateway.answers import Refused
+from flowy_operator.core.refusals import no_utf8, too_long
 
 SHORT_CHARS = 16 * 1024  # of JSON that is checked on the spot
 
@@ -36,13 +37,11 @@ class Bodies:
         """The body as JSON text; None if there is nothing in it. Raises Refused."""
         length = request.content_length or 0
         if length > limit:
-            raise Refused(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{what} has {length:,} bytes: at most {limit:,} bytes are taken"
-            )
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_long(what, length, limit))
         try:
             text = (await _body(request.content)).decode()
         except UnicodeDecodeError as error:
-            raise Refused(400, f"{what} is no UTF-8 at byte {error.start}") from error
+            raise Refused(400, no_utf8(what, error)) from error
         if not text.strip():
             return None
         try:

@@ -14,7 +14,7 @@ from flowy_operator.app.attempts import ASKED_AT_ONCE
 from flowy_operator.app.listening import GAP, RETURN, Listening
 from flowy_operator.app.settings import Settings
 from flowy_operator.core.attempts import Caller, Counts, Over, Standing, Unknown
-from tests.app.kubelet import NEVER_ENDS, Act, Call, value
+from tests.app.kubelet import NEVER_ENDS, NEVER_STARTS, Act, Call, value
 from tests.app.world import NAMESPACE, START, World, simulated, world
 from tests.fakes.faults import Delay, Refuse, Rule
 
@@ -110,6 +110,21 @@ async def test_silence_ends_an_attempt_and_the_code_learns_how_far_it_was() -> N
         assert 14.5 < told["TaskTimedOut t-0"] < 15.6
         await asyncio.sleep(5)
         assert not w.jobs()
+
+
+@simulated
+async def test_silence_is_noticed_though_the_node_was_lost_before_it_said_that_the_container_runs() -> None:
+    """What waits for its container is looked at now and then anyway, so nothing has to wake it."""
+    async with world(lambda call: NEVER_STARTS) as w:
+        w.submit(CAUGHT, ONCE)
+        await started(w)
+        for n in range(3):
+            await asyncio.sleep(4)
+            await beat(w, json.dumps({"frame": n}))
+        await w.ended()
+        assert w.result() == ["Heartbeat", 1, {"frame": 2}]
+        told = {words: at for at, words in w.instants()}
+        assert 22 < told["TaskTimedOut t-0"] < 23
 
 
 @simulated

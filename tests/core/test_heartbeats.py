@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flowy.policy.retry import RetryWhen
-from flowy.policy.timeout import Timer
+from flowy.policy.timeout import Deadline, Timer
 from flowy_operator.core.attempts import Beat
 from flowy_operator.core.decision import decision_request
 from flowy_operator.core.history import CancelReason, Fact, Failure, TaskCancelled, TaskCompleted, TaskFailed
@@ -38,15 +38,16 @@ SILENT = Timer.HEARTBEAT
 def seen(
     *,
     beat: float | None = None,
+    first: float = 2,
     details: str | None = None,
     since: float | None = 0,
     phase: str = "Running",
     **pod: Any,
 ) -> View:
-    """The launch's Job and pod, which started at 1; its last heartbeat; since when the operator listens."""
+    """The launch's Job and pod, which started at 1; its last heartbeat and its first; since when the operator listens."""
     given = {"started_at": at(1)} | pod
     base = view(job_record(JOB), pod_record(JOB, phase, **given))
-    beats = {} if beat is None else {JOB: Beat(at(beat), details)}
+    beats = {} if beat is None else {JOB: Beat(at(beat), details, first_at=at(first))}
     return replace(base, beats=beats, listening_since=None if since is None else at(since))
 
 
@@ -77,6 +78,8 @@ CASES: dict[str, tuple[View, float, list[Fact]]] = {
     "silent while nobody listened": (seen(beat=5, since=1000), 1009, []),
     "silent since somebody listens": (seen(beat=5, since=1000), 1010, [timed_out(timer=SILENT)]),
     "not started: nobody expects to hear of it": (seen(started_at=None), 1000, []),
+    "nobody says that it started, but it was heard": (seen(beat=5, started_at=None), 15, [timed_out(timer=SILENT)]),
+    "nobody says that it started, and it is still heard": (seen(beat=5, started_at=None), 14, []),
     "its container has ended, the pod has not": (seen(finished_at=at(3)), 1000, []),
     "an outcome counts though it was silent": (
         seen(phase="Succeeded", finished_at=at(3), exit_code=0, message="7"),
@@ -111,6 +114,22 @@ def test_silence_is_retried_as_a_timeout() -> None:
     spec = workflow_spec(task_spec(timeouts=timeouts(beat=10), retry=retry(2, when=[RetryWhen.TIMEOUT])))
     facts = observe(spec, FIRST, seen(beat=5, details="7"), at(15), Launching.ALLOWED)
     assert facts == [replace(timed_out(timer=SILENT, final=False), progress="7"), scheduled(attempt=2)]
+
+
+def test_who_is_heard_has_started() -> None:
+    """The kubelet's word comes later, and from a node that is lost not at all."""
+    spec = task_spec(timeouts=timeouts(start=20, run=30))
+    waits, heard, told = (
+        deadline(spec, FIRST.tasks["task-0"], found)
+        for found in (
+            seen(started_at=None),
+            seen(started_at=None, beat=9, first=5),
+            seen(started_at=at(4), beat=9, first=5),
+        )
+    )
+    assert waits == Deadline(Timer.SCHEDULE_TO_START, at(20))
+    assert heard == Deadline(Timer.START_TO_CLOSE, at(35))
+    assert told == Deadline(Timer.START_TO_CLOSE, at(34))
 
 
 def test_a_heartbeat_moves_the_deadline() -> None:

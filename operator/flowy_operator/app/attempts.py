@@ -6,7 +6,7 @@ a Workflow the API server is asked which; of pods and Jobs the caller is told to
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from flowy_operator.adapters.kube import paths
@@ -73,7 +73,8 @@ class Attempts:
         if found is not None:
             workflow, standing = self._judge(*found)
             if workflow is not None and isinstance(standing, Counts):
-                self._beat(workflow, standing.job, None)
+                before = workflow.beats.get(standing.job, Beat(self._now()))
+                workflow.beats[standing.job] = replace(before, at=self._now(), heard=True)
 
     async def heartbeat(self, caller: Caller, details: str | None) -> Standing:
         """Take a heartbeat, with its details as JSON text; without any, those before it stay."""
@@ -115,10 +116,14 @@ class Attempts:
         return await self.may_upload(caller)
 
     def _beat(self, workflow: Workflow, job: str, details: str | None) -> None:
-        before = workflow.beats.get(job)
-        kept = details if details is not None or before is None else before.details
-        # As fine as a pass's clock, or what is due now would not be due yet.
-        workflow.beats[job] = Beat(in_milliseconds(self._clock()), kept)
+        now = self._now()
+        before = workflow.beats.get(job, Beat(now))
+        kept = before.details if details is None else details
+        workflow.beats[job] = Beat(now, kept, first_at=before.first_at or now)
+
+    def _now(self) -> datetime:
+        """As fine as a pass's clock, or what is due now would not be due yet."""
+        return in_milliseconds(self._clock())
 
     def _pod(self, caller: Caller) -> tuple[PodRecord, str] | None:
         """The pod, and the name of the Job that it says it is of."""

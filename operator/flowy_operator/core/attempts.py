@@ -27,12 +27,14 @@ class Caller:
 class Beat:
     """A heartbeat that was heard. `details` is JSON text; a later one without any keeps those before.
 
-    `heard` is False of a pod that has said nothing yet: only from then on could it be heard.
+    `heard` is False of a pod that has said nothing yet: only from then on could it be heard. `first_at` is when the first one
+    came, None if none was taken: one that can't be judged tells that somebody speaks, and not who.
     """
 
     at: datetime
     details: str | None = None
     heard: bool = True
+    first_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,16 @@ class View:
         why = "see whether it sends any, and whether pods reach the gateway at the operator's --gateway-url"
         return f"no heartbeat has come since {format_time(since)}: {why}"
 
+    def started_at(self, job: str) -> datetime | None:
+        """When the container of this Job started, None if it hasn't, as far as is known.
+
+        Who was heard has started. The kubelet says so a second or two later, and if its node is lost meanwhile, never.
+        """
+        pod, beat = self.pods.get(job), self.beats.get(job)
+        if pod is not None and pod.started_at is not None:
+            return pod.started_at
+        return None if beat is None else beat.first_at
+
     def progress_of(self, job: str) -> str | None:
         """The details of this Job's last heartbeat, as JSON text."""
         beat = self.beats.get(job)
@@ -137,7 +147,7 @@ def deadline(task_spec: TaskSpec, task: Task, view: View) -> Deadline | None:
         timeouts,
         first_scheduled_at=task.first_scheduled_at,
         scheduled_at=task.launch.scheduled_at,
-        started_at=None if pod is None else pod.started_at,
+        started_at=view.started_at(task.launch.job),
         heard_at=view.heard_at(task.launch.job),
     )
 

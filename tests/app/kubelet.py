@@ -46,6 +46,8 @@ class Act:
     message: str = ""
     log: bytes = b""
     disruption: str | None = None
+    vanishes: bool = False
+    """Its pod goes at the moment of its end, as one does that is being deleted."""
     unmounted: str | None = None
     """What the kubelet says of a volume, in an Event and nowhere else."""
 
@@ -181,6 +183,9 @@ class Kubelet:
         if act.disruption is not None:
             status["conditions"] = [{"type": "DisruptionTarget", "status": "True", "reason": act.disruption}]
         if self._status(pod, status):
+            if act.vanishes:
+                metadata = pod["metadata"]
+                self.store.delete(self.store.kind("pods"), metadata["namespace"], metadata["name"])
             asyncio.get_running_loop().call_later(JOB_AFTER_S, self._close_job, pod, act)
 
     def _close_job(self, pod: Json, act: Act) -> None:

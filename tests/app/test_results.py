@@ -11,6 +11,7 @@ from flowy_operator.core.history import TaskCompleted, TaskFailed
 from flowy_operator.core.values import INLINE_BYTES, MAX_VALUE_BYTES
 from tests.app.kubelet import Act, Call, printed, value
 from tests.app.world import NAMESPACE, World, simulated, world
+from tests.fakes.clock import run_virtual
 from tests.fakes.faults import Delay, LoseAnswer, Refuse
 from tests.fakes.store import Json
 
@@ -54,6 +55,28 @@ def config_maps(w: World) -> dict[str, str]:
 
 def completed(w: World) -> list[TaskCompleted]:
     return [event.fact for event in w.history() if isinstance(event.fact, TaskCompleted)]
+
+
+# How the first launch ends, and what the history has of it: the event, and words in it.
+LAST_WORDS = {
+    "succeeded": (Act(message="42", vanishes=True), "TaskCompleted t-0", "42"),
+    "disrupted": (Act(disruption="EvictionByEvictionAPI", vanishes=True), "TaskDisrupted t-0", "EvictionByEvictionAPI"),
+    "failed": (Act(exit_code=1, message="the disk is full", vanishes=True), "TaskFailed t-0", "the disk is full"),
+}
+
+
+@pytest.mark.parametrize(("first", "told", "words"), LAST_WORDS.values(), ids=LAST_WORDS)
+def test_the_last_words_of_a_pod_count_though_it_is_gone_by_then(first: Act, told: str, words: str) -> None:
+    """Its end and its deletion may come in one breath, before a pass sees either."""
+
+    async def scenario() -> None:
+        async with world(lambda call: first if call.launch == 0 else value(7)) as w:
+            w.submit(ONE, {"name": "t"})
+            await w.ended()
+            assert w.told()[1] == told
+            assert words in repr(w.history()[1].fact)
+
+    run_virtual(scenario())
 
 
 @simulated

@@ -262,6 +262,9 @@ class Operator:
         workflow = self._workflows.get(key)
         if workflow is None:
             return
+        if new is None and record.job is not None and record.phase in {"Succeeded", "Failed"}:
+            # An evicted pod goes as soon as it has ended: that may be before anybody looks, and it alone knows how it ended.
+            workflow.last_words[record.job] = record
         if old is None and record.job is not None:
             # Its heartbeats couldn't be judged before, and its container may have begun long ago: the watch was away.
             workflow.beats.setdefault(record.job, Beat(in_milliseconds(self._clock()), None, heard=False))

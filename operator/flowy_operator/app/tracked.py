@@ -24,6 +24,7 @@ from flowy_operator.core.job import API_VERSION, KIND, Owner
 from flowy_operator.core.key import Key
 from flowy_operator.core.launched import FIELD
 from flowy_operator.core.pages import Tail
+from flowy_operator.core.records import PodRecord
 from flowy_operator.core.setback import is_ahead, set_back
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State, Task
@@ -148,6 +149,9 @@ class Workflow:
     follows_end_at: datetime | None = None  # of the last container whose outcome what is launched next follows from
     created: dict[str, CreatedJob] = field(default_factory=dict)  # by this process, by name
     gone: dict[str, None] = field(default_factory=dict)  # Jobs that were seen and are no more, in order
+    last_words: dict[str, PodRecord] = field(
+        default_factory=dict
+    )  # of pods that ended and are no more, by the Job's name
     refused: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     readings: dict[str, Reading] = field(default_factory=dict)  # of results, by the Job's name
@@ -300,7 +304,7 @@ class Workflow:
         open_keys = {task.key for task in state.unfinished()}
         open_jobs = {task.launch.job for task in state.open() if task.launch is not None}
         self.calls = {key: call for key, call in self.calls.items() if key in open_keys or key not in state.tasks}
-        for known in (self.created, self.gone, self.refused, self.notes, self.beats):
+        for known in (self.created, self.gone, self.last_words, self.refused, self.notes, self.beats):
             for job in [job for job in known if job not in open_jobs]:
                 del known[job]
         for job in [job for job in self.readings if job not in open_jobs]:
@@ -311,7 +315,7 @@ class Workflow:
     def close(self) -> None:
         """Drop what only an open workflow needs. Ended ones may stay for weeks, in their thousands."""
         self.answer = self.answered_upon = self.stall = self.retry_decision_at = self.resolved = None
-        for known in (self.calls, self.created, self.gone, self.refused, self.notes, self.beats):
+        for known in (self.calls, self.created, self.gone, self.last_words, self.refused, self.notes, self.beats):
             known.clear()
         version = self.version
         self.version = replace(

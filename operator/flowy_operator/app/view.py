@@ -32,7 +32,8 @@ def view_of(
     """What the caches have of this Workflow, and what was heard of it since `listening_since`."""
     owner = workflow.owner
     jobs = {job.name: job for job in all_jobs.of_workflow(owner.namespace, owner.name) if job.owner_uid == owner.uid}
-    pods = pods_of(workflow, jobs, all_pods.of_workflow(owner.namespace, owner.name))
+    cached = all_pods.of_workflow(owner.namespace, owner.name)
+    pods = pods_of(workflow, jobs, [*cached, *workflow.last_words.values()] if workflow.last_words else cached)
     return View(
         jobs=jobs,
         pods=pods,

@@ -78,7 +78,7 @@ def install(helm: Program) -> None:
     ownership = []
     if cluster.external_kubeconfig() is None:
         values += [f"gateway.clusterIP={GATEWAY}", f"gateway.url=http://{GATEWAY}:8082"]
-        ownership = ["--take-ownership"]
+        ownership = ["--take-ownership", "--force-conflicts"]
     helm(
         *("install", "flowy", str(ROOT / "charts" / "flowy"), f"--namespace={OPERATOR}", "--create-namespace"),
         *(f"--set={value}" for value in values),

@@ -11,7 +11,7 @@ from pathlib import Path
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.core.pages import PageLimits
-from tests.bench import command_line, decider, heartbeats, history, laptop, report, scale, scenarios
+from tests.bench import chart, command_line, decider, heartbeats, history, laptop, report, scale, scenarios
 from tests.bench.report import Figure
 from tests.bench.scenarios import Writes
 from tests.cluster import cluster
@@ -45,6 +45,8 @@ def main() -> None:
         finally:
             operator.stop()
             kube.run("delete", "namespace", kube.namespace, "--wait=false")
+    _say("Flowy as its chart installs it")
+    figures += chart.figures(kubeconfig)
     _say("decisions, without the cluster")
     figures += decider.figures()
     _say("1,000 heartbeats a second, without the cluster")

@@ -46,6 +46,8 @@ def page(figures: Sequence[Figure]) -> str:
         "Decisions are measured without a cluster, too, through all locks, 10 ms apart; those per second without a pause, by",
         "four clients. *Hostile* are 20 workflows in namespaces of their own that loop, take memory or make forbidden calls;",
         "beside their figure stands that of the same decisions without them.",
+        "*Chart* and *pod* are about two replicas as `helm install` makes them: beside the rendering stands helm doing nothing;",
+        "ready is from the start of the first container on, memory is the leader's pod with its decider, half a minute later.",
         "",
         "| figure | value | beside it | goal | date |",
         "| --- | --- | --- | --- | --- |",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flowy_operator.core.naming import job_name
+from tests.e2e.installed import Installed
 from tests.e2e.kube import Kube, condition, events, result
 from tests.e2e.manifests import BUSYBOX, CHAIN, mount_folder, shell, workflow
 from tests.e2e.operator import OperatorProcess
@@ -96,20 +97,20 @@ def _name(sentence: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def applied(kube: Kube, operator: OperatorProcess) -> None:
+def applied(served: Kube) -> None:
     """All of them, and a good one beside them."""
-    kube.apply(workflow("good", CHAIN, [STEP], 6))
+    served.apply(workflow("good", CHAIN, [STEP], 6))
     for sentence, (source, tasks, args, _, _) in FAILS.items():
-        kube.apply(workflow(_name(sentence), source, tasks, *args))
+        served.apply(workflow(_name(sentence), source, tasks, *args))
     for sentence, (source, _) in STALLS.items():
-        kube.apply(workflow(_name(sentence), source, [OK]))
+        served.apply(workflow(_name(sentence), source, [OK]))
 
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("sentence", FAILS)
-def test_fails_with_a_clear_error(kube: Kube, applied: None, sentence: str) -> None:
+def test_fails_with_a_clear_error(served: Kube, applied: None, sentence: str) -> None:
     _, _, _, reason, words = FAILS[sentence]
-    status, got_reason, message = condition(kube.wait_end(_name(sentence), 150), "Succeeded")
+    status, got_reason, message = condition(served.wait_end(_name(sentence), 150), "Succeeded")
     assert (status, got_reason) == ("False", reason), message
     assert words in message
 
@@ -122,18 +123,20 @@ def _pause_s(body: Mapping[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("sentence", STALLS)
-def test_stalls_and_is_tried_again(kube: Kube, applied: None, operator: OperatorProcess, sentence: str) -> None:
+def test_stalls_and_is_tried_again(served: Kube, applied: None, installed: Installed, sentence: str) -> None:
     name, reason = _name(sentence), STALLS[sentence][1]
-    body = kube.wait_until("workflow", name, lambda body: condition(body, "Stalled")[1] == reason)
+    body = served.wait_until("workflow", name, lambda body: condition(body, "Stalled")[1] == reason)
     assert condition(body, "Succeeded")[:2] == ("Unknown", "Stalled")
-    kube.wait_until("workflow", name, lambda body: _pause_s(body) >= 2)
+    served.wait_until("workflow", name, lambda body: _pause_s(body) >= 2)
     assert not body["status"].get("history")
-    pages = int(Path(f"/proc/{operator.pid}/statm").read_text().split()[1])
-    assert pages * 4096 < 300 * 1024 * 1024
+    figures = installed.ask(installed.leader(), "metrics")
+    rss_bytes = re.search(r"^process_resident_memory_bytes (\S+)$", figures, re.MULTILINE)
+    assert rss_bytes is not None
+    assert float(rss_bytes[1]) < 300 * 1024 * 1024
 
 
-def test_the_good_one_goes_on(kube: Kube, applied: None) -> None:
-    assert result(kube.wait_end("good", 150)) == 6
+def test_the_good_one_goes_on(served: Kube, applied: None) -> None:
+    assert result(served.wait_end("good", 150)) == 6
 
 
 IMAGES: Mapping[str, tuple[str, str]] = {
@@ -143,11 +146,11 @@ IMAGES: Mapping[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_an_image_that_can_t_be_had_is_told_at_once(kube: Kube, operator: OperatorProcess, name: str) -> None:
+def test_an_image_that_can_t_be_had_is_told_at_once(served: Kube, name: str) -> None:
     image, words = IMAGES[name]
-    kube.apply(workflow(name, ONE, [{"name": "t", "activity": {"image": image}}]))
-    assert _reason_to_wait(kube, name).startswith(words)
-    kube.run("delete", "workflow", name)
+    served.apply(workflow(name, ONE, [{"name": "t", "activity": {"image": image}}]))
+    assert _reason_to_wait(served, name).startswith(words)
+    served.run("delete", "workflow", name)
 
 
 def _reason_to_wait(kube: Kube, name: str) -> str:
@@ -183,25 +186,25 @@ def _job(name: str, labels: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def test_jobs_and_pods_that_are_not_ours_are_ignored(kube: Kube, operator: OperatorProcess, tmp_path: Path) -> None:
+def test_jobs_and_pods_that_are_not_ours_are_ignored(served: Kube, tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     script = "while [ ! -e /log/go ]; do sleep 0.2; done; echo 7 > $FLOWY_RESULT_FILE"
     task = shell("t", script)
     mount_folder(task, tmp_path, "/log")
-    kube.apply(workflow("real", ONE, [task]))
-    kube.wait_until("workflow", "real", lambda _: len(kube.list("jobs", "flowy.dev/workflow=real")) == 1)
-    (ours,) = kube.list("jobs", "flowy.dev/workflow=real")
+    served.apply(workflow("real", ONE, [task]))
+    served.wait_until("workflow", "real", lambda _: len(served.list("jobs", "flowy.dev/workflow=real")) == 1)
+    (ours,) = served.list("jobs", "flowy.dev/workflow=real")
     labels = ours["metadata"]["labels"]
-    kube.apply(_job("impostor", labels))
+    served.apply(_job("impostor", labels))
     forged = {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "name": "impostor",
-        "uid": kube.get("job", "impostor")["metadata"]["uid"],
+        "uid": served.get("job", "impostor")["metadata"]["uid"],
         "controller": True,
     }
     for name, owners in {"ownerless-pod": [], "forged-pod": [forged]}.items():
-        kube.apply(
+        served.apply(
             {
                 "apiVersion": "v1",
                 "kind": "Pod",
@@ -209,22 +212,22 @@ def test_jobs_and_pods_that_are_not_ours_are_ignored(kube: Kube, operator: Opera
                 "spec": _job(name, labels)["spec"]["template"]["spec"],
             }
         )
-    kube.run("wait", "--for=condition=Complete", "job/impostor", "--timeout=60s")
+    served.run("wait", "--for=condition=Complete", "job/impostor", "--timeout=60s")
     for name in ("ownerless-pod", "forged-pod"):
-        kube.run("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=60s")
-    assert condition(kube.get("workflow", "real"), "Succeeded")[1] == "Running"
+        served.run("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=60s")
+    assert condition(served.get("workflow", "real"), "Succeeded")[1] == "Running"
     (tmp_path / "go").touch()
-    assert result(kube.wait_end("real")) == 7
-    assert kube.get("job", "impostor")["status"]["succeeded"] == 1
+    assert result(served.wait_end("real")) == 7
+    assert served.get("job", "impostor")["status"]["succeeded"] == 1
 
 
-def test_a_foreign_job_in_the_way_is_told(kube: Kube, operator: OperatorProcess) -> None:
-    kube.apply(workflow("in-the-way", ONE, [OK], suspend=True))
-    uid = kube.get("workflow", "in-the-way")["metadata"]["uid"]
+def test_a_foreign_job_in_the_way_is_told(served: Kube) -> None:
+    served.apply(workflow("in-the-way", ONE, [OK], suspend=True))
+    uid = served.get("workflow", "in-the-way")["metadata"]["uid"]
     name = job_name(workflow="in-the-way", uid=uid, run=1, task="t-0", attempt=1, launch=0)
-    kube.apply(_job(name, {"app": "foreign"}))
-    kube.run("patch", "workflow", "in-the-way", "--type=merge", "-p", '{"spec": {"suspend": false}}')
-    message = condition(kube.wait_end("in-the-way"), "Succeeded")[2]
+    served.apply(_job(name, {"app": "foreign"}))
+    served.run("patch", "workflow", "in-the-way", "--type=merge", "-p", '{"spec": {"suspend": false}}')
+    message = condition(served.wait_end("in-the-way"), "Succeeded")[2]
     assert f"a Job {name!r} that belongs to somebody else is in the way: delete it" in message
 
 
@@ -243,28 +246,28 @@ EDITS: Mapping[str, list[dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_a_history_edited_by_hand_stalls_until_it_is_put_back(kube: Kube, operator: OperatorProcess, name: str) -> None:
+def test_a_history_edited_by_hand_stalls_until_it_is_put_back(served: Kube, name: str) -> None:
     source = "def w(t):\n    def run():\n        return [t(n) for n in range(2)]\n    return run\n"
-    kube.apply(workflow(name, source, [shell("t", "sleep 4")]))
-    body = kube.wait_until("workflow", name, lambda body: len(events(body, "TaskScheduled")) == 2)
-    _status_patch(kube, name, *EDITS[name])
-    stalled = kube.wait_until("workflow", name, lambda body: condition(body, "Stalled")[0] == "True")
+    served.apply(workflow(name, source, [shell("t", "sleep 4")]))
+    body = served.wait_until("workflow", name, lambda body: len(events(body, "TaskScheduled")) == 2)
+    _status_patch(served, name, *EDITS[name])
+    stalled = served.wait_until("workflow", name, lambda body: condition(body, "Stalled")[0] == "True")
     assert condition(stalled, "Stalled")[1] == "HistoryInvalid"
     assert "put status.history back" in condition(stalled, "Stalled")[2]
-    _status_patch(kube, name, {"op": "add", "path": "/status/history", "value": body["status"]["history"]})
-    assert result(kube.wait_end(name)) == [None, None]
-    assert len(kube.list("jobs", f"flowy.dev/workflow={name}")) == 2
+    _status_patch(served, name, {"op": "add", "path": "/status/history", "value": body["status"]["history"]})
+    assert result(served.wait_end(name)) == [None, None]
+    assert len(served.list("jobs", f"flowy.dev/workflow={name}")) == 2
 
 
-def test_a_removed_status_stalls_until_it_is_put_back(kube: Kube, operator: OperatorProcess) -> None:
-    kube.apply(workflow("bare", ONE, [shell("t", "sleep 4")]))
-    body = kube.wait_until("workflow", "bare", lambda body: bool(events(body, "TaskScheduled")))
-    _status_patch(kube, "bare", {"op": "remove", "path": "/status"})
-    stalled = kube.wait_until("workflow", "bare", lambda body: condition(body, "Stalled")[0] == "True")
+def test_a_removed_status_stalls_until_it_is_put_back(served: Kube) -> None:
+    served.apply(workflow("bare", ONE, [shell("t", "sleep 4")]))
+    body = served.wait_until("workflow", "bare", lambda body: bool(events(body, "TaskScheduled")))
+    _status_patch(served, "bare", {"op": "remove", "path": "/status"})
+    stalled = served.wait_until("workflow", "bare", lambda body: condition(body, "Stalled")[0] == "True")
     assert condition(stalled, "Stalled")[1] == "HistoryInvalid"
-    _status_patch(kube, "bare", {"op": "add", "path": "/status", "value": body["status"]})
-    assert result(kube.wait_end("bare")) is None
-    assert len(kube.list("jobs", "flowy.dev/workflow=bare")) == 1
+    _status_patch(served, "bare", {"op": "add", "path": "/status", "value": body["status"]})
+    assert result(served.wait_end("bare")) is None
+    assert len(served.list("jobs", "flowy.dev/workflow=bare")) == 1
 
 
 @contextmanager
@@ -285,27 +288,27 @@ def _quota(kube: Kube, **hard: str) -> Iterator[None]:
         kube.run("delete", "resourcequota", "none")
 
 
-def test_a_quota_without_jobs_is_waited_for(kube: Kube, operator: OperatorProcess) -> None:
-    with _quota(kube, **{"count/jobs.batch": "0"}):
-        kube.apply(workflow("no-jobs", ONE, [OK]))
-        assert "exceeded quota: none" in _reason_to_wait(kube, "no-jobs")
-    assert result(kube.wait_end("no-jobs")) is None
+def test_a_quota_without_jobs_is_waited_for(served: Kube) -> None:
+    with _quota(served, **{"count/jobs.batch": "0"}):
+        served.apply(workflow("no-jobs", ONE, [OK]))
+        assert "exceeded quota: none" in _reason_to_wait(served, "no-jobs")
+    assert result(served.wait_end("no-jobs")) is None
 
 
-def test_a_quota_without_pods_is_waited_for(kube: Kube, operator: OperatorProcess) -> None:
-    with _quota(kube, pods="0"):
-        kube.apply(workflow("no-pods", ONE, [OK]))
-        kube.wait_until("workflow", "no-pods", lambda _: bool(kube.list("jobs", "flowy.dev/workflow=no-pods")))
-        (job,) = kube.list("jobs", "flowy.dev/workflow=no-pods")
+def test_a_quota_without_pods_is_waited_for(served: Kube) -> None:
+    with _quota(served, pods="0"):
+        served.apply(workflow("no-pods", ONE, [OK]))
+        served.wait_until("workflow", "no-pods", lambda _: bool(served.list("jobs", "flowy.dev/workflow=no-pods")))
+        (job,) = served.list("jobs", "flowy.dev/workflow=no-pods")
         refused = f"--field-selector=involvedObject.name={job['metadata']['name']},reason=FailedCreate"
-        kube.run("wait", "--for=create", "event", refused, "--timeout=60s")
-    body = kube.wait_end("no-pods")
+        served.run("wait", "--for=create", "event", refused, "--timeout=60s")
+    body = served.wait_end("no-pods")
     assert result(body) is None
     assert [event["type"] for event in body["status"]["history"]] == ["TaskScheduled", "TaskCompleted"]
 
 
-def test_a_deleted_namespace_takes_all_along_and_is_forgotten(kube: Kube, tmp_path: Path) -> None:
-    doomed = Kube(kube.kubeconfig, f"{kube.namespace}-doomed")
+def test_a_deleted_namespace_takes_all_along_and_is_forgotten(served: Kube, tmp_path: Path) -> None:
+    doomed = Kube(served.kubeconfig, f"{served.namespace}-doomed")
     doomed.run("create", "namespace", doomed.namespace)
     operator = OperatorProcess(doomed.kubeconfig, doomed.namespace, tmp_path / "log")
     operator.start()
@@ -343,10 +346,12 @@ def test_a_value_deeper_than_parsers_go_harms_its_own_workflow_alone(kube: Kube,
     kube.run("delete", "workflows.flowy.dev/deep")
 
 
-def test_a_manifest_against_the_schema_is_refused_by_name(kube: Kube, operator: OperatorProcess) -> None:
+def test_a_manifest_against_the_schema_is_refused_by_name(served: Kube) -> None:
     bad = workflow("bad", ONE, [OK | {"name": "for"}])
-    assert "a Python keyword can't be the name of a task" in kube.refusal(bad)
+    assert "a Python keyword can't be the name of a task" in served.refusal(bad)
     bad = workflow("bad", ONE, [OK | {"retry": {"maxAttempts": 0}}])
-    assert "spec.tasks[0].retry.maxAttempts" in kube.refusal(bad)
+    assert "spec.tasks[0].retry.maxAttempts" in served.refusal(bad)
     bad = workflow("bad", ONE, [OK | {"retry": {"delaysSeconds": [1], "backoff": {"initialSeconds": 1}}}])
-    assert "give either delaysSeconds (each wait by itself) or backoff (waits that grow), not both" in kube.refusal(bad)
+    assert "give either delaysSeconds (each wait by itself) or backoff (waits that grow), not both" in served.refusal(
+        bad
+    )

@@ -53,7 +53,7 @@ def test_three_levels_and_a_kill_in_the_middle_of_their_start(kube: Kube, operat
     kube.run("wait", "--for=delete", "--timeout=60s", "jobs", "--all")
 
 
-def test_fifty_children_at_once(kube: Kube, operator: OperatorProcess) -> None:
+def test_fifty_children_at_once(served: Kube) -> None:
     source = """
     def many(child):
         return lambda n: sum([child(i) for i in range(n)])
@@ -62,28 +62,28 @@ def test_fifty_children_at_once(kube: Kube, operator: OperatorProcess) -> None:
         return lambda i: i * i
     """
     code = {"source": textwrap.dedent(source), "entrypoint": "many"}
-    kube.apply(workflow("fifty", source, [{"name": "child", "workflow": {"entrypoint": "child"}}], 50, code=code))
-    body = kube.wait_end("fifty")
+    served.apply(workflow("fifty", source, [{"name": "child", "workflow": {"entrypoint": "child"}}], 50, code=code))
+    body = served.wait_end("fifty")
     assert result(body) == sum(i * i for i in range(50))
     assert body["status"]["progress"]["summary"] == "50/50"
 
 
-def test_an_error_rises_through_three_levels(kube: Kube, operator: OperatorProcess) -> None:
+def test_an_error_rises_through_three_levels(served: Kube) -> None:
     reported = json.dumps({"error": {"type": "NoSpace", "message": "the disk is full", "details": {"free": 0}}})
-    kube.apply(_deep("rising", f"echo '{reported}' > $FLOWY_RESULT_FILE; exit 3", 1))
-    body = kube.wait_end("rising")
+    served.apply(_deep("rising", f"echo '{reported}' > $FLOWY_RESULT_FILE; exit 3", 1))
+    body = served.wait_end("rising")
     error = body["status"]["error"]
     assert (error["type"], error["message"], error["task"]) == ("NoSpace", "the disk is full", "middle-0")
     assert (json.loads(error["details"]), error["exitCode"]) == ({"free": 0}, 3)
     assert condition(body, "Succeeded")[:2] == ("False", "Failed")
 
 
-def test_a_child_out_of_time_takes_all_below_along(kube: Kube, operator: OperatorProcess) -> None:
+def test_a_child_out_of_time_takes_all_below_along(served: Kube) -> None:
     timeouts = {"timeouts": {"startToCloseSeconds": 3}, "retry": {"maxAttempts": 1}}
-    kube.apply(_deep("late", "sleep 600", 1, **timeouts))
-    body = kube.wait_end("late")
+    served.apply(_deep("late", "sleep 600", 1, **timeouts))
+    body = served.wait_end("late")
     assert (body["status"]["error"]["type"], body["status"]["error"]["timer"]) == ("TaskTimedOut", "StartToClose")
-    for below in kube.list("workflows.flowy.dev"):
+    for below in served.list("workflows.flowy.dev"):
         if below["metadata"]["name"].startswith("late-"):
-            kube.wait_end(below["metadata"]["name"])
-    kube.run("wait", "--for=delete", "--timeout=60s", "pods", "--field-selector=status.phase=Running")
+            served.wait_end(below["metadata"]["name"])
+    served.run("wait", "--for=delete", "--timeout=60s", "pods", "--field-selector=status.phase=Running")

@@ -12,7 +12,6 @@ import pytest
 from tests.cluster.kubectl import kubectl_path
 from tests.e2e.kube import Kube, condition
 from tests.e2e.manifests import shell, workflow
-from tests.e2e.operator import OperatorProcess
 
 PROGRAMS = Path(sys.executable).parent
 
@@ -56,103 +55,103 @@ def flowy(kube: Kube, *words: str, stdin: str | None = None) -> str:
 
 
 @pytest.fixture(scope="module")
-def chain(kube: Kube, operator: OperatorProcess) -> str:
+def chain(served: Kube) -> str:
     """A Workflow that has ended: four doublings of 3."""
     made = workflow("chain-v1", CHAIN, [double])
     del made["spec"]["input"]
-    kube.apply(made | {"kind": "WorkflowDefinition"})
-    done = typed(kube, "start", "chain-v1", "3", "4", "--name", "chain", "--wait", "-n", kube.namespace)
+    served.apply(made | {"kind": "WorkflowDefinition"})
+    done = typed(served, "start", "chain-v1", "3", "4", "--name", "chain", "--wait", "-n", served.namespace)
     assert (done.returncode, done.stdout) == (0, "48\n"), done.stderr
     assert done.stderr.startswith("chain\n")
     assert done.stderr.endswith("chain: Completed: the code returned (4/4)\n")
     return "chain"
 
 
-def test_start_and_wait_have_given_the_result(kube: Kube, chain: str) -> None:
-    assert flowy(kube, "wait", chain) == "48\n"
-    body = kube.get("workflow", chain)
+def test_start_and_wait_have_given_the_result(served: Kube, chain: str) -> None:
+    assert flowy(served, "wait", chain) == "48\n"
+    body = served.get("workflow", chain)
     assert json.loads(body["spec"]["input"]["json"]) == {"args": [3, 4], "kwargs": {}}
 
 
-def test_what_there_is(kube: Kube, chain: str) -> None:
-    assert flowy(kube, "list", "--definition", "chain-v1").splitlines()[1].split()[:5] == [
+def test_what_there_is(served: Kube, chain: str) -> None:
+    assert flowy(served, "list", "--definition", "chain-v1").splitlines()[1].split()[:5] == [
         chain,
         "Completed",
         "4/4",
         "0",
         "chain-v1",
     ]
-    told = flowy(kube, "describe", chain)
+    told = flowy(served, "describe", chain)
     assert "Result:      48" in told
     assert "double-3   5      completed" in told
-    assert flowy(kube, "definitions").splitlines()[1].split()[:3] == ["chain-v1", "1", "0"]
-    events = json.loads(flowy(kube, "history", chain, "-o", "json"))
+    assert flowy(served, "definitions").splitlines()[1].split()[:3] == ["chain-v1", "1", "0"]
+    events = json.loads(flowy(served, "history", chain, "-o", "json"))
     assert [event["type"] for event in events] == ["TaskScheduled", "TaskCompleted"] * 4
 
 
-def test_logs_of_tasks(kube: Kube, chain: str) -> None:
-    assert flowy(kube, "logs", chain, "double-1") == "doubling 6\n"
+def test_logs_of_tasks(served: Kube, chain: str) -> None:
+    assert flowy(served, "logs", chain, "double-1") == "doubling 6\n"
     lines = [f"double-{n} | doubling {3 * 2**n}\n" for n in range(4)]
-    assert flowy(kube, "logs", chain, "double") == "".join(lines)
+    assert flowy(served, "logs", chain, "double") == "".join(lines)
 
 
-def test_logs_as_they_come(kube: Kube, operator: OperatorProcess) -> None:
-    kube.apply(workflow("slow", "def w(slow):\n    return lambda: slow()\n", [slow]))
-    assert flowy(kube, "logs", "slow", "--follow") == "".join(f"slow-0 | line {n}\n" for n in (1, 2, 3))
+def test_logs_as_they_come(served: Kube) -> None:
+    served.apply(workflow("slow", "def w(slow):\n    return lambda: slow()\n", [slow]))
+    assert flowy(served, "logs", "slow", "--follow") == "".join(f"slow-0 | line {n}\n" for n in (1, 2, 3))
 
 
-def test_a_real_history_is_replayed(kube: Kube, chain: str, tmp_path: Path) -> None:
-    told = flowy(kube, "replay", chain)
+def test_a_real_history_is_replayed(served: Kube, chain: str, tmp_path: Path) -> None:
+    told = flowy(served, "replay", chain)
     assert told.count("\ndecision ") == 4
     assert told.splitlines()[-2:] == ["  double-3 completed: 48", "  the code returned 48"]
     saved = tmp_path / "chain.yaml"
-    saved.write_text(flowy(kube, "export", chain))
-    assert typed(kube, "replay", str(saved)).stdout == told
+    saved.write_text(flowy(served, "export", chain))
+    assert typed(served, "replay", str(saved)).stdout == told
     new = tmp_path / "new.py"
     new.write_text(CHAIN.replace("double(n)", "double(n + 0.5)"))
-    diverged = typed(kube, "replay", str(saved), "--code", str(new))
+    diverged = typed(served, "replay", str(saved), "--code", str(new))
     assert diverged.returncode == 1
     assert "    expected   double-0(3), line 5\n    got        double-0(3.5)\n" in diverged.stdout
 
 
-def test_what_kubectl_prints_is_replayed(kube: Kube, operator: OperatorProcess) -> None:
-    kube.apply(workflow("piped", CHAIN, [double], 1, 2))
-    kube.wait_end("piped")
-    printed = kube.run("get", "workflows.flowy.dev", "piped", "-o", "yaml").stdout
-    done = typed(kube, "replay", "-", stdin=printed)
+def test_what_kubectl_prints_is_replayed(served: Kube) -> None:
+    served.apply(workflow("piped", CHAIN, [double], 1, 2))
+    served.wait_end("piped")
+    printed = served.run("get", "workflows.flowy.dev", "piped", "-o", "yaml").stdout
+    done = typed(served, "replay", "-", stdin=printed)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "  the code returned 4")
 
 
-def test_a_run_is_stopped(kube: Kube, operator: OperatorProcess) -> None:
-    kube.apply(workflow("stopped", "def w(forever):\n    return lambda: forever()\n", [forever]))
-    kube.wait_until("workflow", "stopped", lambda body: bool((body.get("status") or {}).get("waitingOn")))
+def test_a_run_is_stopped(served: Kube) -> None:
+    served.apply(workflow("stopped", "def w(forever):\n    return lambda: forever()\n", [forever]))
+    served.wait_until("workflow", "stopped", lambda body: bool((body.get("status") or {}).get("waitingOn")))
     assert (
         "stopped hasn't ended after 1 s"
-        in typed(kube, "wait", "stopped", "--timeout", "1", "-n", kube.namespace).stderr
+        in typed(served, "wait", "stopped", "--timeout", "1", "-n", served.namespace).stderr
     )
-    flowy(kube, "cancel", "stopped")
-    done = typed(kube, "wait", "stopped", "-n", kube.namespace)
+    flowy(served, "cancel", "stopped")
+    done = typed(served, "wait", "stopped", "-n", served.namespace)
     assert (done.returncode, done.stdout) == (1, "")
     assert "flowy: stopped: Cancelled" in done.stderr
-    assert condition(kube.get("workflow", "stopped"), "Succeeded")[1] == "Cancelled"
-    assert flowy(kube, "retry", "stopped") == "stopped-2\n"
-    flowy(kube, "terminate", "stopped-2")
-    assert "stopped-2: Terminated" in typed(kube, "wait", "stopped-2", "-n", kube.namespace).stderr
+    assert condition(served.get("workflow", "stopped"), "Succeeded")[1] == "Cancelled"
+    assert flowy(served, "retry", "stopped") == "stopped-2\n"
+    flowy(served, "terminate", "stopped-2")
+    assert "stopped-2: Terminated" in typed(served, "wait", "stopped-2", "-n", served.namespace).stderr
 
 
-def test_kubectl_finds_it(kube: Kube, chain: str) -> None:
-    words = ["flowy", "get", chain, "-n", kube.namespace]
+def test_kubectl_finds_it(served: Kube, chain: str) -> None:
+    words = ["flowy", "get", chain, "-n", served.namespace]
     done = subprocess.run(
-        [str(kubectl_path()), *words], capture_output=True, text=True, check=False, env=_environment(kube)
+        [str(kubectl_path()), *words], capture_output=True, text=True, check=False, env=_environment(served)
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1].split()[:2] == [chain, "Completed"]
     offered = subprocess.run(
-        [str(PROGRAMS / "kubectl_complete-flowy"), "describe", "-n", kube.namespace, "cha"],
+        [str(PROGRAMS / "kubectl_complete-flowy"), "describe", "-n", served.namespace, "cha"],
         capture_output=True,
         text=True,
         check=True,
-        env=_environment(kube),
+        env=_environment(served),
     )
     assert offered.stdout == "chain\n:4\n"
 
@@ -166,8 +165,8 @@ REFUSALS: dict[str, tuple[list[str], int, str]] = {
 
 
 @pytest.mark.parametrize(("words", "code", "said"), REFUSALS.values(), ids=REFUSALS)
-def test_refusals_of_the_real_one(words: list[str], code: int, said: str, kube: Kube, chain: Any) -> None:
-    done = typed(kube, *words, "-n", kube.namespace)
+def test_refusals_of_the_real_one(words: list[str], code: int, said: str, served: Kube, chain: Any) -> None:
+    done = typed(served, *words, "-n", served.namespace)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr

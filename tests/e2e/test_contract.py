@@ -7,7 +7,6 @@ import pytest
 
 from tests.e2e.kube import Kube, condition, events, result
 from tests.e2e.manifests import BUSYBOX, shell, workflow
-from tests.e2e.operator import OperatorProcess
 
 RETURNED = """
 def w(t):
@@ -158,12 +157,12 @@ def _name(sentence: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def ended(kube: Kube, operator: OperatorProcess) -> dict[str, dict[str, Any]]:
+def ended(served: Kube) -> dict[str, dict[str, Any]]:
     """The ended workflows of all cases, by their sentence; they run at once."""
     for sentence, case in CASES.items():
         task = shell("t", case.script, *case.words)
-        kube.apply(workflow(_name(sentence), case.source, [task], *case.args, kwargs=case.kwargs))
-    return {sentence: kube.wait_end(_name(sentence), 240) for sentence in CASES}
+        served.apply(workflow(_name(sentence), case.source, [task], *case.args, kwargs=case.kwargs))
+    return {sentence: served.wait_end(_name(sentence), 240) for sentence in CASES}
 
 
 @pytest.mark.timeout(300)
@@ -177,7 +176,7 @@ def test_contract(sentence: str, ended: dict[str, dict[str, Any]]) -> None:
     assert got == expected
 
 
-def test_pod_is_locked_down_unless_the_template_says_otherwise(kube: Kube, operator: OperatorProcess) -> None:
+def test_pod_is_locked_down_unless_the_template_says_otherwise(served: Kube) -> None:
     template = {
         "metadata": {"labels": {"team": "media"}},
         "spec": {
@@ -187,9 +186,9 @@ def test_pod_is_locked_down_unless_the_template_says_otherwise(kube: Kube, opera
         },
     }
     task = {"name": "t", "activity": {"command": ["id", "-u"], "template": template}}
-    kube.apply(workflow("locked", RETURNED, [task]))
-    kube.wait_end("locked")
-    (pod,) = kube.list("pods", "flowy.dev/workflow=locked")
+    served.apply(workflow("locked", RETURNED, [task]))
+    served.wait_end("locked")
+    (pod,) = served.list("pods", "flowy.dev/workflow=locked")
     (main,) = pod["spec"]["containers"]
     assert pod["metadata"]["labels"]["team"] == "media"
     assert pod["spec"]["restartPolicy"] == "Never"
@@ -201,24 +200,24 @@ def test_pod_is_locked_down_unless_the_template_says_otherwise(kube: Kube, opera
         "capabilities": {"drop": ["ALL"]},
         "runAsUser": 1234,
     }
-    (job,) = kube.list("jobs", "flowy.dev/workflow=locked")
+    (job,) = served.list("jobs", "flowy.dev/workflow=locked")
     (owner,) = job["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"], owner["controller"]) == ("Workflow", "locked", True)
     assert job["spec"]["backoffLimit"] == 0
 
 
-def test_arguments_too_long_for_a_variable_are_in_the_file(kube: Kube, operator: OperatorProcess) -> None:
+def test_arguments_too_long_for_a_variable_are_in_the_file(served: Kube) -> None:
     text = "x" * 40_000
     script = 'echo "[${#FLOWY_ARG_0}, $(wc -c < /flowy/input.json)]" > $FLOWY_RESULT_FILE'
-    kube.apply(workflow("long", RETURNED, [shell("t", script)], text))
-    assert result(kube.wait_end("long")) == [0, len(text) + len('{"args":[""],"kwargs":{}}')]
+    served.apply(workflow("long", RETURNED, [shell("t", script)], text))
+    assert result(served.wait_end("long")) == [0, len(text) + len('{"args":[""],"kwargs":{}}')]
 
 
-def test_a_word_that_names_a_left_out_argument_is_refused(kube: Kube, operator: OperatorProcess) -> None:
-    kube.apply(workflow("left-out", RETURNED, [shell("t", "true", "$(FLOWY_ARG_0)")], "x" * 40_000))
-    body = kube.wait_end("left-out")
+def test_a_word_that_names_a_left_out_argument_is_refused(served: Kube) -> None:
+    served.apply(workflow("left-out", RETURNED, [shell("t", "true", "$(FLOWY_ARG_0)")], "x" * 40_000))
+    body = served.wait_end("left-out")
     (failed,) = events(body, "TaskFailed")
     assert failed["class"] == "Invalid"
     assert "$(FLOWY_ARG_0) in the activity is not set" in failed["error"]["message"]
     assert "/flowy/input.json" in condition(body, "Succeeded")[2]
-    assert not kube.list("jobs", "flowy.dev/workflow=left-out")
+    assert not served.list("jobs", "flowy.dev/workflow=left-out")

@@ -37,23 +37,23 @@ def stalled(body: dict[str, Any]) -> str:
     return reason if status == "True" else ""
 
 
-def test_three_workflows_of_one_definition(kube: Kube, operator: OperatorProcess) -> None:
-    kube.apply(definition("adder-v1", SOURCE, add))
+def test_three_workflows_of_one_definition(served: Kube) -> None:
+    served.apply(definition("adder-v1", SOURCE, add))
     for n in range(3):
-        kube.apply(run_of("adder-v1", f"sum-{n}", n))
-    kube.apply(workflow("inline", SOURCE, [add], 0))
-    assert [result(kube.wait_end(f"sum-{n}")) for n in range(3)] == [2, 3, 4]
-    digests = {kube.get("workflow", f"sum-{n}")["status"]["definitionDigest"] for n in range(3)}
+        served.apply(run_of("adder-v1", f"sum-{n}", n))
+    served.apply(workflow("inline", SOURCE, [add], 0))
+    assert [result(served.wait_end(f"sum-{n}")) for n in range(3)] == [2, 3, 4]
+    digests = {served.get("workflow", f"sum-{n}")["status"]["definitionDigest"] for n in range(3)}
     assert len(digests) == 1
     words = ["get", "workflows.flowy.dev", "--field-selector", "spec.definitionRef.name=adder-v1", "-o", "name"]
-    assert kube.run(*words).stdout.split() == [f"workflow.flowy.dev/sum-{n}" for n in range(3)]
-    told = {event["reason"] for event in kube.list("events") if event["involvedObject"]["name"] == "sum-0"}
+    assert served.run(*words).stdout.split() == [f"workflow.flowy.dev/sum-{n}" for n in range(3)]
+    told = {event["reason"] for event in served.list("events") if event["involvedObject"]["name"] == "sum-0"}
     assert "DefinitionNotFound" not in told, "it was there from the start"
 
 
-def test_a_definition_cannot_be_changed(kube: Kube, operator: OperatorProcess) -> None:
-    kube.apply(definition("fixed-v1", SOURCE, add))
-    changed = kube.run(
+def test_a_definition_cannot_be_changed(served: Kube) -> None:
+    served.apply(definition("fixed-v1", SOURCE, add))
+    changed = served.run(
         "patch", "fwd", "fixed-v1", "--type=merge", "-p", '{"spec": {"code": {"source": "x = 1"}}}', check=False
     )
     assert changed.returncode != 0
@@ -61,15 +61,16 @@ def test_a_definition_cannot_be_changed(kube: Kube, operator: OperatorProcess) -
     assert "create another one under a name of its own, such as video-v2" in changed.stderr
 
 
-def test_a_workflow_waits_for_its_definition_and_goes_on_by_itself(kube: Kube, operator: OperatorProcess) -> None:
-    kube.apply(run_of("late-v1", "early", 5))
-    body = kube.wait_until("workflow", "early", lambda body: stalled(body) == "DefinitionNotFound")
+def test_a_workflow_waits_for_its_definition_and_goes_on_by_itself(served: Kube) -> None:
+    served.apply(run_of("late-v1", "early", 5))
+    body = served.wait_until("workflow", "early", lambda body: stalled(body) == "DefinitionNotFound")
     assert condition(body, "Succeeded")[:2] == ("Unknown", "Stalled")
     assert (
-        f"there is no WorkflowDefinition 'late-v1' in the namespace '{kube.namespace}'" in condition(body, "Stalled")[2]
+        f"there is no WorkflowDefinition 'late-v1' in the namespace '{served.namespace}'"
+        in condition(body, "Stalled")[2]
     )
-    kube.apply(definition("late-v1", SOURCE, add))
-    assert result(kube.wait_end("early")) == 7
+    served.apply(definition("late-v1", SOURCE, add))
+    assert result(served.wait_end("early")) == 7
 
 
 @pytest.mark.timeout(180)
@@ -94,8 +95,8 @@ def test_a_run_ends_with_the_code_that_it_began_with(kube: Kube, operator: Opera
     assert len(events(body, "TaskScheduled")) == len(events(body, "TaskCompleted")) == 2
 
 
-def test_an_operator_for_definitions_only(kube: Kube, tmp_path: Path) -> None:
-    other = Kube(kube.kubeconfig, f"{kube.namespace}-only")
+def test_an_operator_for_definitions_only(served: Kube, tmp_path: Path) -> None:
+    other = Kube(served.kubeconfig, f"{served.namespace}-only")
     other.run("create", "namespace", other.namespace)
     process = OperatorProcess(other.kubeconfig, other.namespace, tmp_path / "log", options=["--definitions-only"])
     process.start()
@@ -112,14 +113,14 @@ def test_an_operator_for_definitions_only(kube: Kube, tmp_path: Path) -> None:
         other.run("delete", "namespace", other.namespace, "--wait=false")
 
 
-def test_a_task_that_is_a_definition_runs_as_a_workflow_of_it(kube: Kube, operator: OperatorProcess) -> None:
+def test_a_task_that_is_a_definition_runs_as_a_workflow_of_it(served: Kube) -> None:
     source = "def outer(twice):\n    def run(n):\n        return twice(twice(n))\n    return run\n"
-    kube.apply(workflow("outer", source, [{"name": "twice", "workflow": {"definitionRef": {"name": "inner-v1"}}}], 1))
-    body = kube.wait_until(
+    served.apply(workflow("outer", source, [{"name": "twice", "workflow": {"definitionRef": {"name": "inner-v1"}}}], 1))
+    body = served.wait_until(
         "workflow", "outer", lambda body: "DefinitionNotFound" in str(body.get("status", {}).get("waitingOn"))
     )
     assert "there is no WorkflowDefinition 'inner-v1'" in body["status"]["waitingOn"][0]["reason"]
-    kube.apply(definition("inner-v1", SOURCE, add))
-    assert result(kube.wait_end("outer")) == 5
+    served.apply(definition("inner-v1", SOURCE, add))
+    assert result(served.wait_end("outer")) == 5
     words = ["get", "workflows.flowy.dev", "--field-selector", "spec.definitionRef.name=inner-v1", "-o", "name"]
-    assert len(kube.run(*words).stdout.split()) == 2
+    assert len(served.run(*words).stdout.split()) == 2

@@ -122,11 +122,11 @@ ENDS: dict[str, End] = {
 
 
 @pytest.fixture(scope="module")
-def ended(kube: Kube, operator: OperatorProcess) -> dict[str, dict[str, Any]]:
+def ended(served: Kube) -> dict[str, dict[str, Any]]:
     """All of them, at once."""
     for name, end in ENDS.items():
-        kube.apply(workflow(name, CAUGHT, [end.task]))
-    return {name: kube.wait_end(name, 120) for name in ENDS}
+        served.apply(workflow(name, CAUGHT, [end.task]))
+    return {name: served.wait_end(name, 120) for name in ENDS}
 
 
 @pytest.mark.timeout(200)
@@ -151,20 +151,20 @@ def test_waits_of_a_backoff_are_on_record_and_kept(ended: dict[str, dict[str, An
         assert scheduled["time"] >= waited["at"] > waited["time"]
 
 
-def test_the_last_failure_is_told_everywhere(kube: Kube, operator: OperatorProcess) -> None:
-    kube.apply(workflow("told", ONE, [shell("t", "echo the disk is full; exit 7", retry=ERROR | {"maxAttempts": 2})]))
-    body = kube.wait_end("told")
+def test_the_last_failure_is_told_everywhere(served: Kube) -> None:
+    served.apply(workflow("told", ONE, [shell("t", "echo the disk is full; exit 7", retry=ERROR | {"maxAttempts": 2})]))
+    body = served.wait_end("told")
     sentence = "Error: the disk is full (task t-0, attempt 2 of 2, exit code 7)"
     assert condition(body, "Succeeded") == ("False", "Failed", sentence)
     assert body["status"]["error"].items() >= {"task": "t-0", "attempt": 2, "exitCode": 7}.items()
-    kube.run(
+    served.run(
         "wait",
         "--for=create",
         "event",
         "--field-selector=involvedObject.name=told,reason=TaskFailed",
         "--timeout=30s",
     )
-    told = [e for e in kube.list("events") if e["reason"] == "TaskFailed" and e["involvedObject"]["name"] == "told"]
+    told = [e for e in served.list("events") if e["reason"] == "TaskFailed" and e["involvedObject"]["name"] == "told"]
     assert [event["message"] for event in told] == ["t-0, attempt 2 of 2: Error: the disk is full (exit code 7)"]
 
 

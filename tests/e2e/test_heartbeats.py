@@ -123,17 +123,15 @@ UPLOADS: dict[str, tuple[str, str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def uploaded(
-    kube: Kube, operator: OperatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[dict[str, dict[str, Any]], Path]:
+def uploaded(served: Kube, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict[str, Any]], Path]:
     seen = tmp_path_factory.mktemp("seen")
     seen.chmod(0o777)
     for name, (source, script, _) in UPLOADS.items():
         task = shell("t", CALL + script, activity={"gateway": True}, timeouts={"startToCloseSeconds": 8})
         task["activity"]["template"] = {"spec": {"terminationGracePeriodSeconds": 20}}
         mount_folder(task, seen, "/seen")
-        kube.apply(workflow(name, source, [task]))
-    return {name: kube.wait_end(name, 90) for name in UPLOADS}, seen
+        served.apply(workflow(name, source, [task]))
+    return {name: served.wait_end(name, 90) for name in UPLOADS}, seen
 
 
 @pytest.mark.parametrize("name", UPLOADS)
@@ -146,10 +144,10 @@ def test_a_late_upload_is_refused(uploaded: tuple[dict[str, dict[str, Any]], Pat
 
 
 @pytest.fixture(scope="module")
-def ended(kube: Kube, operator: OperatorProcess) -> dict[str, dict[str, Any]]:
+def ended(served: Kube) -> dict[str, dict[str, Any]]:
     for name, (source, task, _) in CASES.items():
-        kube.apply(workflow(name, source, [task]))
-    return {name: kube.wait_end(name, 90) for name in CASES}
+        served.apply(workflow(name, source, [task]))
+    return {name: served.wait_end(name, 90) for name in CASES}
 
 
 @pytest.mark.parametrize("name", CASES)

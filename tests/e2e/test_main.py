@@ -114,11 +114,11 @@ PROGRAMS: dict[str, tuple[str, list[Any], list[Any], Any]] = {
 
 
 @pytest.fixture(scope="module")
-def ended(kube: Kube, operator: OperatorProcess) -> dict[str, dict[str, Any]]:
+def ended(served: Kube) -> dict[str, dict[str, Any]]:
     """All programs, run at once."""
     for name, (source, tasks, args, _) in PROGRAMS.items():
-        kube.apply(workflow(name, source, tasks, *args))
-    return {name: kube.wait_end(name, 120) for name in PROGRAMS}
+        served.apply(workflow(name, source, tasks, *args))
+    return {name: served.wait_end(name, 120) for name in PROGRAMS}
 
 
 @pytest.mark.timeout(200)
@@ -133,22 +133,22 @@ def test_program(name: str, ended: dict[str, dict[str, Any]]) -> None:
     assert condition(body, "Stalled")[0] == "False"
 
 
-def test_restart_is_a_new_run_of_the_same_object(kube: Kube, ended: dict[str, dict[str, Any]]) -> None:
+def test_restart_is_a_new_run_of_the_same_object(served: Kube, ended: dict[str, dict[str, Any]]) -> None:
     body = ended["restarted"]
     assert body["status"]["run"] == 3
-    assert [event["input"] for event in whole_history(kube, body) if event["type"] == "Restarted"] == [
+    assert [event["input"] for event in whole_history(served, body) if event["type"] == "Restarted"] == [
         '{"args":[2,1],"kwargs":{}}',
         '{"args":[4,0],"kwargs":{}}',
     ]
 
 
-def test_race_leaves_no_loser_behind(kube: Kube, ended: dict[str, dict[str, Any]]) -> None:
+def test_race_leaves_no_loser_behind(served: Kube, ended: dict[str, dict[str, Any]]) -> None:
     (cancelled,) = events(ended["first"], "TaskCancelled")
     assert (cancelled["task"], cancelled["reason"]) == ("slow-0", "WorkflowEnded")
-    kube.run("wait", "--for=delete", "job", "-l", "flowy.dev/workflow=first,flowy.dev/task=slow-0", "--timeout=30s")
+    served.run("wait", "--for=delete", "job", "-l", "flowy.dev/workflow=first,flowy.dev/task=slow-0", "--timeout=30s")
 
 
-def test_finish_order_is_the_order_of_the_history(kube: Kube, operator: OperatorProcess) -> None:
+def test_finish_order_is_the_order_of_the_history(served: Kube) -> None:
     source = """
         from flowy import finish_order
 
@@ -157,29 +157,29 @@ def test_finish_order_is_the_order_of_the_history(kube: Kube, operator: Operator
                 return [value for value in finish_order(slow(), double(4), double(5))]
             return run
         """
-    kube.apply(workflow("ordered", source, [double, slow]))
-    body = kube.wait_end("ordered")
+    served.apply(workflow("ordered", source, [double, slow]))
+    body = served.wait_end("ordered")
     assert sorted(result(body)) == [1, 8, 10]
     assert result(body) == [json.loads(event["result"]) for event in events(body, "TaskCompleted")]
 
 
-def test_two_workflows_run_side_by_side(kube: Kube, operator: OperatorProcess, tmp_path: Path) -> None:
+def test_two_workflows_run_side_by_side(served: Kube, tmp_path: Path) -> None:
     """Each waits for the other, on a folder of the node: one after the other, neither would end."""
     tmp_path.chmod(0o777)
     script = "touch /both/$1; until [ -e /both/$2 ]; do sleep 0.2; done; echo true > $FLOWY_RESULT_FILE"
     task = shell("meet", script, "$(FLOWY_ARG_0)", "$(FLOWY_ARG_1)")
     mount_folder(task, tmp_path, "/both")
     source = "def w(meet):\n    def run(me, other):\n        return meet(me, other)\n    return run\n"
-    kube.apply(workflow("left", source, [task], "left", "right"))
-    kube.apply(workflow("right", source, [task], "right", "left"))
-    assert result(kube.wait_end("left")) is True
-    assert result(kube.wait_end("right")) is True
+    served.apply(workflow("left", source, [task], "left", "right"))
+    served.apply(workflow("right", source, [task], "right", "left"))
+    assert result(served.wait_end("left")) is True
+    assert result(served.wait_end("right")) is True
 
 
-def test_parallelism_bounds_the_open_tasks(kube: Kube, operator: OperatorProcess) -> None:
+def test_parallelism_bounds_the_open_tasks(served: Kube) -> None:
     source = "def w(double):\n    def run(n):\n        return [double(x) for x in range(n)]\n    return run\n"
-    kube.apply(workflow("bounded", source, [double], 7, parallelism=2))
-    body = kube.wait_end("bounded")
+    served.apply(workflow("bounded", source, [double], 7, parallelism=2))
+    body = served.wait_end("bounded")
     assert result(body) == [0, 2, 4, 6, 8, 10, 12]
     open_tasks, most = 0, 0
     for event in body["status"]["history"]:
@@ -188,69 +188,71 @@ def test_parallelism_bounds_the_open_tasks(kube: Kube, operator: OperatorProcess
     assert most == 2
 
 
-def test_suspend_launches_nothing_new_and_resumes(kube: Kube, operator: OperatorProcess) -> None:
+def test_suspend_launches_nothing_new_and_resumes(served: Kube) -> None:
     source = "def w(slow, double):\n    def run():\n        return double(slow())\n    return run\n"
-    kube.apply(workflow("paused", source, [slow, double]))
-    kube.wait_until("workflow", "paused", lambda body: bool(events(body, "TaskScheduled")))
-    kube.run("patch", "workflow", "paused", "--type=merge", "-p", '{"spec": {"suspend": true}}')
-    body = kube.wait_until("workflow", "paused", lambda body: bool(events(body, "TaskCompleted")))
+    served.apply(workflow("paused", source, [slow, double]))
+    served.wait_until("workflow", "paused", lambda body: bool(events(body, "TaskScheduled")))
+    served.run("patch", "workflow", "paused", "--type=merge", "-p", '{"spec": {"suspend": true}}')
+    body = served.wait_until("workflow", "paused", lambda body: bool(events(body, "TaskCompleted")))
     assert condition(body, "Succeeded")[:2] == ("Unknown", "Suspended")
     assert len(events(body, "TaskScheduled")) == 1
-    kube.run("patch", "workflow", "paused", "--type=merge", "-p", '{"spec": {"suspend": false}}')
-    assert result(kube.wait_end("paused")) == 2
+    served.run("patch", "workflow", "paused", "--type=merge", "-p", '{"spec": {"suspend": false}}')
+    assert result(served.wait_end("paused")) == 2
 
 
-def test_what_kubectl_shows(kube: Kube, ended: dict[str, dict[str, Any]]) -> None:
-    head, row = kube.run("get", "fwf", "chain").stdout.splitlines()
+def test_what_kubectl_shows(served: Kube, ended: dict[str, dict[str, Any]]) -> None:
+    head, row = served.run("get", "fwf", "chain").stdout.splitlines()
     assert head.split() == ["NAME", "STATUS", "PROGRESS", "RUNNING", "AGE"]
     assert row.split()[:4] == ["chain", "Completed", "2/2", "0"]
-    kube.run("wait", "--for=condition=Succeeded", "workflow/chain", "--timeout=5s")
-    kube.run("wait", "--for=create", "event", "--field-selector=involvedObject.name=chain,reason=Completed")
-    told = {e["reason"] for e in kube.list("events") if e["involvedObject"]["name"] == "chain"}
+    served.run("wait", "--for=condition=Succeeded", "workflow/chain", "--timeout=5s")
+    served.run("wait", "--for=create", "event", "--field-selector=involvedObject.name=chain,reason=Completed")
+    told = {e["reason"] for e in served.list("events") if e["involvedObject"]["name"] == "chain"}
     assert {"Running", "Completed"} <= told
 
 
-def test_another_namespace_is_left_alone(kube: Kube, operator: OperatorProcess, tmp_path: Path) -> None:
-    other = Kube(kube.kubeconfig, f"{kube.namespace}-other")
+def test_another_namespace_is_left_alone(served: Kube) -> None:
+    other = Kube(served.kubeconfig, f"{served.namespace}-other")
     other.run("create", "namespace", other.namespace)
     try:
         other.apply(workflow("alone", PROGRAMS["no-task-called"][0], [double]))
-        kube.apply(workflow("beside", PROGRAMS["no-task-called"][0], [double]))
-        kube.wait_end("beside")
+        served.apply(workflow("beside", PROGRAMS["no-task-called"][0], [double]))
+        served.wait_end("beside")
         assert "status" not in other.get("workflow", "alone")
-        # Of a namespace that isn't there one hears.
-        here, nowhere = kube.namespace, f"{kube.namespace}-nowhere"
-        misled = OperatorProcess(kube.kubeconfig, here, tmp_path / "log", options=[f"--namespace={nowhere}"])
-        misled.start()
-        assert misled.stop() == 0
-        assert [line.get("namespace") for line in misled.lines(level="WARNING")] == [nowhere]
     finally:
         other.run("delete", "namespace", other.namespace, "--wait=false")
 
 
-def test_finished_jobs_and_workflows_go_when_their_time_has_come(kube: Kube, operator: OperatorProcess) -> None:
+def test_of_a_namespace_that_is_not_there_one_hears(kube: Kube, tmp_path: Path) -> None:
+    here, nowhere = kube.namespace, f"{kube.namespace}-nowhere"
+    misled = OperatorProcess(kube.kubeconfig, here, tmp_path / "log", options=[f"--namespace={nowhere}"])
+    misled.start()
+    assert misled.stop() == 0
+    assert [line.get("namespace") for line in misled.lines(level="WARNING")] == [nowhere]
+
+
+def test_finished_jobs_and_workflows_go_when_their_time_has_come(served: Kube) -> None:
     source, tasks, args, _ = PROGRAMS["chain"]
-    kube.apply(workflow("short", source, tasks, *args, jobs={"keepSucceededSeconds": 1}, ttlSecondsAfterFinished=6))
-    body = kube.wait_end("short")
-    kube.run("wait", "--for=delete", "job", "-l", "flowy.dev/workflow=short", "--timeout=30s")
-    kube.run("wait", "--for=delete", "workflow/short", "--timeout=30s")
+    served.apply(workflow("short", source, tasks, *args, jobs={"keepSucceededSeconds": 1}, ttlSecondsAfterFinished=6))
+    body = served.wait_end("short")
+    served.run("wait", "--for=delete", "job", "-l", "flowy.dev/workflow=short", "--timeout=30s")
+    served.run("wait", "--for=delete", "workflow/short", "--timeout=30s")
     assert datetime.fromisoformat(body["status"]["completionTime"]) >= datetime.fromisoformat(
         body["status"]["startTime"]
     )
 
 
-def test_deleting_a_workflow_takes_its_jobs_and_pods_along(kube: Kube, operator: OperatorProcess) -> None:
+def test_deleting_a_workflow_takes_its_jobs_and_pods_along(served: Kube) -> None:
     source = "def w(slow):\n    def run():\n        return [slow() for _ in range(2)]\n    return run\n"
-    kube.apply(workflow("gone", source, [shell("slow", "sleep 300")]))
-    kube.wait_until("workflow", "gone", lambda body: len(kube.list("pods", "flowy.dev/workflow=gone")) == 2)
-    kube.run("delete", "workflow", "gone")
-    kube.run("wait", "--for=delete", "job,pod", "-l", "flowy.dev/workflow=gone", "--timeout=60s")
+    served.apply(workflow("gone", source, [shell("slow", "sleep 300")]))
+    served.wait_until("workflow", "gone", lambda body: len(served.list("pods", "flowy.dev/workflow=gone")) == 2)
+    served.run("delete", "workflow", "gone")
+    served.run("wait", "--for=delete", "job,pod", "-l", "flowy.dev/workflow=gone", "--timeout=60s")
 
 
-def test_a_failed_workflow_says_what_where_and_why(kube: Kube, operator: OperatorProcess) -> None:
+def test_a_failed_workflow_says_what_where_and_why(served: Kube) -> None:
     source = "def w(fail):\n    def run():\n        return {'a': [fail()]}\n    return run\n"
-    kube.apply(workflow("failed", source, [shell("fail", "echo the disk is full; exit 7")]))
-    body = kube.wait_end("failed")
+    served.apply(workflow("failed", source, [shell("fail", "echo the disk is full; exit 7")]))
+    body = served.wait_end("failed")
     sentence = "Error: the disk is full (task fail-0, attempt 1 of 3, not retried, exit code 7)"
     assert condition(body, "Succeeded") == ("False", "Failed", sentence)
     assert condition(body, "Stalled")[0] == "True"

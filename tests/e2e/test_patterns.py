@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.e2e.kube import Kube, condition, events
-from tests.e2e.operator import OperatorProcess
 
 FOLDER = Path(__file__).parents[2] / "examples" / "patterns"
 RESULTS: Mapping[str, object] = {
@@ -22,9 +21,9 @@ RESULTS: Mapping[str, object] = {
 
 
 @pytest.fixture(scope="module")
-def applied(kube: Kube, operator: OperatorProcess) -> Kube:
-    kube.run("apply", "-f", str(FOLDER))
-    return kube
+def applied(served: Kube) -> Kube:
+    served.run("apply", "-f", str(FOLDER))
+    return served
 
 
 @pytest.mark.parametrize("name", RESULTS)

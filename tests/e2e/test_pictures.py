@@ -10,16 +10,15 @@ from click.testing import CliRunner
 
 from flowy_cli.main import flowy
 from tests.e2e.kube import Kube
-from tests.e2e.operator import OperatorProcess
 
 NESTED = Path(__file__).parents[2] / "examples" / "patterns" / "nested.yaml"
 
 
 @pytest.fixture(scope="module")
-def ended(kube: Kube, operator: OperatorProcess) -> Kube:
-    kube.run("apply", "-f", str(NESTED))
-    kube.wait_end("nested")
-    return kube
+def ended(served: Kube) -> Kube:
+    served.run("apply", "-f", str(NESTED))
+    served.wait_end("nested")
+    return served
 
 
 def typed(kube: Kube, *words: str) -> str:

@@ -6,7 +6,6 @@ import pytest
 
 from tests.e2e.kube import Kube, condition, result
 from tests.e2e.manifests import shell, workflow
-from tests.e2e.operator import OperatorProcess
 
 ONE = "def w(t):\n    def run():\n        return t()\n    return run\n"
 STORY = """
@@ -47,36 +46,36 @@ WORDS = {
 
 
 @pytest.fixture(scope="module")
-def stuck(kube: Kube, operator: OperatorProcess) -> None:
+def stuck(served: Kube) -> None:
     quota = {"spec": {"hard": {"limits.cpu": "100m"}, "scopes": ["NotBestEffort"]}}
-    kube.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, **quota})
-    kube.wait_until("resourcequota", "few", lambda body: "hard" in body.get("status", {}))
+    served.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, **quota})
+    served.wait_until("resourcequota", "few", lambda body: "hard" in body.get("status", {}))
     for name in WORDS:
-        kube.apply(workflow(name, ONE, [_without(name)]))
+        served.apply(workflow(name, ONE, [_without(name)]))
 
 
 @pytest.mark.usefixtures("stuck")
 @pytest.mark.parametrize("name", WORDS)
-def test_why_a_pod_is_not_there_or_does_not_start(kube: Kube, name: str) -> None:
+def test_why_a_pod_is_not_there_or_does_not_start(served: Kube, name: str) -> None:
     def told(body: dict[str, Any]) -> bool:
         return "reason" in (body.get("status", {}).get("waitingOn") or [{}])[0]
 
-    (wait,) = kube.wait_until("workflow", name, told, 60)["status"]["waitingOn"]
-    assert (wait["task"], wait["line"], wait["reason"]) == ("t-0", 3, WORDS[name].format(kube.namespace))
+    (wait,) = served.wait_until("workflow", name, told, 60)["status"]["waitingOn"]
+    assert (wait["task"], wait["line"], wait["reason"]) == ("t-0", 3, WORDS[name].format(served.namespace))
     assert wait["since"]
 
 
-def test_the_story_of_a_run(kube: Kube, operator: OperatorProcess) -> None:
+def test_the_story_of_a_run(served: Kube) -> None:
     good = shell("good", "echo 2 > $FLOWY_RESULT_FILE")
-    kube.apply(workflow("story", STORY, [good, shell("bad", "echo oops; exit 3")]))
-    kube.run("wait", "--for=condition=Succeeded", "workflow/story", "--timeout=60s")
-    kube.run("wait", "--for=create", "event", "--field-selector=involvedObject.name=story,reason=Completed")
-    body = kube.get("workflow", "story")
+    served.apply(workflow("story", STORY, [good, shell("bad", "echo oops; exit 3")]))
+    served.run("wait", "--for=condition=Succeeded", "workflow/story", "--timeout=60s")
+    served.run("wait", "--for=create", "event", "--field-selector=involvedObject.name=story,reason=Completed")
+    body = served.get("workflow", "story")
     assert result(body) == 2
     assert body["status"]["ignoredErrors"] == [
         {"type": "Error", "message": "oops", "task": "bad-0", "attempt": 1, "exitCode": 3}
     ]
-    _, _, story = kube.run("describe", "workflows.flowy.dev", "story").stdout.rpartition("Events:\n")
+    _, _, story = served.run("describe", "workflows.flowy.dev", "story").stdout.rpartition("Events:\n")
     lines = [line.split(maxsplit=4) for line in story.splitlines()[2:]]
     assert [(kind, reason, who) for kind, reason, _, who, _ in lines] == [
         ("Normal", "Running", "flowy-operator"),
@@ -88,12 +87,12 @@ def test_the_story_of_a_run(kube: Kube, operator: OperatorProcess) -> None:
     assert lines[2][4].startswith("the code returned; 3 tasks, 1 without success; took ")
 
 
-def test_a_retry_is_seen_while_it_waits(kube: Kube, operator: OperatorProcess) -> None:
-    kube.apply(workflow("lucky", ONE, [shell("t", LUCKY, retry={"when": ["Error"], "delaysSeconds": [0, 3]})]))
-    body = kube.wait_until("workflow", "lucky", lambda b: "attempt 2" in str(b.get("status", {}).get("waitingOn")))
+def test_a_retry_is_seen_while_it_waits(served: Kube) -> None:
+    served.apply(workflow("lucky", ONE, [shell("t", LUCKY, retry={"when": ["Error"], "delaysSeconds": [0, 3]})]))
+    body = served.wait_until("workflow", "lucky", lambda b: "attempt 2" in str(b.get("status", {}).get("waitingOn")))
     assert body["status"]["waitingOn"][0]["reason"].startswith("attempt 2 of 3 at ")
     assert body["status"]["waitingOn"][0]["reason"].endswith("; attempt 1 failed: Error: disk full (exit code 7)")
-    kube.run("wait", "--for=condition=Reconciling=False", "workflow/lucky", "--timeout=60s")
-    body = kube.get("workflow", "lucky")
+    served.run("wait", "--for=condition=Reconciling=False", "workflow/lucky", "--timeout=60s")
+    body = served.get("workflow", "lucky")
     assert condition(body, "Succeeded")[:2] == ("True", "Completed")
     assert body["status"]["progress"]["summary"] == "1/1"

@@ -44,32 +44,32 @@ def wait_running(kube: Kube, name: str, count: int) -> None:
     kube.wait_until("workflow", name, holds)
 
 
-def test_cancel_lets_the_code_clean_up(kube: Kube, operator: OperatorProcess) -> None:
-    kube.apply(workflow("cancelled", SAGA, [HANG, UNDO], 4, parallelism=2))
-    wait_running(kube, "cancelled", 2)
-    set_spec(kube, "cancelled", stop="Cancel")
-    body = kube.wait_end("cancelled")
+def test_cancel_lets_the_code_clean_up(served: Kube) -> None:
+    served.apply(workflow("cancelled", SAGA, [HANG, UNDO], 4, parallelism=2))
+    wait_running(served, "cancelled", 2)
+    set_spec(served, "cancelled", stop="Cancel")
+    body = served.wait_end("cancelled")
     assert condition(body, "Succeeded")[:2] == ("False", "Cancelled")
     assert [event["task"] for event in events(body, "TaskCancelled")] == [f"work-{n}" for n in range(4)]
     assert ["digest" in event for event in events(body, "TaskCancelled")] == [False, False, True, True]
     # The Jobs that did the work are gone, those of the clean-up did theirs.
-    kube.run(
+    served.run(
         "wait", "--for=delete", "job,pod", "-l", "flowy.dev/workflow=cancelled,flowy.dev/task=work-0", "--timeout=60s"
     )
-    jobs = kube.list("jobs", "flowy.dev/workflow=cancelled")
+    jobs = served.list("jobs", "flowy.dev/workflow=cancelled")
     assert sorted(job["metadata"]["labels"]["flowy.dev/task"] for job in jobs) == ["undo-0", "undo-1"]
-    assert kube.run("logs", "-l", "flowy.dev/workflow=cancelled,flowy.dev/task=undo-1").stdout == "StopRequested\n"
+    assert served.run("logs", "-l", "flowy.dev/workflow=cancelled,flowy.dev/task=undo-1").stdout == "StopRequested\n"
     # Each transition is told, and the column shows the reason.
-    kube.run("wait", "--for=create", "event", "--field-selector=involvedObject.name=cancelled,reason=Cancelled")
-    told = {e["reason"] for e in kube.list("events") if e["involvedObject"]["name"] == "cancelled"}
+    served.run("wait", "--for=create", "event", "--field-selector=involvedObject.name=cancelled,reason=Cancelled")
+    told = {e["reason"] for e in served.list("events") if e["involvedObject"]["name"] == "cancelled"}
     assert {"Running", "Cancelling", "Cancelled"} <= told
-    assert kube.run("get", "fwf", "cancelled").stdout.splitlines()[1].split()[1] == "Cancelled"
+    assert served.run("get", "fwf", "cancelled").stdout.splitlines()[1].split()[1] == "Cancelled"
     # A stop of what has ended changes nothing.
-    before = kube.get("workflow", "cancelled")["status"]
-    set_spec(kube, "cancelled", stop="Terminate")
-    kube.apply(workflow("after", LEAVES.replace("slow()", "1").replace(", slow", ""), [QUICK]))
-    kube.wait_end("after")
-    assert kube.get("workflow", "cancelled")["status"] == before
+    before = served.get("workflow", "cancelled")["status"]
+    set_spec(served, "cancelled", stop="Terminate")
+    served.apply(workflow("after", LEAVES.replace("slow()", "1").replace(", slow", ""), [QUICK]))
+    served.wait_end("after")
+    assert served.get("workflow", "cancelled")["status"] == before
 
 
 def test_a_clean_up_survives_the_operator(kube: Kube, operator: OperatorProcess) -> None:
@@ -89,47 +89,49 @@ def test_a_clean_up_survives_the_operator(kube: Kube, operator: OperatorProcess)
     assert sorted(event["task"] for event in events(body, "TaskCompleted")) == ["undo-0", "undo-1"]
 
 
-def test_a_clean_up_that_takes_too_long_is_ended(kube: Kube, operator: OperatorProcess) -> None:
-    kube.apply(workflow("late", SAGA, [HANG, shell("undo", "sleep 300")], 1, timeouts={"cancelSeconds": 3}))
-    wait_running(kube, "late", 1)
-    set_spec(kube, "late", stop="Cancel")
-    body = kube.wait_end("late", 30)
+def test_a_clean_up_that_takes_too_long_is_ended(served: Kube) -> None:
+    served.apply(workflow("late", SAGA, [HANG, shell("undo", "sleep 300")], 1, timeouts={"cancelSeconds": 3}))
+    wait_running(served, "late", 1)
+    set_spec(served, "late", stop="Cancel")
+    body = served.wait_end("late", 30)
     assert condition(body, "Succeeded")[:2] == ("False", "Terminated")
     assert "timeouts.cancelSeconds" in body["status"]["error"]["message"]
-    kube.run("wait", "--for=delete", "job,pod", "-l", "flowy.dev/workflow=late", "--timeout=60s")
+    served.run("wait", "--for=delete", "job,pod", "-l", "flowy.dev/workflow=late", "--timeout=60s")
 
 
-def test_terminate_ends_it_without_the_code(kube: Kube, operator: OperatorProcess) -> None:
-    kube.apply(workflow("terminated", SAGA, [HANG, UNDO], 2))
-    wait_running(kube, "terminated", 2)
-    set_spec(kube, "terminated", stop="Terminate")
-    body = kube.wait_end("terminated", 20)
+def test_terminate_ends_it_without_the_code(served: Kube) -> None:
+    served.apply(workflow("terminated", SAGA, [HANG, UNDO], 2))
+    wait_running(served, "terminated", 2)
+    set_spec(served, "terminated", stop="Terminate")
+    body = served.wait_end("terminated", 20)
     assert condition(body, "Succeeded")[:2] == ("False", "Terminated")
     assert body["status"]["error"]["type"] == "WorkflowTerminated"
     assert {event["task"] for event in events(body, "TaskScheduled")} == {"work-0", "work-1"}
-    kube.run("wait", "--for=delete", "job,pod", "-l", "flowy.dev/workflow=terminated", "--timeout=60s")
+    served.run("wait", "--for=delete", "job,pod", "-l", "flowy.dev/workflow=terminated", "--timeout=60s")
 
 
-def test_every_way_to_end_with_a_task_still_running(kube: Kube, operator: OperatorProcess) -> None:
+def test_every_way_to_end_with_a_task_still_running(served: Kube) -> None:
     slow = shell("slow", "sleep 8; echo 2 > $FLOWY_RESULT_FILE")
     for on_end in ("Cancel", "Wait", "Abandon"):
         keep = {"jobs": {"keepSucceededSeconds": 1}} if on_end == "Abandon" else {}
-        kube.apply(workflow(f"on-{on_end.lower()}", LEAVES, [QUICK, slow], onEnd=on_end, **keep))
-    kube.wait_until("workflow", "on-wait", lambda body: condition(body, "Succeeded")[1] == "Finishing")
-    ended = {name: kube.wait_end(f"on-{name}", 60) for name in ("cancel", "abandon", "wait")}
+        served.apply(workflow(f"on-{on_end.lower()}", LEAVES, [QUICK, slow], onEnd=on_end, **keep))
+    served.wait_until("workflow", "on-wait", lambda body: condition(body, "Succeeded")[1] == "Finishing")
+    ended = {name: served.wait_end(f"on-{name}", 60) for name in ("cancel", "abandon", "wait")}
     assert [result(body) for body in ended.values()] == [1, 1, 1]
     assert [event["reason"] for event in events(ended["cancel"], "TaskCancelled")] == ["WorkflowEnded"]
     assert [event["reason"] for event in events(ended["abandon"], "TaskCancelled")] == ["Abandoned"]
     assert events(ended["wait"], "TaskCompleted")[-1]["result"] == "2"
-    kube.run("wait", "--for=delete", "job", "-l", "flowy.dev/workflow=on-cancel,flowy.dev/task=slow-0", "--timeout=60s")
+    served.run(
+        "wait", "--for=delete", "job", "-l", "flowy.dev/workflow=on-cancel,flowy.dev/task=slow-0", "--timeout=60s"
+    )
     # The abandoned one ended by itself, was kept for its time, and went.
-    kube.run("wait", "--for=delete", "job,pod", "-l", "flowy.dev/workflow=on-abandon", "--timeout=60s")
+    served.run("wait", "--for=delete", "job,pod", "-l", "flowy.dev/workflow=on-abandon", "--timeout=60s")
 
 
-def test_a_suspended_workflow_can_be_stopped(kube: Kube, operator: OperatorProcess) -> None:
-    kube.apply(workflow("asleep", SAGA, [HANG, UNDO], 2, suspend=True))
-    kube.wait_until("workflow", "asleep", lambda body: condition(body, "Succeeded")[1] == "Suspended")
-    set_spec(kube, "asleep", stop="Cancel")
-    body = kube.wait_end("asleep")
+def test_a_suspended_workflow_can_be_stopped(served: Kube) -> None:
+    served.apply(workflow("asleep", SAGA, [HANG, UNDO], 2, suspend=True))
+    served.wait_until("workflow", "asleep", lambda body: condition(body, "Succeeded")[1] == "Suspended")
+    set_spec(served, "asleep", stop="Cancel")
+    body = served.wait_end("asleep")
     assert condition(body, "Succeeded")[:2] == ("False", "Cancelled")
     assert {event["task"] for event in events(body, "TaskScheduled")} == {"undo-0", "undo-1"}

@@ -7,7 +7,6 @@ import pytest
 
 from tests.e2e.kube import Kube, condition, events, result
 from tests.e2e.manifests import mount_folder, shell, workflow
-from tests.e2e.operator import OperatorProcess
 
 ONE = "def w(t):\n    def run():\n        return t()\n    return run\n"
 CAUGHT = """
@@ -73,10 +72,10 @@ CASES: dict[str, tuple[str, dict[str, Any], Any]] = {
 
 
 @pytest.fixture(scope="module")
-def ended(kube: Kube, operator: OperatorProcess) -> dict[str, dict[str, Any]]:
+def ended(served: Kube) -> dict[str, dict[str, Any]]:
     for name, (source, task, _) in CASES.items():
-        kube.apply(workflow(name, source, [task]))
-    return {name: kube.wait_end(name, 120) for name in CASES}
+        served.apply(workflow(name, source, [task]))
+    return {name: served.wait_end(name, 120) for name in CASES}
 
 
 @pytest.mark.timeout(200)
@@ -91,9 +90,9 @@ def test_case(name: str, ended: dict[str, dict[str, Any]]) -> None:
     assert got == expected
 
 
-def test_timed_out_pods_are_stopped(kube: Kube, ended: dict[str, dict[str, Any]]) -> None:
+def test_timed_out_pods_are_stopped(served: Kube, ended: dict[str, dict[str, Any]]) -> None:
     assert len(events(ended["start-to-close"], "TaskTimedOut")) == 3
-    kube.run("wait", "--for=delete", "job,pod", "-l", "flowy.dev/workflow=start-to-close", "--timeout=60s")
+    served.run("wait", "--for=delete", "job,pod", "-l", "flowy.dev/workflow=start-to-close", "--timeout=60s")
 
 
 def test_the_time_of_all_attempts_spans_them(ended: dict[str, dict[str, Any]]) -> None:
@@ -103,7 +102,7 @@ def test_the_time_of_all_attempts_spans_them(ended: dict[str, dict[str, Any]]) -
     assert (last["timer"], last["final"]) == ("ScheduleToClose", True)
 
 
-def test_a_late_result_is_not_taken(kube: Kube, operator: OperatorProcess, tmp_path: Path) -> None:
+def test_a_late_result_is_not_taken(served: Kube, tmp_path: Path) -> None:
     """The first attempt gives a result when it is told to stop; by then it no longer counts."""
     tmp_path.chmod(0o777)
     script = """
@@ -117,8 +116,8 @@ def test_a_late_result_is_not_taken(kube: Kube, operator: OperatorProcess, tmp_p
     task = shell("t", script, timeouts={"startToCloseSeconds": 8})
     mount_folder(task, tmp_path, "/seen")
     task["activity"]["template"]["spec"]["terminationGracePeriodSeconds"] = 30
-    kube.apply(workflow("late", ONE, [task]))
-    body = kube.wait_end("late")
+    served.apply(workflow("late", ONE, [task]))
+    body = served.wait_end("late")
     assert (tmp_path / "late").exists()
     assert result(body) == 2
     (completed,) = events(body, "TaskCompleted")
@@ -139,17 +138,17 @@ def test_delays_are_absolute_times_and_begin_before_the_first_attempt(ended: dic
         assert scheduled["time"] >= waiting["at"] > waiting["time"]
 
 
-def test_the_wait_for_a_node_is_visible(kube: Kube, operator: OperatorProcess) -> None:
+def test_the_wait_for_a_node_is_visible(served: Kube) -> None:
     task = shell("t", HANG, activity={"template": NOWHERE})
-    kube.apply(workflow("nowhere", ONE, [task], timeouts={"workflowSeconds": 8}))
-    body = kube.wait_until(
+    served.apply(workflow("nowhere", ONE, [task], timeouts={"workflowSeconds": 8}))
+    body = served.wait_until(
         "workflow", "nowhere", lambda body: "reason" in (body.get("status", {}).get("waitingOn") or [{}])[0]
     )
     (wait,) = body["status"]["waitingOn"]
     assert wait["task"] == "t-0"
     assert "didn't match Pod's node affinity/selector" in wait["reason"]
-    body = kube.wait_end("nowhere")
+    body = served.wait_end("nowhere")
     assert condition(body, "Succeeded")[:2] == ("False", "TimedOut")
     assert body["status"]["error"]["type"] == "WorkflowTimedOut"
     assert "unfinished: t-0" in body["status"]["error"]["message"]
-    kube.run("wait", "--for=delete", "job,pod", "-l", "flowy.dev/workflow=nowhere", "--timeout=60s")
+    served.run("wait", "--for=delete", "job,pod", "-l", "flowy.dev/workflow=nowhere", "--timeout=60s")

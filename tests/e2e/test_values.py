@@ -63,11 +63,11 @@ def _name(case: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def ended(kube: Kube, operator: OperatorProcess) -> dict[str, dict[str, Any]]:
+def ended(served: Kube) -> dict[str, dict[str, Any]]:
     """Every case's workflow after its end; they all run at once."""
     for case, (script, _, _) in CASES.items():
-        kube.apply(workflow(_name(case), RETURNED, [shell("t", script, activity=LOG)]))
-    return {case: kube.wait_end(_name(case)) for case in CASES}
+        served.apply(workflow(_name(case), RETURNED, [shell("t", script, activity=LOG)]))
+    return {case: served.wait_end(_name(case)) for case in CASES}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -82,7 +82,7 @@ def test_what_is_printed(ended: dict[str, dict[str, Any]], case: str) -> None:
     assert words in body["status"]["error"]["message"]
 
 
-def test_the_longest_value_passes_from_step_to_step_to_the_byte(kube: Kube, operator: OperatorProcess) -> None:
+def test_the_longest_value_passes_from_step_to_step_to_the_byte(served: Kube) -> None:
     size = MAX_VALUE_BYTES - AROUND
     say = shell("say", LINE.format(size=size), activity=LOG)
     # What stands around the one argument is cut off: the rest is what was printed.
@@ -91,25 +91,25 @@ def test_the_longest_value_passes_from_step_to_step_to_the_byte(kube: Kube, oper
         f'tail -c +10 "$FLOWY_INPUT_FILE" | head -c {size} | sha256sum | cut -c1-64 | sed \'s/.*/"&"/\' > $FLOWY_RESULT_FILE;'
         ' [ "$(wc -c < "$FLOWY_INPUT_FILE")" = ' + f"{MAX_VALUE_BYTES} ]",
     )
-    kube.apply(workflow("passed", PASSED, [say, hear], jobs={"keepSucceededSeconds": 1}))
-    body = kube.wait_end("passed")
+    served.apply(workflow("passed", PASSED, [say, hear], jobs={"keepSucceededSeconds": 1}))
+    body = served.wait_end("passed")
     length, heard = result(body)
     (said,) = [event for event in events(body, "TaskCompleted") if event["task"] == "say-0"]
     assert said["resultRef"]["bytes"] == size
     assert said["resultRef"]["digest"] == heard
     words = ["-o", "go-template={{.binaryData.value | base64decode}}"]
-    text = kube.run("get", "configmap", said["resultRef"]["name"], *words).stdout
+    text = served.run("get", "configmap", said["resultRef"]["name"], *words).stdout
     assert hashlib.sha256(text.encode()).hexdigest() == heard
     assert len(json.loads(text)) == length
     # The arguments' ConfigMap goes with its Job, the result's stays with the workflow.
     deadline = time.monotonic() + 30
     selector = "flowy.dev/workflow=passed"
-    while kube.list("jobs", selector):
+    while served.list("jobs", selector):
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert [found["metadata"]["name"] for found in kube.list("configmaps", selector)] == [said["resultRef"]["name"]]
-    kube.run("delete", "workflow", "passed", "--cascade=foreground")
-    assert kube.list("configmaps", selector) == []
+    assert [found["metadata"]["name"] for found in served.list("configmaps", selector)] == [said["resultRef"]["name"]]
+    served.run("delete", "workflow", "passed", "--cascade=foreground")
+    assert served.list("configmaps", selector) == []
 
 
 def test_a_kill_between_the_config_map_and_the_event(kube: Kube, operator: OperatorProcess) -> None:

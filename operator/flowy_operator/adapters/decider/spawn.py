@@ -25,10 +25,11 @@ _BOOT = (
     "import sys; sys.path += sys.argv[2:]; from flowy_operator.adapters.decider.zygote import main; main(sys.argv[1])"
 )
 
-# Not `-I`: it implies -E, which ignores PYTHONHASHSEED. With an environment of that one variable nothing else can come in.
+# Not `-I`: it implies -E, which ignores PYTHONHASHSEED. With an environment of our own nothing else can come in.
 # -s -S: no site-packages and no .pth code. -P: nothing from the current folder. -B: nothing written.
 _ISOLATED = ("-s", "-S", "-P", "-B", "-X", "utf8")
-ENVIRONMENT = {"PYTHONHASHSEED": "0"}
+# LD_BIND_NOW: what the linker would look up at a first call, each child would look up anew, and copy memory for it.
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"}
 
 
 def command(start: Start) -> list[str]:

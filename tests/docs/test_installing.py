@@ -15,6 +15,8 @@ from tests.docs.pages import blocks, codes, page, rows, section
 
 PAGE = "installing.md"
 ROOT = CHART.parents[1]
+OF_THE_CLUSTER = {"--take-ownership", "--reset-then-reuse-values", "--create-namespace", "--wait"}
+"""Flags that say what becomes of what is there; `helm template` doesn't have them."""
 
 
 def commands(program: str) -> Iterator[list[str]]:
@@ -30,13 +32,14 @@ def commands(program: str) -> Iterator[list[str]]:
 @pytest.mark.parametrize("words", list(commands("helm")), ids=" ".join)
 def test_helm_takes_the_command(words: list[str]) -> None:
     """Rendered instead of carried out: that is for tests/chart."""
-    verb, release, chart, *flags = words
-    assert verb in {"install", "upgrade"}
-    said = helm(verb, "--help").stdout
-    known = set(re.findall(r"--[a-z-]+", said))
-    assert {flag.partition("=")[0] for flag in flags if flag.startswith("--")} <= known
-    rendered = [flag for flag in flags if flag not in {"--take-ownership", "--reuse-values", "--create-namespace"}]
-    assert "kind: Deployment" in helm("template", release, ROOT / chart, *rendered).stdout
+    verb, release, *rest = words
+    assert verb in {"install", "upgrade", "rollback", "uninstall"}
+    known = set(re.findall(r"--[a-z-]+", helm(verb, "--help").stdout))
+    assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known
+    if verb in {"install", "upgrade"}:
+        chart, *flags = rest
+        rendered = [flag for flag in flags if flag not in OF_THE_CLUSTER]
+        assert "kind: Deployment" in helm("template", release, ROOT / chart, *rendered).stdout
 
 
 def test_its_dockerfiles_are_there() -> None:

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.cluster import cluster, paths
+from tests.cluster import added_node, cluster, paths, place
 from tests.cluster.errors import ClusterError
 from tests.cluster.kubectl import kubectl_path
 
@@ -37,6 +37,8 @@ def _parser() -> argparse.ArgumentParser:
         "logs": "print a component's output",
     }.items():
         commands.add_parser(verb, help=meaning).add_argument("component")
+    adding = commands.add_parser("node", help="add a node until standard input ends (Ctrl-D)")
+    adding.add_argument("number", type=int, choices=range(place.FIRST_ADDED, place.LAST_ADDED + 1))
     image = commands.add_parser("image", help="images without a registry").add_subparsers(dest="action", required=True)
     builder = image.add_parser("build", help="build a Dockerfile and put the image on the node")
     builder.add_argument("dir", type=Path)
@@ -66,6 +68,8 @@ def _obey(arguments: argparse.Namespace) -> int:
             cluster.restart(arguments.component)
         case "logs":
             _print(cluster.log_path(arguments.component).read_text(errors="replace").rstrip())
+        case "node":
+            added_node.hold(arguments.number)
         case "image":
             _image(arguments)
         case "kubectl":

@@ -6,6 +6,7 @@ By the openssl program, because the standard library can read certificates but n
 import base64
 import json
 import os
+import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from tests.cluster.commands import run
 from tests.cluster.network import API_PORT, FIRST_SERVICE, NODE, NODE_ADDRESS
 from tests.cluster.paths import CERTIFICATES, KUBECONFIG
+from tests.cluster.place import FIRST, Place
 
 DAYS = "3650"  # it serves one machine's tests; an expired certificate would only puzzle whoever comes back after a year
 NAMES = (
@@ -83,6 +85,24 @@ def ensure() -> None:
     _COMPLETE.touch()
 
 
+def of_kubelet(place: Place) -> tuple[Identity, Identity]:
+    """What the kubelet is to the API server, and what it shows to those that call it."""
+    if place == FIRST:
+        return KUBELET, SERVING
+    return Identity(f"kubelet-{place.name}", f"system:node:{place.name}", "system:nodes"), Identity(
+        f"serving-{place.name}", place.name
+    )
+
+
+def ensure_of_kubelet(place: Place) -> None:
+    """Make them for an added node, unless they are there."""
+    identity, serving = of_kubelet(place)
+    if not identity.kubeconfig.exists():
+        _certificate(serving, f"extendedKeyUsage=serverAuth\nsubjectAltName=IP:{place.address}\n")
+        _certificate(identity, "extendedKeyUsage=clientAuth\n")
+        _write_kubeconfig(identity)
+
+
 def _openssl(*words: str | Path) -> None:
     run(["openssl", *words], doing="making certificates")
 
@@ -99,8 +119,9 @@ def _certificate(identity: Identity, extensions: str) -> None:
     extension_file.write_text(f"basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\n{extensions}")
     _key(identity.key)
     _openssl("req", "-new", "-key", identity.key, "-subj", subject, "-out", request)
-    signing = ("-req", "-in", request, "-CA", CA, "-CAkey", CA_KEY, "-CAcreateserial", "-days", DAYS)
-    _openssl("x509", *signing, "-extfile", extension_file, "-out", identity.certificate)
+    signing = ("-req", "-in", request, "-CA", CA, "-CAkey", CA_KEY, "-days", DAYS)
+    number = ("-set_serial", str(secrets.randbits(64)))  # no file that counts: several nodes are made at once
+    _openssl("x509", *signing, *number, "-extfile", extension_file, "-out", identity.certificate)
     request.unlink()
     extension_file.unlink()
 

@@ -29,6 +29,7 @@ from tests.cluster.component import Component, Limits
 from tests.cluster.components import NAMES, all_components, check_known
 from tests.cluster.errors import ClusterError, say
 from tests.cluster.kubectl import kubectl_path
+from tests.cluster.place import FIRST
 
 __all__ = [
     "ComponentStatus",
@@ -102,7 +103,8 @@ def down() -> None:
         for name in reversed(NAMES):
             if name != "containerd":
                 processes.stop(name, grace_s=0)
-        remains.end_containers()
+        remains.end_added_nodes()
+        remains.end_containers([FIRST])
         if processes.find("containerd") is not None:
             starting.forget_containers()
             processes.stop("containerd", grace_s=5.0)

@@ -17,11 +17,13 @@ from pathlib import Path
 from tests.cluster import bases, context, node, packages, paths
 from tests.cluster.commands import run
 from tests.cluster.errors import ClusterError, say
+from tests.cluster.place import FIRST, Place
 
 NAMESPACE = "k8s.io"  # containerd's, in which the kubelet looks
 RECORDS = paths.IMAGES / "records"
 HOST_SETTINGS = paths.IMAGES / "host"
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+NEEDED = (node.PAUSE_IMAGE, bases.BUSYBOX)
 NO_NETWORK_BASES = ("scratch", bases.BUSYBOX)  # they have neither apt nor pip to configure
 
 
@@ -43,9 +45,9 @@ def ensure_base(name: str) -> None:
         _record(name, key)
 
 
-def load(archive: Path) -> list[str]:
+def load(archive: Path, place: Place = FIRST) -> list[str]:
     """Import an archive (Docker's or OCI's format) and return the images' names."""
-    said = ctr("images", "import", str(archive), doing=f"importing {archive}")
+    said = ctr("images", "import", str(archive), doing=f"importing {archive}", place=place)
     return re.findall(r"^unpacking (\S+)", said, re.MULTILINE)
 
 
@@ -97,12 +99,12 @@ def build(
     return tag
 
 
-def ctr(*words: str, doing: str) -> str:
-    if not paths.CONTAINERD_SOCKET.exists():
+def ctr(*words: str, doing: str, place: Place = FIRST) -> str:
+    if not place.containerd_socket.exists():
         raise ClusterError(
             "the cluster does not run, so there is no place for images; start it: python3 -m tests.cluster up"
         )
-    return run(["ctr", "--address", paths.CONTAINERD_SOCKET, "--namespace", NAMESPACE, *words], doing=doing)
+    return run(["ctr", "--address", place.containerd_socket, "--namespace", NAMESPACE, *words], doing=doing)
 
 
 def _present(tag: str, key: str) -> bool:
@@ -204,5 +206,11 @@ def _pip_settings() -> Sequence[str]:
 
 def ensure_needed() -> None:
     """Put the images that every cluster has into containerd."""
-    for name in (node.PAUSE_IMAGE, bases.BUSYBOX):
+    for name in NEEDED:
         ensure_base(name)
+
+
+def load_needed(place: Place) -> None:
+    """The same for an added node, which has none."""
+    for name in NEEDED:
+        load(bases.ensure(name)[0], place)

@@ -54,7 +54,7 @@ def pod_network_files() -> dict[Path, str]:
 
 def prepare() -> None:
     """Give the node its address and let pods' packets through; may be repeated."""
-    run(["ip", "address", "replace", f"{NODE_ADDRESS}/32", "dev", "lo"], doing="giving the node its address")
+    give(NODE_ADDRESS)
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n")
     # A container engine on the same machine sets FORWARD to DROP; pods would then reach services but not each other.
     chain = ["iptables", "--wait", "-t", "filter"]
@@ -66,6 +66,11 @@ def prepare() -> None:
         run([*chain, "-I", "FORWARD", "-j", FORWARD_CHAIN], doing="letting pods' packets through")
 
 
-def release() -> None:
-    """Take the node's address away again. The chain goes with the others (`remains.py`)."""
-    succeeds(["ip", "address", "del", f"{NODE_ADDRESS}/32", "dev", "lo"])
+def give(address: str) -> None:
+    """Give a node its address; may be repeated."""
+    run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], doing="giving the node its address")
+
+
+def release(address: str) -> None:
+    """Take a node's address away again. The chain goes with the others (`remains.py`)."""
+    succeeds(["ip", "address", "del", f"{address}/32", "dev", "lo"])

@@ -31,17 +31,13 @@ CONFIG = CLUSTER / "config"
 LOGS = CLUSTER / "logs"
 PROCESSES = CLUSTER / "processes"
 ETCD = CLUSTER / "etcd"
-KUBELET = CLUSTER / "kubelet"
-POD_LOGS = CLUSTER / "pod-logs"
-CONTAINERD_ROOT = CLUSTER / "containerd"  # images and snapshots: kept when the cluster stops
+ADDED_NODES = CLUSTER / "nodes"
 
 RUN = Path("/run/flowy-cluster")
 OWNER = (
     RUN / "cache"
 )  # holds the path of the cache folder whose cluster this is: another user's, or another FLOWY_CACHE, has another
-CONTAINERD_SOCKET = RUN / "containerd.sock"
-CONTAINERD_STATE = RUN / "containerd"
-RUNC_ROOT = RUN / "runc"
+ADDED_NODES_RUN = RUN / "nodes"
 POD_ADDRESSES = RUN / "addresses"  # which pod has which address, kept by the host-local plugin
 BUILDAH_RUN = RUN / "buildah"
 
@@ -50,9 +46,9 @@ HOST_PATH_VOLUMES = Path(
 )  # where the controller manager's provisioner puts volumes; it has no setting
 
 
-def overlay_works() -> bool:
+def overlay_works(where: Path = CACHE) -> bool:
     """Tell whether layers may be stacked here; not on a filesystem that is such a stack itself, as inside a container."""
-    device = next(folder for folder in (CACHE, *CACHE.parents) if folder.exists()).stat().st_dev
+    device = next(folder for folder in (where, *where.parents) if folder.exists()).stat().st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     types = [fields[fields.index("-") + 1] for fields in mounts if fields[2] == wanted]

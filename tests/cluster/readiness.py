@@ -8,9 +8,10 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from tests.cluster import api, network, paths, processes
+from tests.cluster import api, paths, processes
 from tests.cluster.component import Component
 from tests.cluster.errors import ClusterError
+from tests.cluster.place import FIRST, Place
 
 PATIENCE_S = 90.0  # a start takes 2 s; a machine whose cores are all busy has been seen to need 30
 PAUSE_S = 0.05
@@ -43,17 +44,17 @@ def wait_for(component: Component) -> None:
     wait_until(check, f"{component.name} to answer at {component.ready}", component.name)
 
 
-def wait_for_node() -> None:
+def wait_for_node(place: Place = FIRST) -> None:
     """Wait until pods can be made: the node is ready, and `default` has its service account."""
 
     def check() -> bool:
         with suppress(OSError, api.ApiError, http.client.HTTPException):
-            node = api.get(f"/api/v1/nodes/{network.NODE}")
+            node = api.get(f"/api/v1/nodes/{place.name}")
             api.get("/api/v1/namespaces/default/serviceaccounts/default")
             return any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
         return False
 
-    wait_until(check, f"node {network.NODE} to be ready", "kubelet")
+    wait_until(check, f"node {place.name} to be ready", place.component("kubelet"))
 
 
 def wait_until(check: Callable[[], bool], what: str, log: str) -> None:

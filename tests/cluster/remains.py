@@ -10,24 +10,26 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.cluster import network, paths, processes
+from tests.cluster import network, paths, place, processes
 from tests.cluster.commands import SYSTEM_PATH, run
 from tests.cluster.errors import ClusterError
+from tests.cluster.place import FIRST, Place
 
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUP_PARENT = "k8s.io"  # containerd's name for the namespace the kubelet's containers are in
 CONTAINER_LOG_LINKS = Path("/var/log/containers")  # the kubelet's, which has no setting for it
+MOUNTED_BELOW = (paths.RUN, FIRST.kubelet, FIRST.containerd_root, paths.IMAGES)
 CNI_RESULTS = Path("/var/lib/cni/results")
 WAIT_S = 5.0  # killed processes leave their control groups within milliseconds; a loaded machine takes longer
 
 
-def end_containers() -> None:
-    """Kill every process in our containers, and the shims that watch over them."""
-    identifiers = _container_ids()
+def end_containers(places: Sequence[Place]) -> None:
+    """Kill every process in the containers of these nodes, and the shims that watch over them."""
+    identifiers = _container_ids(places)
     deadline = time.monotonic() + WAIT_S
     while pids := [pid for identifier in identifiers for pid in _pids_in_container(identifier)]:
         for pid in pids:
@@ -37,9 +39,10 @@ def end_containers() -> None:
             raise ClusterError(f"processes of containers do not end although killed: {pids}")
         time.sleep(0.02)
     # Below /run/containerd, a path that containerd does not let us choose; listed now, since the list goes with the shims.
-    addresses = list(paths.CONTAINERD_STATE.glob("io.containerd.runtime.v2.task/*/*/address"))
+    tasks = "io.containerd.runtime.v2.task/*/*/address"
+    addresses = [address for one in places for address in one.containerd_state.glob(tasks)]
     sockets = [Path(address.read_text().removeprefix("unix://")) for address in addresses]
-    for pid in _shims():
+    for pid in _shims(places):
         moment = processes.started(pid)
         if moment is not None:
             processes.end(pid, moment, grace_s=0)
@@ -47,31 +50,45 @@ def end_containers() -> None:
         socket.unlink(missing_ok=True)
 
 
+def end_added_nodes() -> None:
+    """End all that runs on added nodes: whoever added them is gone, or the cluster is about to be."""
+    for added in place.all_added():
+        end_node(added)
+
+
+def end_node(added: Place) -> None:
+    """End an added node's processes and containers as a power cut would: nobody is left to note how the containers ended."""
+    for name in ("kubelet", "containerd"):
+        processes.stop(added.component(name), grace_s=0)
+    end_containers([added])
+
+
 def clear() -> None:
     """Remove mounts, namespaces, control groups, iptables chains, files. Everything must have ended before."""
-    identifiers = _container_ids()
-    _unmount()
-    _remove_cgroups(identifiers)
+    for added in place.all_added():
+        clear_node(added)
+    _clear_pods(FIRST, MOUNTED_BELOW)
     for program in ("iptables", "ip6tables"):
         _remove_chains(program)
-    network.release()
-    for result in CNI_RESULTS.glob("*"):
-        if str(paths.CONTAINERD_STATE) in result.read_text(errors="replace"):  # where the pod's network namespace was
-            result.unlink(missing_ok=True)
-    for link in CONTAINER_LOG_LINKS.glob("*"):
-        if link.is_symlink() and str(paths.POD_LOGS) in str(link.readlink()):
-            link.unlink()
-    for folder in (paths.RUN, paths.KUBELET, paths.POD_LOGS, paths.ETCD, paths.PROCESSES, paths.HOST_PATH_VOLUMES):
-        shutil.rmtree(folder, ignore_errors=True)
-        if folder.exists():
-            raise ClusterError(f"{folder} cannot be removed; see what holds it: fuser -vm {folder}")
+    network.release(FIRST.address)
+    for folder in (paths.RUN, FIRST.kubelet, FIRST.pod_logs, paths.ETCD, paths.PROCESSES, paths.HOST_PATH_VOLUMES):
+        _remove(folder)
+
+
+def clear_node(added: Place) -> None:
+    """The same for an added node alone. Its disk goes with it."""
+    _clear_pods(added, (added.run, added.kept))
+    network.release(added.address)
+    for folder in (added.kept, added.run):
+        _remove(folder)
 
 
 def listing() -> list[str]:
     """Tell what is left, one line each; empty when nothing is."""
-    lines = [f"container {identifier}" for identifier in _container_ids()]
-    lines += [f"shim {pid}" for pid in _shims()]
-    lines += [f"mount {mount}" for mount in _mounts()]
+    places = [FIRST, *place.all_added()]
+    lines = [f"container {identifier}" for identifier in _container_ids(places)]
+    lines += [f"shim {pid}" for pid in _shims(places)]
+    lines += [f"mount {mount}" for mount in _mounts((*MOUNTED_BELOW, paths.ADDED_NODES))]
     for parent in (CGROUPS, *CGROUPS.glob("*/")):
         lines += [f"control group {group}" for group in parent.glob(f"{CGROUP_PARENT}/*/")]
     for program in ("iptables", "ip6tables"):
@@ -81,8 +98,30 @@ def listing() -> list[str]:
     return lines
 
 
-def _container_ids() -> list[str]:
-    return sorted(folder.name for folder in paths.RUNC_ROOT.glob("k8s.io/*"))
+def _clear_pods(where: Place, mounted_below: Iterable[Path]) -> None:
+    """What the pods of one node leave outside its folders, and the mounts below these."""
+    identifiers = _container_ids([where])
+    _unmount(mounted_below)
+    _remove_cgroups(identifiers)
+    for address in paths.POD_ADDRESSES.glob("*/*"):
+        if address.is_file() and address.read_text(errors="replace").split("\n")[0].strip() in identifiers:
+            address.unlink(missing_ok=True)
+    for result in CNI_RESULTS.glob("*"):
+        if f"{where.containerd_state}/" in result.read_text(errors="replace"):  # where the pod's network namespace was
+            result.unlink(missing_ok=True)
+    for link in CONTAINER_LOG_LINKS.glob("*"):
+        if link.is_symlink() and link.readlink().is_relative_to(where.pod_logs):
+            link.unlink()
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        raise ClusterError(f"{folder} cannot be removed; see what holds it: fuser -vm {folder}")
+
+
+def _container_ids(places: Iterable[Place]) -> list[str]:
+    return sorted(folder.name for one in places for folder in one.runc_root.glob("k8s.io/*"))
 
 
 def _cgroup_folders(identifier: str) -> Iterator[Path]:
@@ -96,27 +135,28 @@ def _cgroup_folders(identifier: str) -> Iterator[Path]:
 def _pids_in_container(identifier: str) -> set[int]:
     pids: set[int] = set()
     for folder in _cgroup_folders(identifier):
-        for listed in folder.rglob("cgroup.procs"):
-            with suppress(OSError):  # the group went away while we looked
+        with suppress(OSError):  # the group went away while we looked
+            for listed in folder.rglob("cgroup.procs"):
                 pids.update(int(line) for line in listed.read_text().split())
     return pids
 
 
-def _shims() -> list[int]:
+def _shims(places: Iterable[Place]) -> list[int]:
+    sockets = {str(one.containerd_socket) for one in places}
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
         except OSError:  # ended meanwhile
             continue
-        if Path(words[0]).name.startswith("containerd-shim") and str(paths.CONTAINERD_SOCKET) in words:
+        if Path(words[0]).name.startswith("containerd-shim") and not sockets.isdisjoint(words):
             found.append(int(folder.name))
     return found
 
 
-def _mounts() -> list[str]:
-    """Return mount points in our folders, innermost first."""
-    ours = tuple(f"{folder}/" for folder in (paths.RUN, paths.KUBELET, paths.CONTAINERD_ROOT, paths.IMAGES))
+def _mounts(below: Iterable[Path]) -> list[str]:
+    """Return mount points in these folders, innermost first."""
+    ours = tuple(f"{folder}/" for folder in below)
     points = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         point = re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), line.split()[4])
@@ -125,8 +165,8 @@ def _mounts() -> list[str]:
     return points[::-1]
 
 
-def _unmount() -> None:
-    mounts = _mounts()
+def _unmount(below: Iterable[Path]) -> None:
+    mounts = _mounts(below)
     if mounts:
         # Lazily: a file that some program of the owner's still holds open must not stop the rest.
         run(["umount", "--lazy", *mounts], doing="unmounting what pods left")

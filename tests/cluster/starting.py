@@ -6,6 +6,7 @@ from tests.cluster import api, images, network, paths, ports, processes, readine
 from tests.cluster.component import Component
 from tests.cluster.components import API_CLIENTS
 from tests.cluster.errors import say
+from tests.cluster.place import FIRST
 
 DEFAULT_STORAGE_CLASS = {
     "apiVersion": "storage.k8s.io/v1",
@@ -19,22 +20,23 @@ DEFAULT_STORAGE_CLASS = {
 
 def fresh(components: Mapping[str, Component]) -> None:
     """Start everything, with an empty etcd, over whatever is left of a former run."""
-    remains.end_containers()
+    remains.end_added_nodes()
+    remains.end_containers([FIRST])
     remains.clear()
     network.prepare()
     paths.RUN.mkdir(mode=0o711)
     paths.OWNER.write_text(str(paths.CACHE))
     say("starting containerd, etcd and the API server")
     containerd, api_server = components["containerd"], components["kube-apiserver"]
-    _start(containerd)
-    _start(components["etcd"])
+    start(containerd)
+    start(components["etcd"])
     readiness.wait_for(components["etcd"])
-    _start(api_server)
+    start(api_server)
     readiness.wait_for(containerd)
     if forget_containers():
         # It read the records of the former run's pods before they were deleted, and would tell the kubelet of them.
         processes.stop("containerd", grace_s=containerd.grace_s)
-        _start(containerd)
+        start(containerd)
         readiness.wait_for(containerd)
     images.ensure_needed()
     readiness.wait_for(api_server)
@@ -52,7 +54,7 @@ def some(components: Mapping[str, Component], names: Collection[str]) -> None:
     for component in reversed(chosen):
         processes.stop(component.name, grace_s=component.grace_s)
     for component in chosen:
-        _start(component)
+        start(component)
         readiness.wait_for(component)
     images.ensure_needed()
     _complete()
@@ -65,7 +67,7 @@ def again(components: Mapping[str, Component], name: str) -> None:
     wait, up to a minute after a few restarts; where several servers stand behind a load balancer nobody sees this. Here they are
     started anew, which costs a second.
     """
-    _start(components[name])
+    start(components[name])
     readiness.wait_for(components[name])
     if name == "kube-apiserver":
         clients = [components[client] for client in API_CLIENTS]
@@ -82,12 +84,13 @@ def forget_containers() -> bool:
 
 def _start_together(components: Collection[Component]) -> None:
     for component in components:
-        _start(component)
+        start(component)
     for component in components:
         readiness.wait_for(component)
 
 
-def _start(component: Component) -> None:
+def start(component: Component) -> None:
+    """Start its process; `readiness` tells when it works."""
     for path, text in component.files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

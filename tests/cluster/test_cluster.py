@@ -6,6 +6,7 @@ where a component is stopped.
 
 import json
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import cluster, remains
+from tests.cluster import cluster, place, processes, remains
+from tests.cluster.added_node import pod_template
 from tests.cluster.errors import ClusterError
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
@@ -268,6 +270,46 @@ def test_an_image_on_an_unknown_base_is_refused_with_a_way_out(kubeconfig: Path,
 
     with pytest.raises(ClusterError, match=r"--build-arg BASE=flowy\.local/python:3"):
         cluster.build_image(tmp_path, "flowy.local/never:1")
+
+
+ADDING = """
+from tests.cluster.added_node import added_nodes
+
+with added_nodes(9) as [node]:
+    print(node.name, flush=True)
+    input()
+"""
+
+
+@pytest.mark.skipif(cluster.external_kubeconfig() is not None, reason="no node can be added to it")
+def test_an_added_node_goes_with_whoever_is_killed(namespace: Namespace) -> None:
+    where = place.added(9)
+    # Its own folder is where `tests` is found.
+    asker = subprocess.Popen(
+        [sys.executable, "-c", ADDING],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with asker:
+        assert asker.stdout is not None
+        assert asker.stdout.readline() == f"{where.name}\n"
+        namespace.create(pod("there", "echo here; sleep 600", **pod_template(where.name)["spec"]))
+        found = namespace.wait("pod/there", lambda one: one["status"]["phase"] == "Running")
+        assert found["spec"]["nodeName"] == where.name
+        assert namespace.kubectl("logs", "there") == "here\n", "its kubelet can be asked"
+
+        asker.kill()
+
+    deadline = time.monotonic() + PATIENCE_S
+    while where.name in namespace.kubectl("get", "nodes", "--output=name"):
+        assert time.monotonic() < deadline, f"{where.name} is still there"
+        time.sleep(0.1)
+    assert namespace.kubectl("get", "pods", "--output=name") == ""
+    assert not where.run.exists()
+    assert not where.kept.exists()
+    assert processes.find(where.component("kubelet")) is None
 
 
 @pytest.mark.cluster_lifecycle

@@ -1,5 +1,6 @@
 """The command `flowy`."""
 
+import errno
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import click
 from click.shell_completion import ShellComplete
 
 from flowy_cli.commands import completion, drawing, linting, local, logs, looking, replaying, running
-from flowy_cli.errors import ExitCode
+from flowy_cli.errors import ExitCode, Unreadable
+
+_NOTHING_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class Commands(click.Group):
@@ -20,6 +23,10 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo(err=True)
             ctx.exit(ExitCode.INTERRUPTED)
+        except OSError as error:
+            if error.errno not in _NOTHING_WRITTEN:
+                raise  # a closed pipe is click's business, the rest is ours
+            raise Unreadable(f"the output can't be written: {error.strerror}") from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the base's signature
         """In the order in which they were added: by purpose, not by name."""

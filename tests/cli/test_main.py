@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -104,3 +105,13 @@ def test_it_calls_itself_as_it_was_typed(monkeypatch: pytest.MonkeyPatch, capsys
         with pytest.raises(SystemExit):
             module.main()
         assert capsys.readouterr().out.startswith(f"Usage: {called} ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_told_without_a_traceback() -> None:
+    command = [sys.executable, "-c", "from flowy_cli.main import main; main()"]
+    with Path("/dev/full").open("w") as full:
+        arguments = ["graph", "tests/histories/saga.json", "-o", "dot", "--unlocked"]
+        done = subprocess.run([*command, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "flowy: the output can't be written: No space left on device\n"

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from flowy_cli.main import flowy
 from flowy_operator.core.conditions import Blocker
 from flowy_operator.core.errors import StallReason
+from tests.chart.helm import only, template
 from tests.docs.pages import DOCS, blocks, codes, page, rows, section
 
 PAGE = "runbook.md"
@@ -36,6 +37,14 @@ def test_values_of_the_chart_that_the_pages_name_are_there() -> None:
             group, _, field = code.partition(".")
             if group in {"settings", "restrict", "monitoring"}:
                 assert field in values[group]["properties"], code
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(600)  # helm may have to be built
+def test_the_lease_is_the_one_that_the_chart_names() -> None:
+    (container, *_) = only(template(), "Deployment")["spec"]["template"]["spec"]["containers"]
+    (name,) = (one["value"] for one in container["env"] if one["name"] == "FLOWY_LEASE_NAME")
+    assert f"get lease {name} -o yaml" in page(PAGE)
 
 
 @pytest.mark.parametrize("file", HISTORIES, ids=lambda path: path.stem)

@@ -98,6 +98,16 @@ chromium:
 	  echo "no Chromium here, and no right to install it: the browser's tests are skipped" >&2
 	fi
 
+SEEDS ?= 0:10000
+
+.PHONY: sim
+sim: $(READY)  ## run the operator with faults, simulated, for SEEDS=0:10000; a seed that fails is made smaller
+	$(BIN)/python -m tests.sim $(SEEDS)
+
+.PHONY: mutants
+mutants: $(READY)  ## show that the simulator finds each of its deliberate bugs
+	$(BIN)/python -m tests.sim --mutants
+
 .PHONY: browser
 browser: $(READY) chromium  ## the tests of the HTML report in Chromium, which it installs (Debian, 100 MB)
 	$(BIN)/pytest -m browser $(PYTEST_ARGS)

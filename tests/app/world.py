@@ -23,6 +23,7 @@ from flowy_operator.adapters.host import Changed
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import WatchEvent
 from flowy_operator.adapters.kube.errors import ApiError, Unreachable
+from flowy_operator.adapters.kube.paths import resource_of
 from flowy_operator.adapters.lease import Lease, LeaseLost
 from flowy_operator.adapters.metrics import Metrics, Snapshot
 from flowy_operator.app.assembly import Operator
@@ -64,6 +65,14 @@ class Line(LocalClient):
         """The operator dies at the write after so many; before it is applied, or after it: `dies_after`."""
         self.dies_after = False
         self.dead = asyncio.Event()
+        self.delay_s = 0.0
+        """Added to each way."""
+        self.held_until: dict[str, float] = {}
+        """Until when, by the loop's clock, nothing arrives that happens to a resource."""
+        self.goes_back: dict[str, int] = {}
+        """By so many versions the next watch of a resource begins too early: what is known is told again."""
+        self.skew = timedelta()
+        """By so much its machine's clock differs from all others."""
 
     @property
     def writes(self) -> dict[tuple[str, str], int]:
@@ -83,9 +92,13 @@ class Line(LocalClient):
         field_selector: str | None = None,
         timeout_s: int = 300,
     ) -> AsyncGenerator[WatchEvent, None]:
+        resource = resource_of(path)
+        version, back = int(resource_version), self.goes_back.pop(resource, 0)
+        if version >= self._local.store.floor:
+            version = max(version - back, self._local.store.floor)
         stream = super().watch(
             path,
-            resource_version=resource_version,
+            resource_version=str(version),
             label_selector=label_selector,
             field_selector=field_selector,
             timeout_s=timeout_s,
@@ -94,15 +107,16 @@ class Line(LocalClient):
         async with aclosing(stream) as events:
             async for event in events:
                 if clock() > read_at:  # what happened together arrives together, in one read
-                    await asyncio.sleep(self._latency())
+                    held_s = self.held_until.get(resource, 0.0) - clock()
+                    await asyncio.sleep(self._latency() + self.delay_s + max(held_s, 0.0))
                     read_at = clock()
                 self._pass()
                 yield event
 
     async def get_end(self, path: str, *, query: Mapping[str, str], most_bytes: int) -> tuple[bytes, int]:
-        await asyncio.sleep(self._latency())
+        await asyncio.sleep(self._latency() + self.delay_s)
         found = await super().get_end(path, query=query, most_bytes=most_bytes)
-        await asyncio.sleep(self._latency())
+        await asyncio.sleep(self._latency() + self.delay_s)
         return found
 
     async def _call(self, verb: str, *args: Any, **options: Any) -> Json:
@@ -112,7 +126,7 @@ class Line(LocalClient):
             self.writes_left -= 1
             if is_last and not self.dies_after:
                 await self._die()
-        await asyncio.sleep(self._latency())
+        await asyncio.sleep(self._latency() + self.delay_s)
         self._pass()
         try:
             answer = await super()._call(verb, *args, **options)
@@ -123,7 +137,7 @@ class Line(LocalClient):
         finally:
             if is_last:
                 await self._die()
-            await asyncio.sleep(self._latency())
+            await asyncio.sleep(self._latency() + self.delay_s)
 
     def _pass(self) -> None:
         if self.is_cut:
@@ -197,6 +211,8 @@ class World:
         self.kubelet = Kubelet(self.store, activity, self.clock, self.api.logs)
         self.decider = InProcess(latency)
         self.operators: list[Running] = []
+        self.ended_with: list[Callable[[Running], None]] = []
+        """Told of each operator that was killed."""
         self._news = asyncio.Event()
         self.store.news.append(self._news.set)
         self._chronicles: dict[str, list[Json]] = {}
@@ -246,7 +262,7 @@ class World:
             host=host(line),
             decider=self.decider,
             metrics=metrics,
-            clock=self.clock,
+            clock=lambda: self.clock() + line.skew,
             gateway_url=GATEWAY_URL,
         )
         running = Running(line, operator, metrics, candidate)
@@ -285,6 +301,8 @@ class World:
         gone.task.cancel()
         with suppress(asyncio.CancelledError, LeaseLost):
             await gone.task
+        for tell in self.ended_with:
+            tell(gone)
 
     async def restart(self) -> Running:
         await self.kill()
@@ -332,8 +350,9 @@ class World:
             self.store.replace(WORKFLOWS, NAMESPACE, name, body)
 
     def status(self, name: str = "w") -> Json:
+        """As it is stored: not to be changed."""
         try:
-            return self.body(name).get("status") or {}
+            return self.store.see(WORKFLOWS, NAMESPACE, name).get("status") or {}
         except Refusal:
             return {}
 
@@ -391,13 +410,14 @@ class World:
     # -- objects ------------------------------------------------------------------------------------------------------
 
     def objects(self, plural: str) -> list[Json]:
-        return self.store.all(self.store.kind(plural), NAMESPACE)
+        """As they are stored: not to be changed."""
+        return self.store.seen(self.store.kind(plural), NAMESPACE)
 
     def left(self) -> Counter[str]:
         """How many objects of each kind there are, but what people make, and what isn't a workflow's."""
         others = {"events", "workflowdefinitions", "leases"}
         kinds = [kind for kind in self.store.kinds if kind.plural not in others]
-        return Counter({kind.plural: count for kind in kinds if (count := len(self.store.all(kind, NAMESPACE)))})
+        return Counter({kind.plural: count for kind in kinds if (count := len(self.store.seen(kind, NAMESPACE)))})
 
     def jobs(self) -> list[str]:
         """The tasks whose Jobs are there."""

@@ -111,7 +111,7 @@ async def _tokens(w: World) -> dict[str, dict[str, Any]]:
     await w.until(lambda: len(w.objects("pods")) == PODS)
     pods = w.objects("pods")
     for pod in pods:  # all at once: those that were made first would otherwise have been silent for too long
-        w.kubelet._start(pod, NEVER_ENDS)
+        w.kubelet.begin(pod, NEVER_ENDS)
     known = w.operators[0].operator._pods.records
     while sum(record.started_at is not None for record in known.values()) < PODS:  # noqa: ASYNC110 - no event of its own
         await asyncio.sleep(0.2)

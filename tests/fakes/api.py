@@ -4,17 +4,20 @@
 """
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.fakes.faults import Delay, Faults, LoseAnswer, Refuse
-from tests.fakes.patches import copied
 from tests.fakes.store import Change, Json, Kind, Refusal, Store
 
 REQUEST_LIMIT = 3 * 1024 * 1024
 LOG_ENTRY_BYTES = 16 * 1024
+
+_OF_THE_LIST = frozenset(("kind", "apiVersion"))
+"""Said once for all items, and not of each."""
 
 
 class LostError(Exception):
@@ -100,7 +103,7 @@ class Api:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + float(query.get("timeoutSeconds", "1800"))
         bookmark_at = loop.time() + self.bookmark_s
-        version = int(query.get("resourceVersion") or 0)
+        version = int(query.get("resourceVersion") or 0) or self.store.floor
         try:
             while True:
                 watch.news.clear()
@@ -156,7 +159,7 @@ class Api:
             case "list":
                 return self._list(target, query)
             case "get":
-                return store.get(kind, namespace, name)
+                return store.see(kind, namespace, name)
             case "create":
                 return store.create(kind, namespace, body)
             case "patch":
@@ -164,8 +167,9 @@ class Api:
             case "update":
                 return store.replace(kind, namespace, name, body, subresource=target.subresource)
             case "delete":
-                uid = ((body or {}).get("preconditions") or {}).get("uid")
-                return store.delete(kind, namespace, name, uid=uid)
+                options = body or {}
+                uid = (options.get("preconditions") or {}).get("uid")
+                return store.delete(kind, namespace, name, uid=uid, grace_s=options.get("gracePeriodSeconds"))
             case _:
                 raise Refusal(405, "MethodNotAllowed", f"{verb} isn't supported")
 
@@ -178,7 +182,7 @@ class Api:
         else:
             version = self.store.version
             labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
-            found = self.store.all(target.kind, target.namespace)
+            found = self.store.seen(target.kind, target.namespace)
             rest = [o for o in found if matches(labels, o) and matches_fields(fields, o)]
         limit = int(query.get("limit", "0")) or len(rest)
         page, rest = rest[:limit], rest[limit:]
@@ -186,8 +190,7 @@ class Api:
         if rest:
             metadata["continue"] = f"{version}-{len(self._pages)}-{len(rest)}"
             self._pages[metadata["continue"]] = (rest, version)
-        for item in page:
-            del item["kind"], item["apiVersion"]
+        page = [{name: value for name, value in item.items() if name not in _OF_THE_LIST} for item in page]
         return {
             "kind": f"{target.kind.kind}List",
             "apiVersion": target.kind.api_version,
@@ -255,20 +258,23 @@ def only_metadata(answer: Json) -> Json:
 
 
 def matches(selector: str, found: Json) -> bool:
-    """Equality, inequality and presence, joined by commas."""
+    """Equality, inequality, sets and presence, joined by commas."""
     labels = found["metadata"].get("labels") or {}
-    for term in filter(None, selector.split(",")):
-        if "!=" in term:
-            key, _, value = term.partition("!=")
-            if labels.get(key) == value:
-                return False
-        elif "=" in term:
-            key, _, value = term.replace("==", "=").partition("=")
-            if labels.get(key) != value:
-                return False
-        elif (term.lstrip("!") in labels) == term.startswith("!"):
-            return False
-    return True
+    return all(_matches(term.strip(), labels) for term in _TERMS.findall(selector))
+
+
+_TERMS = re.compile(r"[^,()]+(?:\([^)]*\))?")
+_OF_A_SET = re.compile(r"(\S+)\s+(in|notin)\s+\(([^)]*)\)")
+
+
+def _matches(term: str, labels: Mapping[str, str]) -> bool:
+    if (of_a_set := _OF_A_SET.fullmatch(term)) is not None:
+        key, how, values = of_a_set.groups()
+        return (labels.get(key) in [value.strip() for value in values.split(",")]) == (how == "in")
+    if "=" not in term:
+        return (term.lstrip("!") in labels) != term.startswith("!")
+    key, _, value = term.replace("!=", "=").replace("==", "=").partition("=")
+    return (labels.get(key) == value) != ("!=" in term)
 
 
 def matches_fields(selector: str, found: Json) -> bool:
@@ -301,7 +307,7 @@ def _event(change: Change, target: Target, selector: str, fields: str) -> Json |
         return None
     return {
         "type": "DELETED" if not is_in else "MODIFIED" if was else "ADDED",
-        "object": copied(found),
+        "object": found,
     }
 
 

@@ -79,7 +79,7 @@ class LocalClient(KubeClient):
     ) -> Json:
         try:
             status, answer = await self._local.request(
-                "get" if verb == "list" else verb, path, query or {}, copied(body)
+                "get" if verb == "list" else verb, path, query or {}, body if verb == "create" else copied(body)
             )
         except Refusal as refusal:
             raise self._refused(verb, path, refusal) from refusal

@@ -8,7 +8,8 @@ and what an owner leaves behind goes with it.
 import base64
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,15 @@ Json = dict[str, Any]
 
 OBJECT_LIMIT = 1_572_864  # etcd's --max-request-bytes
 CONTENT_LIMIT = 1024 * 1024  # of a ConfigMap, keys not counted (core, MaxSecretSize)
+
+
+GRACE_S = 30
+"""A pod's, if nobody says otherwise."""
+
+_ENDED = frozenset(("Succeeded", "Failed"))
+
+_SHORT = frozenset(("pods", "jobs", "leases"))
+"""Nobody makes these longer than an object may be, and weighing them at each write is most of what a write costs here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +45,9 @@ class Kind:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
+CONFIG_MAPS = Kind("", "v1", "configmaps", "ConfigMap")
 KINDS = (
-    Kind("", "v1", "configmaps", "ConfigMap"),
+    CONFIG_MAPS,
     Kind("", "v1", "events", "Event"),
     Kind("", "v1", "namespaces", "Namespace", namespaced=False),
     Kind("", "v1", "pods", "Pod", status=True),
@@ -103,27 +114,44 @@ class Store:
     ) -> None:
         self.kinds = list(kinds)
         self.version = 100
-        self.floor = 0
+        self.floor = self.version
         """Watches from before this version, and lists begun before it, are answered 410."""
         self.log: list[Change] = []
         self.terminating: set[str] = set()
         self.quotas: dict[tuple[str, str], int] = {}
         """How many objects of (namespace, plural) may be there."""
         self.news: list[Callable[[], None]] = []
+        self.collects: Callable[[], object] | None = None
+        """Called where orphans may be, to `collect` them later; without it they go at once."""
         self._now = now or (lambda: datetime.now(UTC))
         self._uids = 0
         self._objects: dict[Kind, dict[tuple[str, str], Json]] = {}
         self._there: set[str] = set()  # uids
+        self._dependents: dict[str, dict[tuple[Kind, str, str], None]] = {}  # by the uid of an owner
+        self._suspects: dict[tuple[Kind, str, str], None] = {}  # what may have no owner left
 
     def kind(self, plural: str) -> Kind:
         return next(kind for kind in self.kinds if kind.plural == plural)
 
+    @property
+    def uids(self) -> AbstractSet[str]:
+        """Of all objects that are there."""
+        return self._there
+
     def all(self, kind: Kind, namespace: str | None = None) -> list[Json]:
+        return copied(self.seen(kind, namespace))
+
+    def seen(self, kind: Kind, namespace: str | None = None) -> list[Json]:
+        """All objects of a kind, as they are stored: not to be changed. They never change in place."""
         objects = self._objects.get(kind, {})
-        return [copied(objects[key]) for key in sorted(objects) if namespace is None or key[0] == namespace]
+        return [objects[key] for key in sorted(objects) if namespace is None or key[0] == namespace]
 
     def get(self, kind: Kind, namespace: str, name: str) -> Json:
         return copied(self._get(kind, namespace, name))
+
+    def see(self, kind: Kind, namespace: str, name: str) -> Json:
+        """One object as it is stored: not to be changed."""
+        return self._get(kind, namespace, name)
 
     def create(self, kind: Kind, namespace: str, body: Json) -> Json:
         new = copied(body)
@@ -166,10 +194,10 @@ class Store:
             metadata.pop(field, None)
         if kind is WORKFLOWS:
             new.pop("status", None)
-        self._commit(kind, None, new)
+        made = self._commit(kind, None, new)
         if not self._is_owned(new):
-            self.collect()
-        return copied(new)
+            self._collect_soon()
+        return made
 
     def patch(self, kind: Kind, namespace: str, name: str, operations: Any, *, subresource: str | None = None) -> Json:
         """Apply a JSON patch (a list) or a merge patch (a mapping)."""
@@ -191,12 +219,12 @@ class Store:
         if sent.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
             raise self._conflict(kind, name, "Precondition failed: UID in precondition")
         if subresource == "status":
-            new = copied(old)
+            new = dict(old)
             new.pop("status", None)
             if "status" in body:
-                new["status"] = copied(body["status"])
+                new["status"] = body["status"]
         else:
-            new = copied(body)
+            new = dict(body)
             if kind.status:
                 new.pop("status", None)
                 if "status" in old:
@@ -212,15 +240,17 @@ class Store:
             if new.get("spec") != old.get("spec"):
                 new["metadata"]["generation"] += 1
         if new == old:
-            return copied(old)
+            return old
         if "deletionTimestamp" in new["metadata"] and not new["metadata"].get("finalizers"):
-            self._commit(kind, new, None)
-            self.collect()
-            return new
-        self._commit(kind, old, new)
-        return copied(new)
+            gone = self._commit(kind, new, None)
+            self._collect_soon()
+            return gone
+        return self._commit(kind, old, new)
 
-    def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None = None) -> Json:
+    def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, grace_s: int | None = None
+    ) -> Json:
+        """Delete it, or have it deleted by whoever has to do something first: its finalizers, a pod's kubelet."""
         old = self._get(kind, namespace, name)
         if uid is not None and uid != old["metadata"]["uid"]:
             raise self._conflict(
@@ -228,15 +258,21 @@ class Store:
                 name,
                 f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}",
             )
-        if old["metadata"].get("finalizers"):
-            if "deletionTimestamp" not in old["metadata"]:
-                new = copied(old)
-                new["metadata"]["deletionTimestamp"] = self._stamp()
-                self._commit(kind, old, new)
-            return self.get(kind, namespace, name)
-        self._commit(kind, old, None)
-        self.collect()
-        return old
+        ended = self._end(kind, old, grace_s)
+        if (namespace, name) not in self._objects[kind]:
+            self._collect_soon()
+        return copied(ended)
+
+    def _end(self, kind: Kind, old: Json, grace_s: int | None = None) -> Json:
+        """Take it away, or mark it; gives the last word on it."""
+        is_graceful = grace_s != 0 and _runs(kind, old)
+        if is_graceful or old["metadata"].get("finalizers"):
+            if "deletionTimestamp" in old["metadata"]:
+                return old
+            grace = {"deletionGracePeriodSeconds": (grace_s or GRACE_S) if is_graceful else 0}
+            marked = {**old["metadata"], "deletionTimestamp": self._stamp(), **grace}
+            return self._commit(kind, old, {**old, "metadata": marked})
+        return self._commit(kind, old, None)
 
     def edit(self, plural: str, namespace: str, name: str, change: Callable[[Json], None]) -> Json:
         """Change an object, status included, as its controllers would: for tests that play kubelet."""
@@ -244,19 +280,25 @@ class Store:
         old = self._get(kind, namespace, name)
         new = copied(old)
         change(new)
-        self._commit(kind, old, new)
-        return copied(new)
+        return copied(self._commit(kind, old, new))
+
+    def tell(self, plural: str, namespace: str, name: str, status: Json) -> None:
+        """Set an object's status, as its controllers would."""
+        kind = self.kind(plural)
+        old = self._get(kind, namespace, name)
+        self._commit(kind, old, {**old, "status": status})
 
     def collect(self) -> None:
-        """Remove what has owners of which none is left. The real one does so a moment later."""
-        while True:
-            orphan = next(self._orphans(), None)
-            if orphan is None:
-                return
-            kind, found = orphan
-            if found["metadata"].get("finalizers"):
-                return
-            self._commit(kind, found, None)
+        """Delete what has owners of which none is left. The real one does so a moment later: `collects`."""
+        while self._suspects:
+            kind, namespace, name = next(iter(self._suspects))
+            del self._suspects[kind, namespace, name]
+            found = self._objects[kind].get((namespace, name))
+            if found is not None and not self._is_owned(found) and "deletionTimestamp" not in found["metadata"]:
+                self._end(kind, found)
+
+    def _collect_soon(self) -> None:
+        (self.collects or self.collect)()
 
     def compact(self) -> None:
         """Forget the log, as etcd does after five minutes: whoever is behind gets 410."""
@@ -277,21 +319,16 @@ class Store:
         owners = found["metadata"].get("ownerReferences") or ()
         return not owners or any(owner["uid"] in self._there for owner in owners)
 
-    def _orphans(self) -> Iterator[tuple[Kind, Json]]:
-        for kind, objects in self._objects.items():
-            for found in objects.values():
-                if not self._is_owned(found):
-                    yield kind, found
-
-    def _commit(self, kind: Kind, old: Json | None, new: Json | None) -> None:
+    def _commit(self, kind: Kind, old: Json | None, new: Json | None) -> Json:
+        """Give the object its version, and put it in its place. From then on nobody may change it."""
         if new is not None and kind.plural == "configmaps" and _content_bytes(new) > CONTENT_LIMIT:
             raise self._invalid(kind, "", f"Too long: may not be more than {CONTENT_LIMIT} bytes")
         if new is not None and _stored_bytes(kind, new) > OBJECT_LIMIT:
             raise Refusal(500, "InternalError", "etcdserver: request is too large")
         self.version += 1
-        logged = copied(new if new is not None else old)
-        assert logged is not None
-        logged["metadata"]["resourceVersion"] = str(self.version)
+        given = new if new is not None else old
+        assert given is not None
+        logged = {**given, "metadata": {**given["metadata"], "resourceVersion": str(self.version)}}
         key = (logged["metadata"].get("namespace", ""), logged["metadata"]["name"])
         objects = self._objects.setdefault(kind, {})
         if new is None:
@@ -299,13 +336,19 @@ class Store:
             del objects[key]
             self._there.discard(logged["metadata"]["uid"])
             self.log.append(Change(self.version, kind, logged, None))
+            self._suspects |= self._dependents.pop(logged["metadata"]["uid"], {})
         else:
-            new["metadata"]["resourceVersion"] = str(self.version)
             objects[key] = logged
             self._there.add(logged["metadata"]["uid"])
-            self.log.append(Change(self.version, kind, copied(old), copied(logged)))
+            owners = logged["metadata"].get("ownerReferences") or ()
+            if owners and (old is None or old["metadata"].get("ownerReferences") != owners):
+                self._suspects[kind, *key] = None
+                for owner in owners:
+                    self._dependents.setdefault(owner["uid"], {})[kind, *key] = None
+            self.log.append(Change(self.version, kind, old, logged))
         for tell in self.news:
             tell()
+        return logged
 
     def _get(self, kind: Kind, namespace: str, name: str) -> Json:
         try:
@@ -326,6 +369,12 @@ class Store:
         return self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _runs(kind: Kind, found: Json) -> bool:
+    """Whether it is a pod that a kubelet has to end first."""
+    status = found.get("status") or {}
+    return kind.plural == "pods" and "nodeName" in found.get("spec", {}) and status.get("phase") not in _ENDED
+
+
 def _content_bytes(config_map: Json) -> int:
     texts, binaries = config_map.get("data") or {}, config_map.get("binaryData") or {}
     return sum(len(t.encode()) for t in texts.values()) + sum(len(base64.b64decode(b)) for b in binaries.values())
@@ -333,6 +382,8 @@ def _content_bytes(config_map: Json) -> int:
 
 def _stored_bytes(kind: Kind, found: Json) -> int:
     """Custom resources are stored as JSON; ConfigMaps as protobuf, in which nothing is escaped and bytes are bytes."""
+    if kind.plural in _SHORT:
+        return 0
     if kind.plural == "configmaps":
         return _content_bytes(found) + len(json.dumps({**found, "data": None, "binaryData": None}))
     return len(json.dumps(found, ensure_ascii=False).encode())

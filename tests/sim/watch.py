@@ -90,8 +90,8 @@ class Watch:
             self.made[body["metadata"]["name"]] += 1
             if self.made[body["metadata"]["name"]] > 1:
                 self._fail(f"{body['metadata']['name']} was created twice")
-        if body is None or "status" not in body:
-            return
+        if body is None or "startTime" not in body.get("status", {}):
+            return  # it hasn't begun; it may wait for its definition
         metadata, status = body["metadata"], body["status"]
         uid, name = metadata["uid"], metadata["name"]
         stalled = by_type(status).get("Stalled", {})

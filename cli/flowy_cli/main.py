@@ -10,6 +10,7 @@ from click.shell_completion import ShellComplete
 
 from flowy_cli.commands import completion, drawing, linting, local, logs, looking, replaying, running
 from flowy_cli.errors import ExitCode, Unreadable
+from flowy_cli.options import where_options
 
 _NOTHING_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
@@ -34,8 +35,9 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@where_options
 @click.version_option(package_name="flowy-operator")
-def flowy() -> None:
+def flowy(**_: str | None) -> None:  # each command asks for what stands before its name itself
     """Start, follow, stop and replay Workflows: plain Python that runs as Jobs on Kubernetes."""
 
 

@@ -14,6 +14,8 @@ from flowy_cli.target import Target
 
 F = Callable[..., Any]
 
+_WHERE = ("namespace", "context", "kubeconfig")
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -33,17 +35,28 @@ class Output(StrEnum):
     YAML = "yaml"
 
 
-def cluster_options(command: F) -> F:
-    """Add the options that say which cluster and namespace; the command gets them as `target`."""
+def where_options(command: F) -> F:
+    """Add the options that say which cluster and namespace, as they are."""
+    for option in (
+        click.option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, then ~/.kube/config."),
+        click.option("--context", metavar="NAME", help="Context of the kubeconfig. Default: the current one."),
+        click.option("-n", "--namespace", metavar="NAME", help="Namespace. Default: that of the context."),
+    ):
+        command = option(command)
+    return command
 
-    @click.option("-n", "--namespace", metavar="NAME", help="Namespace. Default: that of the context.")
-    @click.option("--context", metavar="NAME", help="Context of the kubeconfig. Default: the current one.")
-    @click.option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, then ~/.kube/config.")
+
+def cluster_options(command: F) -> F:
+    """Add the options that say which cluster and namespace; the command gets them as `target`.
+
+    They may also stand before the command's name, as kubectl's do.
+    """
+
+    @where_options
     @functools.wraps(command)
-    def with_target(
-        *args: Any, namespace: str | None, context: str | None, kubeconfig: str | None, **kwargs: Any
-    ) -> Any:
-        return command(*args, target=Target(namespace, context, kubeconfig), **kwargs)
+    def with_target(*args: Any, **kwargs: Any) -> Any:
+        own = {name: value for name, value in kwargs.items() if name not in _WHERE}
+        return command(*args, target=_target_of(click.get_current_context()), **own)
 
     return with_target
 
@@ -106,4 +119,5 @@ def _is_path(incomplete: str) -> bool:
 
 
 def _target_of(ctx: click.Context) -> Target:
-    return Target(*(ctx.params.get(name) for name in ("namespace", "context", "kubeconfig")))
+    before = ctx.find_root().params
+    return Target(*(ctx.params.get(name) or before.get(name) for name in _WHERE))

@@ -51,6 +51,12 @@ def test_list_by(words: list[str], names: list[str], shell: Shell, store: Store)
     assert [item["metadata"]["name"] for item in items] == names
 
 
+def test_where_to_go_may_stand_before_the_command_as_with_kubectl(shell: Shell) -> None:
+    assert shell("-n", "other", "list").stderr == "no Workflow\n"
+    assert shell("--context", "elsewhere", "list").stderr == "no Workflow\n"
+    assert shell.ok("-n", "other", "list", "-n", "ns") == shell.ok("list", "-n", "ns")
+
+
 def test_an_empty_list_says_so_beside_the_output(shell: Shell) -> None:
     done = shell("list", "-n", "other")
     assert (done.stdout, done.stderr, done.exit_code) == ("", "no Workflow\n", 0)

@@ -59,6 +59,8 @@ def next_deadline(
         if spec.schedule_to_start_s is not None:
             due.append(Deadline(Timer.SCHEDULE_TO_START, scheduled_at + timedelta(seconds=spec.schedule_to_start_s)))
     else:
+        # It is a node that says when it started, by its own clock. Were that behind, each attempt would be over at once.
+        started_at = max(started_at, scheduled_at)
         if spec.start_to_close_s is not None:
             due.append(Deadline(Timer.START_TO_CLOSE, started_at + timedelta(seconds=spec.start_to_close_s)))
         if spec.heartbeat_s is not None:

@@ -25,6 +25,8 @@ CASES: dict[str, tuple[TimeoutSpec, float, float, float | None, tuple[Timer, flo
     "schedule-to-close counts from the first attempt": (timeouts(close=13), 0, 10, None, (CLOSE, 13)),
     "the earlier one counts": (timeouts(start=11, close=13), 0, 0, None, (TO_START, 11)),
     "the earlier one counts while it runs": (timeouts(run=12, close=13), 0, 0, 5, (CLOSE, 13)),
+    "by a node's clock that is behind, it started when it was scheduled": (timeouts(run=12), 0, 30, 4, (RUN, 42)),
+    "silence, too, counts from then": (timeouts(beat=7), 0, 30, 4, (HEARTBEAT, 37)),
     "at one instant the widest wins": (timeouts(start=13, close=13), 0, 0, None, (CLOSE, 13)),
     "at one instant the widest wins while it runs": (timeouts(run=8, close=13), 0, 0, 5, (CLOSE, 13)),
 }

@@ -40,13 +40,13 @@ def one(step):
 """
 NESTED = """
 def parent(child):
-    def run(n):
-        return len([r for r in [child(i) for i in range(n)] if r == 1])
+    def run(n, tasks):
+        return [child(tasks) for _ in range(n)]
     return run
 
 def child(step):
-    def run(i):
-        return step(i)
+    def run(tasks):
+        return [step(i) for i in range(tasks)]
     return run
 """
 STEP = {"name": "step", "activity": {"image": "none.invalid/step", "template": POD_TEMPLATE}}
@@ -98,12 +98,12 @@ async def many(client: KubeClient, namespace: str, operator: OperatorProcess, co
     return await _measured(client, namespace, operator, manifests, count)
 
 
-async def children(client: KubeClient, namespace: str, operator: OperatorProcess, count: int) -> Rate:
-    """One workflow with so many sub-workflows, each of which has one task."""
+async def children(client: KubeClient, namespace: str, operator: OperatorProcess, count: int, each: int) -> Rate:
+    """One workflow with so many sub-workflows of so many tasks each; the rate is that of the tasks."""
     tasks = [{"name": "child", "workflow": {"entrypoint": "child"}}, STEP]
     code = {"source": NESTED, "entrypoint": "parent"}
-    manifest = workflow("nested", NESTED, tasks, count, parallelism=count, jobs=_KEEP, code=code)
-    return await _measured(client, namespace, operator, [manifest], count)
+    manifest = workflow("nested", NESTED, tasks, count, each, parallelism=count, jobs=_KEEP, code=code)
+    return await _measured(client, namespace, operator, [manifest], count * each)
 
 
 _KEEP = {"keepSucceededSeconds": 3600}  # clean-up would be measured too, and bare Jobs have none

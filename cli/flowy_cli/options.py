@@ -14,6 +14,8 @@ from flowy_cli.target import Target
 
 F = Callable[..., Any]
 
+_PREFIX = "workflow.flowy.dev/"
+_TAKE_FILES = "describe, history, graph, timeline, report, replay"
 _WHERE = ("namespace", "context", "kubeconfig")
 
 
@@ -75,12 +77,28 @@ def output_option(command: F) -> F:
 
 def workflow_argument(command: F) -> F:
     """Add the name of one Workflow."""
-    return click.argument("name", metavar="NAME", shell_complete=workflow_names)(command)
+    return click.argument("name", metavar="NAME", shell_complete=workflow_names, callback=_name)(command)
 
 
 def workflows_argument(command: F) -> F:
     """Add the names of several Workflows, at least one."""
-    return click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=workflow_names)(command)
+    return click.argument(
+        "names", metavar="NAME...", nargs=-1, required=True, shell_complete=workflow_names, callback=_names
+    )(command)
+
+
+def _names(ctx: click.Context, param: click.Parameter, typed: Sequence[str]) -> Sequence[str]:
+    return [_name(ctx, param, one) for one in typed]
+
+
+def _name(_: click.Context, __: click.Parameter, typed: str) -> str:
+    """The name, also out of what `kubectl get -o name` prints. Raises click.BadParameter for a file."""
+    name = typed.removeprefix(_PREFIX)
+    if "/" in name:
+        raise click.BadParameter(
+            f"{typed!r} is a file: this is for Workflows in the cluster, by their names. {_TAKE_FILES} take files, too."
+        )
+    return name
 
 
 def source_argument(command: F) -> F:

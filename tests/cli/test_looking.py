@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from flowy_cli.documents import Loader
+from flowy_cli.main import flowy
 from tests.cli.shell import Server, Shell, assert_golden
 from tests.fakes.faults import Refuse
 from tests.fakes.store import WORKFLOWS, Store
@@ -224,6 +225,22 @@ def test_a_long_result_that_is_lost(shell: Shell, store: Store) -> None:
 
 def test_a_name_is_no_file(shell: Shell) -> None:
     assert "--name tells Workflows of a file apart" in shell.fails(2, "describe", "talk-41", "--name", "talk-42")
+
+
+def test_a_file_is_no_name(shell: Shell) -> None:
+    said = shell.fails(2, "get", "talk-41", "runs/talk-42.yaml")
+    assert "'runs/talk-42.yaml' is a file: this is for Workflows in the cluster, by their names. " in said
+    named = said.partition("by their names. ")[2].partition(" take files")[0]
+    takers = [
+        name
+        for name, command in flowy.commands.items()
+        if any(p.human_readable_name == "NAME|FILE|-" for p in command.params)
+    ]
+    assert sorted(named.split(", ")) == sorted(takers)
+
+
+def test_what_kubectl_prints_as_a_name_is_one(shell: Shell) -> None:
+    assert shell.ok("get", "workflow.flowy.dev/talk-42", "paused") == shell.ok("get", "talk-42", "paused")
 
 
 def test_definitions_whole(shell: Shell) -> None:

@@ -7,17 +7,14 @@ needed. An outcome outside of all groups changes nothing.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from flowy.replay.barrier import Suspended
 from flowy.replay.result import Pending, Race
+from flowy.replay.run import Kept, Run
 from flowy.wire.messages import MAX_NEEDS
 
-if TYPE_CHECKING:
-    from flowy.replay.run import Kept, Run
 
-
-def groups(run: "Run") -> "Iterator[tuple[Sequence[str], Kept | None]]":
+def groups(run: Run) -> Iterator[tuple[Sequence[str], Kept | None]]:
     """Give the groups of a suspended decision, each with the call that it makes ready: None for the barrier and for races."""
     races: dict[int, Race] = {}  # by id, which only tells them apart
     members: dict[str, None] = {}
@@ -33,7 +30,7 @@ def groups(run: "Run") -> "Iterator[tuple[Sequence[str], Kept | None]]":
         yield (key,), None
 
 
-def needs_of(run: "Run") -> Sequence[Sequence[str]] | None:
+def needs_of(run: Run) -> Sequence[Sequence[str]] | None:
     """Give the groups for an answer, None if they are too many or nobody knows which calls there would be."""
     if run.more:
         return None

@@ -27,6 +27,11 @@ def replay(request: Request, leave: Callable[[Answer], NoReturn] | None = None) 
     whatever the code does with that has no effect. KeyboardInterrupt and MemoryError leave it: they tell of the process,
     not of the code.
     """
+
+    def left(run: Run) -> NoReturn:
+        assert leave is not None
+        leave(verdict(run).answer)
+
     run = Run(
         request.records,
         started_at=request.started_at,
@@ -34,7 +39,7 @@ def replay(request: Request, leave: Callable[[Answer], NoReturn] | None = None) 
         max_calls=request.max_calls,
         max_bytes=request.max_bytes,
         tracer=Tracer() if request.traced else None,
-        leave=leave,
+        leave=None if leave is None else left,
     )
     given: Any = values.decode(request.input)
     with fresh_module() as module:

@@ -10,6 +10,7 @@ from flowy.errors import ValueRefused
 from flowy.replay.arguments import Walked, walk_call, walk_value, walked_scalars
 from flowy.replay.barrier import Completed, DecisionEnds, Deviated, End, Failed, Restarted, Suspended
 from flowy.replay.determinism import Clock, Log
+from flowy.replay.deviation import deviation
 from flowy.replay.history import EXCEPTIONS, Past, error_of
 from flowy.replay.loading import LoadFailed
 from flowy.replay.restart import Restart
@@ -17,11 +18,8 @@ from flowy.replay.result import Done, Pending, Result, earliest
 from flowy.replay.result import Failed as FailedState
 from flowy.replay.source import UserSource, error_of_exception, limited, line_of
 from flowy.replay.trace import Tracer
-from flowy.replay.verdict import deviation, verdict
 from flowy.wire import values
-from flowy.wire.messages import Answer, AnsweredCall, Phase, Record, RecordState
-
-Leave = Callable[[Answer], NoReturn]
+from flowy.wire.messages import AnsweredCall, Phase, Record, RecordState
 
 _COMPLETED = (
     RecordState.COMPLETED
@@ -64,7 +62,7 @@ class Room:
 
 
 class Run:
-    """The state of one replay. `leave` ends the process at the end of the decision; without it the code unwinds."""
+    """The state of one replay. `leave` is given this at the end of the decision and ends the process; without it the code unwinds."""
 
     def __init__(
         self,
@@ -75,7 +73,7 @@ class Run:
         max_calls: int | None = None,
         max_bytes: int | None = None,
         tracer: Tracer | None = None,
-        leave: Leave | None = None,
+        leave: Callable[["Run"], NoReturn] | None = None,
     ) -> None:
         self.records = records
         self.source = UserSource("")  # known once the code is loaded
@@ -251,7 +249,7 @@ class Run:
         if self.end is None:
             self.end = end
             if self._leave is not None:
-                self._leave(verdict(self).answer)
+                self._leave(self)
 
     def _warn_swallowed(self) -> None:
         if not self._has_warned:

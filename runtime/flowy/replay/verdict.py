@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from flowy.replay.barrier import Completed, Deviated, End, Failed, Restarted, Suspended
+from flowy.replay.deviation import deviation, shown
 from flowy.replay.needs import needs_of
 from flowy.replay.result import Pending
+from flowy.replay.run import Run
 from flowy.replay.source import limited
 from flowy.wire.keys import number_of, task_of
 from flowy.wire.messages import Answer, AnsweredCall, AnsweredWait, Outcome, Phase, Record
-
-if TYPE_CHECKING:
-    from flowy.replay.run import Run
 
 _OUTCOMES = {Completed: Outcome.COMPLETED, Restarted: Outcome.RESTARTED, Failed: Outcome.FAILED}
 _MAX_NAMED = 10  # unreached keys that a message names
@@ -26,7 +24,7 @@ class Verdict:
     dropped: Sequence[AnsweredCall] = ()
 
 
-def verdict(run: "Run") -> Verdict:
+def verdict(run: Run) -> Verdict:
     """Judge a replay whose code has stopped."""
     judged = _judged(run)
     if run.tracer is None:
@@ -34,7 +32,7 @@ def verdict(run: "Run") -> Verdict:
     return Verdict(replace(judged.answer, trace=run.tracer.trace()), judged.dropped)
 
 
-def _judged(run: "Run") -> Verdict:
+def _judged(run: Run) -> Verdict:
     end = run.end
     assert end is not None
     log = run.log.lines()
@@ -97,23 +95,6 @@ def _waiting_on(end: Suspended) -> tuple[AnsweredWait, ...]:
     )
 
 
-def deviation(record: Record, asked: str, line: int | None) -> dict[str, object]:
-    """Give the error of a stall: the call that the code makes is not the recorded one."""
-    recorded = f"digest {record.digest or 'unknown'}, line {_shown(record.line)}"
-    message = (
-        f"{record.key} is not the recorded call: recorded {recorded}; asked {asked}, line {_shown(line)}. "
-        "The code has changed since, or depends on something outside of its input and its results"
-    )
-    return {
-        "type": "NonDeterminism",
-        "message": limited(message),
-        "key": record.key,
-        "recorded": recorded,
-        "asked": limited(asked),
-        "line": line,
-    }
-
-
 def _not_reached(unreached: Sequence[Record], end: End) -> dict[str, object]:
     """Give the error of a stall: the code stopped before it came to calls that an earlier decision made."""
     where, line = _where_it_stopped(end)
@@ -123,7 +104,7 @@ def _not_reached(unreached: Sequence[Record], end: End) -> dict[str, object]:
     error = deviation(unreached[0], "not reached", line)
     error["message"] = limited(
         f"{names} not reached: {where}; recorded {error['recorded']} for {unreached[0].key}, "
-        f"the code stopped at line {_shown(line)}. "
+        f"the code stopped at line {shown(line)}. "
         "The code has changed since, or depends on something outside of its input and its results"
     )
     return error
@@ -141,7 +122,3 @@ def _where_it_stopped(end: End) -> tuple[str, int | None]:
             return "the code returned restart(...)", None
         case _:
             return "the code returned", None
-
-
-def _shown(line: int | None) -> str:
-    return "unknown" if line is None else str(line)

@@ -4,7 +4,8 @@ import pytest
 
 from flowy_cli.pictures.barriers import Barrier, order_of
 from flowy_cli.pictures.execution import Execution, Kind, Standing
-from flowy_cli.pictures.graph import Flow, Shape, graph_of
+from flowy_cli.pictures.graph import graph_of
+from flowy_cli.pictures.nodes import Flow, Shape
 from flowy_cli.pictures.timeline import timeline_of
 from tests.pictures.recordings import attempt, call, execution, wide
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from flowy_cli.pictures.critical import critical_path
 from flowy_cli.pictures.execution import Call, Execution
-from flowy_cli.pictures.graph import Graph, graph_of
+from flowy_cli.pictures.graph import graph_of
+from flowy_cli.pictures.nodes import Graph
 from tests.pictures.recordings import call, execution
 
 

@@ -8,11 +8,12 @@ import pytest
 
 from flowy_cli.pictures.dot import dot
 from flowy_cli.pictures.execution import Execution, Standing
-from flowy_cli.pictures.graph import Graph, graph_of
+from flowy_cli.pictures.graph import graph_of
 from flowy_cli.pictures.graph_svg import graph_svg, lines_of
 from flowy_cli.pictures.graph_text import graph_text
 from flowy_cli.pictures.layout import layout_of
 from flowy_cli.pictures.mermaid import mermaid
+from flowy_cli.pictures.nodes import Graph
 from flowy_cli.pictures.timeline import timeline_of
 from flowy_cli.pictures.timeline_svg import timeline_svg
 from flowy_cli.pictures.timeline_text import timeline_text

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from flowy_cli.pictures.execution import Standing
-from flowy_cli.pictures.graph import Arrow, Flow, Graph, Node, Shape
+from flowy_cli.pictures.nodes import Arrow, Flow, Graph, Node, Shape
 from flowy_cli.pictures.words import shortened, visible
 
 _COLOURS = {

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from textwrap import wrap
 
 from flowy_cli.pictures.execution import Standing
-from flowy_cli.pictures.graph import Graph, Node, Shape
 from flowy_cli.pictures.layout import HEADER_PX, LINE_PX, Box, Curve, Layout, layout_of
+from flowy_cli.pictures.nodes import Graph, Node, Shape
 from flowy_cli.pictures.svg import STYLE, Element, element, picture, written
 from flowy_cli.pictures.words import shortened
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from flowy_cli.pictures.graph import Flow, Graph, Node, Shape
+from flowy_cli.pictures.nodes import Flow, Graph, Node, Shape
 from flowy_cli.pictures.words import SIGNS, columns, one_line, shortened
 
 _LEAST_REASON = 20

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowy_cli.pictures.dot import first_inside, last_inside
-from flowy_cli.pictures.graph import Graph, Node, Shape
+from flowy_cli.pictures.nodes import Graph, Node, Shape
 from flowy_cli.pictures.words import columns
 
 Point = tuple[float, float]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from flowy_cli.pictures.execution import Standing
-from flowy_cli.pictures.graph import Flow, Graph, Node, Shape
+from flowy_cli.pictures.nodes import Flow, Graph, Node, Shape
 from flowy_cli.pictures.words import one_line, shortened
 
 _REASON_COLUMNS = 48

@@ -6,10 +6,8 @@ node is by itself, then what it is beside the colours around it. Nodes of one co
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from flowy_cli.pictures.graph import Graph, Node
+from flowy_cli.pictures.nodes import Graph, Node
 
 _End = tuple[str, str]  # why an arrow is there, and the node at its other end
 
@@ -17,7 +15,7 @@ _ROUNDS = 64
 """A long chain needs a round for each of its links, and nothing in it is ever stacked: then each node stays alone."""
 
 
-def stacks_of(graph: "Graph", more_than: int) -> list[Sequence[str]]:
+def stacks_of(graph: Graph, more_than: int) -> list[Sequence[str]]:
     """The ids of nodes that look the same, where they are more than so many."""
     above: dict[str, list[_End]] = defaultdict(list)
     below: dict[str, list[_End]] = defaultdict(list)
@@ -36,7 +34,7 @@ def stacks_of(graph: "Graph", more_than: int) -> list[Sequence[str]]:
     return []
 
 
-def _own(node: "Node") -> Hashable:
+def _own(node: Node) -> Hashable:
     if not node.calls:
         return node.id
     call = node.calls[0]

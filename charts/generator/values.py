@@ -112,7 +112,7 @@ class Health(Section):
         description="Times of the liveness probe.",
     )
     readiness: Object = Field(
-        default={"periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3},
+        default={"periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 8},
         description="Times of the readiness probe.",
     )
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from flowy_operator.core.history import CancelReason, TaskCancelled
 from flowy_operator.core.launched import WRITE_AFTER
 from tests.app.kubelet import NEVER_ENDS, Act, Call, value
 from tests.app.world import NAMESPACE, World, simulated, world
@@ -137,3 +138,24 @@ async def test_a_launch_that_is_refused_by_a_quota_is_on_no_record_of_what_was_m
         await w.restart()
         await w.settle(LONG_S)
         assert [words for words in w.told() if "Cancelled" in words] == []
+
+
+@simulated
+async def test_a_child_of_a_parent_without_its_definition_is_stopped_and_not_deleted() -> None:
+    """Nobody knows any more that the launch was a child, so it can't be looked for."""
+    async with world(hang) as w:
+        w.define(PARENT, {"name": "child", "workflow": {"entrypoint": "child"}}, "step", entrypoint="parent")
+        w.refer()
+        await w.settle(LONG_S)
+        assert w.status()["launchedThrough"] == 1
+        await w.kill()
+        w.undefine()
+        w.edit(lambda body: body["spec"].update(stop="Terminate"))
+        w.start()
+        await w.ended(within_s=30)
+        assert w.told() == ["TaskScheduled child-0", "StopRequested", "TaskCancelled child-0"]
+        (cancelled,) = [event.fact for event in w.history() if isinstance(event.fact, TaskCancelled)]
+        assert cancelled.reason is CancelReason.STOP_REQUESTED
+        (child,) = [body["metadata"]["name"] for body in w.objects("workflows") if body["metadata"]["name"] != "w"]
+        await w.ended(child, within_s=30)
+        assert w.reason(child) == "Terminated"

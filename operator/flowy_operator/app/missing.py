@@ -15,6 +15,7 @@ from flowy_operator.adapters.kube.errors import NotFound
 from flowy_operator.adapters.pods import parse_pod
 from flowy_operator.app.tracked import Workflow
 from flowy_operator.app.view import pods_of
+from flowy_operator.core.history import StopMode
 from flowy_operator.core.job import UID_LABEL
 from flowy_operator.core.launched import unaccounted
 from flowy_operator.core.observe import View, deadline
@@ -44,7 +45,10 @@ async def fill_gaps(
         is_seen = name in view.jobs or name in view.children or name in gone
         if not is_seen and now - made.at >= UNSEEN and not await _exists(client, made.path):
             workflow.gone[name] = gone[name] = None
-    for launch in list(unaccounted(spec, state, view, workflow.created, recorded)):
+    # A stop by Terminate cancels all that is open, there or not. It may come without the definition, and then nobody knows
+    # which launches are children: one that is asked for as a Job would be told to be deleted.
+    is_over = spec.stop is StopMode.TERMINATE
+    for launch in [] if is_over else list(unaccounted(spec, state, view, workflow.created, recorded)):
         is_child = spec.tasks[task_name(launch.task)].workflow is not None
         path = (paths.workflows if is_child else paths.jobs)(workflow.owner.namespace, launch.job)
         if not await _exists(client, path):  # the caches may lag behind what another operator has made

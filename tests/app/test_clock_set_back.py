@@ -6,8 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from flowy_operator.core.attempts import Caller, Counts
+from flowy_operator.core.errors import StallReason
 from tests.app.kubelet import NEVER_ENDS, NEVER_STARTS, Act, Activity, Call, failure, value
-from tests.app.world import World, world
+from tests.app.world import NAMESPACE, World, world
 from tests.fakes.clock import run_virtual
 
 ONE = "def one(step):\n    return lambda: step()\n"
@@ -32,6 +34,12 @@ def fails_twice(call: Call) -> Act:
 
 def is_right(w: World) -> None:
     w.skew = timedelta()
+
+
+async def beat(w: World) -> None:
+    (pod,) = w.objects("pods")
+    caller = Caller(NAMESPACE, pod["metadata"]["name"], pod["metadata"]["uid"])
+    assert isinstance(await w.operators[-1].operator.attempts.heartbeat(caller, None), Counts)
 
 
 async def recorded(w: World, what: str = "") -> None:
@@ -73,6 +81,36 @@ async def schedule_to_start(w: World) -> None:
 async def schedule_to_close(w: World) -> None:
     w.submit(ONE, {"name": "step", "timeouts": {"scheduleToCloseSeconds": 20}})
     await recorded(w)
+    await w.ended(within_s=60)
+
+
+async def heartbeats(w: World) -> None:
+    """The operator has listened since tomorrow."""
+    once = {"maxAttempts": 1}
+    w.submit(ONE, {"name": "step", "timeouts": {"heartbeatSeconds": 20}, "retry": once})
+    await recorded(w)
+    await w.ended(within_s=60)
+    assert w.status()["error"]["timer"] == "Heartbeat"
+
+
+async def a_heartbeat_that_came(w: World) -> None:
+    is_right(w)
+    w.operators[-1].line.skew = timedelta(days=1)  # its own clock alone: the pod's start is by the node's
+    once = {"maxAttempts": 1}
+    w.submit(ONE, {"name": "step", "timeouts": {"heartbeatSeconds": 20}, "retry": once})
+    await w.until(lambda: w.objects("pods") != [])
+    await w.settle()
+    await beat(w)
+    w.operators[-1].line.skew = timedelta()
+    await w.ended(within_s=60)
+    assert w.status()["error"]["timer"] == "Heartbeat"
+
+
+async def a_decision_that_stalled(w: World) -> None:
+    w.decider.stall(1, StallReason.UNAVAILABLE)
+    w.submit(ONE, "step")
+    await w.until(lambda: w.stalled() is not None)
+    is_right(w)
     await w.ended(within_s=60)
 
 
@@ -127,6 +165,9 @@ CASES: dict[str, tuple[Activity, Callable[[World], Awaitable[None]]]] = {
     "pauses between launches": (is_evicted, pauses_of_disruptions),
     "scheduleToStartSeconds": (never_start, schedule_to_start),
     "scheduleToCloseSeconds": (hang, schedule_to_close),
+    "heartbeatSeconds": (hang, heartbeats),
+    "heartbeatSeconds after a heartbeat": (hang, a_heartbeat_that_came),
+    "another try of a decision": (succeed, a_decision_that_stalled),
     "workflowSeconds": (hang, time_of_the_workflow),
     "cancelSeconds": (hang, grace_of_a_stop),
     "ttlSecondsAfterFinished": (succeed, time_to_live),

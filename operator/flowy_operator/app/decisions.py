@@ -68,7 +68,7 @@ class Decisions:
             workflow.answered_upon != _basis(spec, state)
             or wanted
             or is_used_up(workflow, state)
-            or (retry_at is not None and retry_at <= now)
+            or (retry_at is not None and _is_due(retry_at, now))
         ):
             await self._ask(workflow, spec, state, wanted, now)
         verdict = Verdict(stall=workflow.stall)
@@ -149,6 +149,11 @@ def is_used_up(workflow: Workflow, state: State) -> bool:
     """Whether the answer was cut at the limit of calls, and all its calls are on record."""
     answer = workflow.answer
     return answer is not None and answer.more and all(call.key in state.tasks for call in answer.scheduled)
+
+
+def _is_due(retry_at: datetime, now: datetime) -> bool:
+    """Whether a decision that stalled is asked for again. No pause is longer than that: then the clock was ahead when it began."""
+    return not timedelta() < retry_at - now <= timedelta(seconds=LONGEST_STALL_S)
 
 
 def _basis(spec: WorkflowSpec, state: State) -> Basis:

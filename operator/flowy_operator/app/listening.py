@@ -41,7 +41,9 @@ class Listening:
     def since(self) -> datetime:
         """When the last gap ended, or will have. Looks at the clock itself: after a gap a timer may fire before the next tick."""
         now = in_milliseconds(self._clock())
-        if now - self._seen > GAP:
+        if now < self._seen:
+            self._since -= self._seen - now  # the clock was set back, and what went before was as long ago
+        elif now - self._seen > GAP:
             self._since = max(self._since, now)
         self._seen = now
         return self._since

@@ -269,9 +269,16 @@ class Workflow:
         return completed_at if self.seen_ended_at is None else min(completed_at, self.seen_ended_at)
 
     def listen(self, now: datetime) -> None:
-        """Count silence from now on, if heartbeats couldn't be judged so far: the history was unread, or not to be acted upon."""
-        if self.is_held:
+        """Count silence from now on, if heartbeats couldn't be judged so far: the history was unread, or not to be acted upon.
+
+        So it is for those that came while the clock was ahead, by what it says now.
+        """
+        if self.is_held or (self.heard_since is not None and is_ahead(self.heard_since, now)):
             self.is_held, self.heard_since = False, now
+        for job, beat in self.beats.items():
+            if is_ahead(beat.at, now):
+                first_at = None if beat.first_at is None else min(beat.first_at, now)
+                self.beats[job] = replace(beat, at=now, first_at=first_at)
 
     def refuse(self, version: Version, stall: Stall) -> Version:
         """Don't act upon this version any more."""

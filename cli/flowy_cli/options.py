@@ -14,7 +14,9 @@ from flowy_cli.target import Target
 
 F = Callable[..., Any]
 
-_PREFIX = "workflow.flowy.dev/"
+_PREFIXES = ("workflow.flowy.dev/", "workflows.flowy.dev/")
+"""What `kubectl get -o name` puts before a name, and what people type for kubectl."""
+
 _TAKE_FILES = "describe, history, graph, timeline, report, replay"
 _WHERE = ("namespace", "context", "kubeconfig")
 
@@ -92,8 +94,8 @@ def _names(ctx: click.Context, param: click.Parameter, typed: Sequence[str]) -> 
 
 
 def _name(_: click.Context, __: click.Parameter, typed: str) -> str:
-    """The name, also out of what `kubectl get -o name` prints. Raises click.BadParameter for a file."""
-    name = typed.removeprefix(_PREFIX)
+    """The name, also out of what kubectl calls it. Raises click.BadParameter for a file."""
+    name = _without_kind(typed)
     if "/" in name:
         raise click.BadParameter(
             f"{typed!r} is a file: this is for Workflows in the cluster, by their names. {_TAKE_FILES} take files, too."
@@ -101,10 +103,22 @@ def _name(_: click.Context, __: click.Parameter, typed: str) -> str:
     return name
 
 
+def _source(_: click.Context, __: click.Parameter, typed: str) -> str:
+    """A file as it is typed, a name also out of what kubectl calls it."""
+    from flowy_cli.documents import is_file  # noqa: PLC0415 - late, as this module is loaded by each `--help`
+
+    name = _without_kind(typed)
+    return typed if is_file(name) else name
+
+
+def _without_kind(typed: str) -> str:
+    return next((typed.removeprefix(prefix) for prefix in _PREFIXES if typed.startswith(prefix)), typed)
+
+
 def source_argument(command: F) -> F:
     """Add a Workflow by name, or a file that holds one; `--name` tells several apart."""
     named = click.option("--name", metavar="NAME", help="The Workflow to look at, if the file holds several.")(command)
-    return click.argument("source", metavar="NAME|FILE|-", shell_complete=names_or_files)(named)
+    return click.argument("source", metavar="NAME|FILE|-", shell_complete=names_or_files, callback=_source)(named)
 
 
 def names_or_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> Sequence[CompletionItem]:

@@ -239,8 +239,10 @@ def test_a_file_is_no_name(shell: Shell) -> None:
     assert sorted(named.split(", ")) == sorted(takers)
 
 
-def test_what_kubectl_prints_as_a_name_is_one(shell: Shell) -> None:
-    assert shell.ok("get", "workflow.flowy.dev/talk-42", "paused") == shell.ok("get", "talk-42", "paused")
+@pytest.mark.parametrize("kind", ["workflow.flowy.dev", "workflows.flowy.dev"])
+def test_what_kubectl_prints_as_a_name_is_one(shell: Shell, kind: str) -> None:
+    assert shell.ok("get", f"{kind}/talk-42", "paused") == shell.ok("get", "talk-42", "paused")
+    assert shell.ok("history", f"{kind}/talk-42") == shell.ok("history", "talk-42")  # which takes files, too
 
 
 def test_definitions_whole(shell: Shell) -> None:

@@ -111,7 +111,10 @@ class VirtualTime:
 
 
 def _after(begin: datetime, seconds: float) -> datetime:
-    return _NEVER if math.isinf(seconds) else begin + timedelta(seconds=seconds)
+    try:
+        return begin + timedelta(seconds=seconds)
+    except OverflowError:  # infinite, or beyond the calendar
+        return _NEVER
 
 
 def _duration_s(launch: Launch) -> float:

@@ -55,6 +55,12 @@ BEHAVIOURS: dict[str, tuple[Any, Mapping[str, Any], object, float]] = {
         ["TaskTimedOut", "task-0 timed out (StartToClose)", 1, None, None],
         300,
     ),
+    "a timer ends what takes longer than there are dates": (
+        Takes(1e300),
+        LIMITED,
+        ["TaskTimedOut", "task-0 timed out (StartToClose)", 1, None, None],
+        300,
+    ),
     "a timer ends what takes longer": (
         Attempts(Takes(101, "late"), Takes(99, "in time")),
         LIMITED,

@@ -90,6 +90,9 @@ def flowy_rehearse(request: pytest.FixtureRequest) -> Rehearse:
     def rehearse(
         rehearsal: "Rehearsal", args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None
     ) -> "Rehearsed":
+        from flowy.testing.deciding import check_args  # noqa: PLC0415
+
+        check_args(args)
         run = rehearsal.run(*args, **(kwargs or {}))
         runs.append(run)
         return run

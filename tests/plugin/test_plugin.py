@@ -137,6 +137,16 @@ def test_well(flowy_rehearse):
     assert result.stdout.str().count("- flowy: video -") == 1
 
 
+def test_letters_are_no_arguments(project: pytest.Pytester) -> None:
+    test = """
+from flowy.testing import Rehearsal
+
+def test_it(flowy_rehearse):
+    flowy_rehearse(Rehearsal(lambda task: lambda *args: task(*args), tasks={"task": 1}), "talk")
+"""
+    _run(project, test).stdout.fnmatch_lines(["*TypeError: args is the text 'talk': a list is expected, ?'talk'?"])
+
+
 def test_pytest_finds_the_plugin_by_itself() -> None:
     (found,) = entry_points(group="pytest11", name="flowy")
     assert found.value == "flowy_pytest.plugin"

@@ -36,6 +36,12 @@ class Fails:
     exit_code: int | None = None
     retryable: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuse what is no text, such as an exception, with TypeError."""
+        given: tuple[object, object] = self.type, self.message
+        if not isinstance(given[0], str) or not isinstance(given[1], str | None):
+            raise TypeError(f"Fails({self.type!r}, {self.message!r}): type and message are text")
+
 
 @dataclass(frozen=True, slots=True)
 class TimesOut:

@@ -41,8 +41,9 @@ def decide(
     without a default value. `results` gives values by key, `errors` messages or error objects, `timeouts` the timer and
     `cancelled` the reason by key, or just keys. `order` is the finish order of all final keys, by default results,
     errors, timeouts, cancelled, each as given. `calls` gives the recorded `(args, kwargs)` by key.
-    Raises ValueError for what is no history: it is a fault of the test, not an outcome.
+    Raises ValueError for what is no history, TypeError for a text as `args`: it is a fault of the test, not an outcome.
     """
+    check_args(args)
     names: Sequence[str] | None = None if tasks is None else check_names(tasks)
     records = _records(results, errors, timeouts, running, cancelled, order, calls or {})
     given_args, given_kwargs = values.plain_call(args, kwargs)
@@ -66,6 +67,12 @@ def decide(
         run.decide(body)
     judged = verdict(run)
     return Decision.of(judged.answer, judged.dropped)
+
+
+def check_args(args: Sequence[object]) -> None:
+    """Refuse a text, with TypeError: its letters would be the arguments, and a test of what then fails may well be green."""
+    if isinstance(args, str):
+        raise TypeError(f"args is the text {args!r}: a list is expected, [{args!r}]")
 
 
 def _load(

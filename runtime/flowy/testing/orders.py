@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any
 
+from flowy.testing.deciding import check_args
 from flowy.testing.ordered import Choose
 from flowy.testing.rehearsal import Rehearsal, Rehearsed, in_order
 
@@ -43,6 +44,7 @@ def same_in_every_order(
     """
     if runs < 1:
         raise ValueError(f"runs is {runs}: at least 1")
+    check_args(args)
     if rehearsal.order is not None or rehearsal.stop_after is not None:
         raise ValueError("every order is tried, and none has times: give the rehearsal neither order nor stop_after")
     seen: tuple[Sequence[str], object] | None = None

@@ -108,6 +108,11 @@ class Rehearsal:
         self.stop_after = stop_after
         self.order = order
         children = {name: does for name, does in tasks.items() if isinstance(does, Rehearsal)}
+        for name, child in children.items():
+            if child.order is not None or child.stop_after is not None:
+                raise ValueError(
+                    f"tasks[{name!r}] has an order or stop_after of its own: give it to the rehearsal of the whole"
+                )
         # Behaviours stand where functions do: `_behave` alone does the work of these launches.
         activities: dict[str, Any] = {name: does for name, does in tasks.items() if name not in children}
         self.local: LocalWorkflow = LocalWorkflow(

@@ -7,7 +7,7 @@ import pytest
 
 from flowy import TaskError, TaskTimedOut, first, restart, wait
 from flowy.errors import ValueRefused
-from flowy.testing import Attempts, Fails, Rehearsal, Takes, TimesOut
+from flowy.testing import Attempts, Fails, Rehearsal, Takes, TimesOut, decide, same_in_every_order
 
 Task = Callable[..., Any]
 
@@ -226,7 +226,7 @@ def test_a_timeout_in_an_order_needs_no_timer() -> None:
 
 
 def _refused(make: Callable[[], object]) -> str:
-    with pytest.raises((ValueError, ValueRefused)) as caught:
+    with pytest.raises((TypeError, ValueError, ValueRefused)) as caught:
         make()
     return str(caught.value)
 
@@ -235,6 +235,23 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "negative time": (lambda: Takes(-1), "Takes(-1): seconds"),
     "endless time": (lambda: Takes(float("inf")), "Takes(inf): seconds"),
     "no attempt": (Attempts, "what does the first attempt do?"),
+    "an exception as an error": (lambda: Fails(KeyError("x")), "Fails(KeyError('x'), None): type and message are text"),  # type: ignore[arg-type]
+    "a stop of a sub-workflow alone": (
+        lambda: Rehearsal(one, tasks={"task": Rehearsal(one, tasks={"task": 1}, stop_after=3)}),
+        "tasks['task'] has an order or stop_after of its own",
+    ),
+    "an order of a sub-workflow alone": (
+        lambda: Rehearsal(one, tasks={"task": Rehearsal(one, tasks={"task": 1}, order=[])}),
+        "tasks['task'] has an order or stop_after of its own",
+    ),
+    "letters as arguments of a decision": (
+        lambda: decide(one, args="x"),
+        "args is the text 'x': a list is expected, ['x']",
+    ),
+    "letters as arguments of all orders": (
+        lambda: same_in_every_order(Rehearsal(one, tasks={"task": 1}), args="x"),
+        "args is the text 'x'",
+    ),
     "an unknown task": (lambda: Rehearsal(one, tasks={"task": 1, "red": 2}), "red"),
     "a missing task": (lambda: Rehearsal(one, tasks={}), "task"),
     "settings of no task": (lambda: Rehearsal(one, tasks={"task": 1}, settings={"red": {}}), "'red', which is no task"),

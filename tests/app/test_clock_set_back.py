@@ -114,6 +114,15 @@ async def a_decision_that_stalled(w: World) -> None:
     await w.ended(within_s=60)
 
 
+async def a_question_for_what_is_in_the_way(w: World) -> None:
+    w.store.quotas[NAMESPACE, "pods"] = 0
+    w.submit(ONE, "step", name="before")
+    await w.until(lambda: "reason" in str(w.status("before").get("waitingOn")))
+    is_right(w)
+    w.submit(ONE, "step")
+    await w.until(lambda: "quota" in str(w.status().get("waitingOn")), within_s=100)
+
+
 async def time_of_the_workflow(w: World) -> None:
     w.submit(ONE, "step", timeouts={"workflowSeconds": 20})
     await recorded(w)
@@ -168,6 +177,7 @@ CASES: dict[str, tuple[Activity, Callable[[World], Awaitable[None]]]] = {
     "heartbeatSeconds": (hang, heartbeats),
     "heartbeatSeconds after a heartbeat": (hang, a_heartbeat_that_came),
     "another try of a decision": (succeed, a_decision_that_stalled),
+    "another question for what is in the way": (hang, a_question_for_what_is_in_the_way),
     "workflowSeconds": (hang, time_of_the_workflow),
     "cancelSeconds": (hang, grace_of_a_stop),
     "ttlSecondsAfterFinished": (succeed, time_to_live),

@@ -73,7 +73,8 @@ class Obstacles:
 
     async def _answer(self, namespace: str, selector: str, now: datetime) -> Mapping[str, str]:
         known = self._answers.get((namespace, selector))
-        if known is not None and now - known.asked_at < ASK_EVERY:
+        # One of the future was asked for before the clock was set back.
+        if known is not None and timedelta() <= now - known.asked_at < ASK_EVERY:
             return known.words
         # Put there before it is true: others who come meanwhile shall not ask as well.
         self._answers[namespace, selector] = _Answer(now, {} if known is None else known.words)

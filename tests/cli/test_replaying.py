@@ -40,6 +40,14 @@ def test_a_long_run_is_told_from_one_replay_and_in_the_same_words(
         assert short | {"waitingOn": 0, "log": 0} == whole | {"waitingOn": 0, "log": 0}
 
 
+def test_a_long_run_that_is_open_goes_on_at_its_newest_call(offline: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "def f(a, b):\n    return lambda: b(a() + 1)\n"
+    text = recorded(source, call("a-0", line=2), TaskCompleted(task="a-0", result="1"), call("b-0", 2, line=2))
+    each = offline.ok("replay", "-", "--unlocked", stdin=text)
+    monkeypatch.setattr(story, "LONG", 0)
+    assert offline.ok("replay", "-", "--unlocked", stdin=text) == each
+
+
 def test_each_run_of_a_workflow_that_restarts(shell: Shell) -> None:
     for number, end in (("1", "restart(…) with "), ("2", "the code returned 0")):
         told = json.loads(shell.ok("replay", "loop", "--run", number, "--unlocked", "-o", "json"))

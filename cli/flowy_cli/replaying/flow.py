@@ -68,7 +68,8 @@ class Flow:
         if not all(self._is_made(event, point) for event in point.recorded):
             return None
         if point.is_last:
-            is_whole = self._answer.outcome is not Outcome.STALLED and not self._answer.more
+            # Of an open run, calls may stand on record after the last decision: the replay over everything takes them as known.
+            is_whole = self._answer.outcome is not Outcome.STALLED and not self._answer.more and not point.recorded
             return replace(self._answer, repeated=(), trace=None) if is_whole else None
         scheduled = []
         while self._ahead and self._ready_at[self._ahead[0].key] <= point.known:

@@ -1,6 +1,7 @@
 """A run that is told from one replay over all of it: random programs, in the same words as by a replay of each decision."""
 
 import inspect
+import math
 from unittest.mock import patch
 
 from hypothesis import HealthCheck, given, settings
@@ -34,17 +35,20 @@ def finished(value):
 
 
 @bounded
-@given(programs(), st.booleans(), SEEDS, WORKERS, PARALLELISM)
+@given(programs(), st.booleans(), SEEDS, WORKERS, PARALLELISM, st.floats(0, 2))
 def test_it_is_told_as_by_a_replay_of_each_decision(
-    source: str, fails: bool, seed: int, workers: int, parallelism: int
+    source: str, fails: bool, seed: int, workers: int, parallelism: int, share: float
 ) -> None:
+    """Half of the runs are open: a part of their history is there."""
     finished = run_locally(plan_of(source, seed, fails=fails, parallelism=parallelism), workers)
+    events = finished.root.history.events
+    there = events[: math.ceil(len(events) * share)]
     tasks = [{"name": name, "activity": {"image": "none"}} for name in TASKS]
     run = assemble(
         {
             "metadata": {"name": "program", "namespace": "ns", "uid": "u"},
             "spec": {"code": {"source": PRELUDE + source, "entrypoint": "factory"}, "tasks": tasks},
-            "status": {"startTime": "2026-01-01T00:00:00Z", "history": finished.root.history.events},
+            "status": {"startTime": "2026-01-01T00:00:00Z", "history": there},
         }
     )
     each, once = _steps(run, 1 << 60), _steps(run, 0)

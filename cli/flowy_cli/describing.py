@@ -61,7 +61,8 @@ def _head(run: Run, now: datetime) -> str:
         fields.append(("Parent", parent))
     if status.get("run", 1) > 1:
         fields.append(("Run", str(status["run"])))
-    fields.append(("Started", clock(run.started_at) + _took(run, now)))
+    if run.has_begun:
+        fields.append(("Started", clock(run.started_at) + _took(run, now)))
     if "completionTime" in status:
         fields.append(("Ended", clock(instant(status["completionTime"]))))
     if progress := status.get("progress"):

@@ -6,7 +6,7 @@ where its events lie, in pages or in the status, they never notice.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from flowy_operator.core.pages import base_of, join
 from flowy_operator.core.state import State, apply
 
 Raw = Mapping[str, Any]
+_NEVER = datetime.fromtimestamp(0, UTC)
 
 
 class HistoryIncomplete(HistoryInvalid):
@@ -75,11 +76,19 @@ class Run:
 
     @property
     def started_at(self) -> datetime:
-        """When the operator took it up, else when it was made; without either, when its first event was."""
+        """When the operator took it up, else when it was made; without either, when its first event was.
+
+        The begin of 1970 for what has never been in a cluster: a decision needs a time.
+        """
         for text in (self.status.get("startTime"), self.body["metadata"].get("creationTimestamp")):
             if text is not None:
                 return instant(str(text))
-        return self.events[0].time if self.events else datetime.fromtimestamp(0).astimezone()
+        return self.events[0].time if self.events else _NEVER
+
+    @property
+    def has_begun(self) -> bool:
+        """False for a manifest that nobody has applied."""
+        return self.started_at != _NEVER
 
     @property
     def source(self) -> str:

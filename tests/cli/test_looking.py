@@ -193,6 +193,11 @@ def test_a_workflow_that_nobody_has_taken_up(shell: Shell) -> None:
     assert "there is no WorkflowDefinition 'none-v1'" in shell.fails(2, "replay", "new")
 
 
+def test_a_manifest_that_nobody_has_applied_has_no_times(shell: Shell) -> None:
+    assert "Started" not in shell.ok("describe", "examples/hello/workflow.yaml")
+    assert shell.ok("graph", "examples/hello/workflow.yaml").startswith("hello: running, 0 ms; Pending\n")
+
+
 def test_a_stall_a_delay_and_errors_that_nobody_looked_at(shell: Shell, store: Store) -> None:
     time = "2026-01-01T12:00:00.000Z"
     first, failed = {"id": 1, "time": time, "type": "TaskScheduled", "task": "slow-0", "digest": "0" * 16, "line": 4}, {

@@ -132,6 +132,8 @@ def _reason(run: Run) -> str:
 
 
 def _until(run: Run, state: State, now: datetime) -> datetime:
+    if not run.has_begun:
+        return state.started_at
     completed = run.status.get("completionTime")
     at = now if completed is None else parse_time(str(completed))
     return max(at, state.last_time or at, state.started_at)

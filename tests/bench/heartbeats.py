@@ -115,6 +115,8 @@ async def _tokens(w: World) -> dict[str, dict[str, Any]]:
     known = w.operators[0].operator._pods.records
     while sum(record.started_at is not None for record in known.values()) < PODS:  # noqa: ASYNC110 - no event of its own
         await asyncio.sleep(0.2)
+    # That so many launches have been made is written once they are open for a while: no heartbeat's doing.
+    await w.until(lambda: all("launchedThrough" in w.status(f"w{n}") for n in range(WORKFLOWS)))
     return {jwt(pod["name"], NAMESPACE, uid=pod["uid"]): pod for pod in (pod["metadata"] for pod in pods)}
 
 

@@ -62,8 +62,7 @@ def test_it_is_told_as_by_a_replay_of_each_decision(
         assert kept == list(short.calls)
         waits = {wait.key for wait in short.answer.waiting_on}
         assert waits <= {wait.key for wait in whole.answer.waiting_on}
-        if share >= 1:  # an open run's one replay doesn't come to where a barrier was passed, so no wait is told for it
-            assert bool(waits) is bool(whole.answer.waiting_on)
+        assert bool(waits) is bool(whole.answer.waiting_on)
 
 
 def _steps(run: Run, long: int) -> list[Step]:

@@ -77,7 +77,12 @@ class Flow:
         scheduled.sort(key=lambda call: self._places[call.key])
         while self._passed < len(self._stands) and self._stands[self._passed].until <= point.known:
             self._passed += 1
-        waits = self._waits_at(self._stands[self._passed], point.known) if self._passed < len(self._stands) else ()
+        if self._passed < len(self._stands):
+            waits = self._waits_at(self._stands[self._passed], point.known)
+        else:  # at the barrier at which it still stands: nobody has looked past that
+            waits = [wait for wait in self._answer.waiting_on if self._ready_at[wait.key] <= point.known]
+            if not waits:
+                return None
         return Answer(outcome=Outcome.SUSPENDED, scheduled=scheduled, waiting_on=waits)
 
     def _is_made(self, event: Event, point: Point) -> bool:

@@ -36,6 +36,14 @@ class Trouble(Protocol):
     async def strike(self, run: Struck) -> None: ...
 
 
+async def _replace(run: Struck, running: Running, away_s: float) -> None:
+    """Let another operator follow, unless this one is gone already."""
+    if running in run.world.operators:
+        await run.world.kill(running)
+        await asyncio.sleep(away_s)
+        run.world.start()
+
+
 @dataclass(frozen=True, slots=True)
 class Die:
     """The operator dies at its next write but `writes`, before it is applied or after it; another comes later."""
@@ -54,10 +62,7 @@ class Die:
         dying = asyncio.create_task(line.dead.wait())
         await asyncio.wait([dying], timeout=8)
         dying.cancel()
-        if running in run.world.operators:
-            await run.world.kill(running)
-            await asyncio.sleep(self.away_s)
-            run.world.start()
+        await _replace(run, running, self.away_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +78,7 @@ class Stopped:
             return
         running.stop.set()
         await asyncio.wait([running.task], timeout=6)
-        if running in run.world.operators:
-            await run.world.kill(running)
-            await asyncio.sleep(self.away_s)
-            run.world.start()
+        await _replace(run, running, self.away_s)
 
 
 @dataclass(frozen=True, slots=True)

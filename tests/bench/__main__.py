@@ -5,14 +5,13 @@ import statistics
 import sys
 import tempfile
 import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.core.pages import PageLimits
 from tests.bench import chart, command_line, decider, heartbeats, history, laptop, report, scale, scenarios
-from tests.bench.report import Figure
+from tests.bench.report import Figure, figure
 from tests.bench.scenarios import Writes
 from tests.cluster import cluster
 from tests.cluster.fake_nodes import fake_nodes
@@ -81,13 +80,13 @@ async def _measure(kube: Kube, operator: OperatorProcess) -> list[Figure]:
             bare_fans.append(await scenarios.bare_fan_out(client, namespace, f"bare-fan{n}", 20))
     middle = statistics.median
     return [
-        _figure("dead-time-p50-ms", middle(dead_s) * 1000, "ms", "<= 50 ms"),
-        _figure("dead-time-p99-ms", dead_s[-1] * 1000, "ms", "<= 250 ms"),
-        _figure("chain-of-5-s", middle(chains), "s", "<= 1.3 x bare Jobs", middle(bare_chains)),
-        _figure("fan-out-20-s", middle(fans), "s", "<= 1.3 x bare Jobs", middle(bare_fans)),
-        _figure("own-writes-per-task", middle(own), "writes", "<= 2"),
-        _figure("cluster-writes-per-task", middle(writes), "writes", "Argo Workflows 4.1.2: 32-34"),
-        _figure("rss-idle-mib", idle_mib, "MiB", "<= 120 MiB"),
+        figure("dead-time-p50-ms", middle(dead_s) * 1000, "ms", "<= 50 ms"),
+        figure("dead-time-p99-ms", dead_s[-1] * 1000, "ms", "<= 250 ms"),
+        figure("chain-of-5-s", middle(chains), "s", "<= 1.3 x bare Jobs", middle(bare_chains)),
+        figure("fan-out-20-s", middle(fans), "s", "<= 1.3 x bare Jobs", middle(bare_fans)),
+        figure("own-writes-per-task", middle(own), "writes", "<= 2"),
+        figure("cluster-writes-per-task", middle(writes), "writes", "Argo Workflows 4.1.2: 32-34"),
+        figure("rss-idle-mib", idle_mib, "MiB", "<= 120 MiB"),
     ]
 
 
@@ -111,16 +110,16 @@ async def _at_scale(kube: Kube, operator: OperatorProcess) -> list[Figure]:
         _say(f"{OPEN:,} open workflows")
         opened = await scale.open_workflows(client, namespace, operator, OPEN)
     return [
-        _figure("throughput-wide-per-s", wide.per_s, "/s", ">= 90 % of the same Jobs by hand", bare.per_s),
-        _figure("throughput-wide-20-per-s", narrow.per_s, "/s", ""),
-        _figure("throughput-workflows-per-s", many.per_s, "/s", ">= 90 % of the same Jobs by hand", bare.per_s),
-        _figure("throughput-children-per-s", nested.per_s, "/s", ">= 90 % of the same Jobs by hand", bare.per_s),
-        _figure("throughput-children-of-5-per-s", families.per_s, "/s", ">= 90 % of the same Jobs by hand", bare.per_s),
-        _figure("throughput-jobs-with-an-image-alone-per-s", least.per_s, "/s", ""),
-        _figure("cpu-per-task-ms", wide.cpu_ms, "ms", "<= 5 ms"),
-        _figure("cpu-per-workflow-ms", many.cpu_ms, "ms", ""),
-        _figure("rss-1000-open-mib", opened.rss_bytes / MIB, "MiB", "<= 200 MiB"),
-        _figure("start-1000-open-s", opened.start_s, "s", "<= 10 s"),
+        figure("throughput-wide-per-s", wide.per_s, "/s", ">= 90 % of the same Jobs by hand", bare.per_s),
+        figure("throughput-wide-20-per-s", narrow.per_s, "/s", ""),
+        figure("throughput-workflows-per-s", many.per_s, "/s", ">= 90 % of the same Jobs by hand", bare.per_s),
+        figure("throughput-children-per-s", nested.per_s, "/s", ">= 90 % of the same Jobs by hand", bare.per_s),
+        figure("throughput-children-of-5-per-s", families.per_s, "/s", ">= 90 % of the same Jobs by hand", bare.per_s),
+        figure("throughput-jobs-with-an-image-alone-per-s", least.per_s, "/s", ""),
+        figure("cpu-per-task-ms", wide.cpu_ms, "ms", "<= 5 ms"),
+        figure("cpu-per-workflow-ms", many.cpu_ms, "ms", ""),
+        figure("rss-1000-open-mib", opened.rss_bytes / MIB, "MiB", "<= 200 MiB"),
+        figure("start-1000-open-s", opened.start_s, "s", "<= 10 s"),
     ]
 
 
@@ -131,16 +130,9 @@ async def _of_the_history(kube: Kube) -> list[Figure]:
         long = await history.chain(client, kube.namespace, "long", LONG, PageLimits())
         whole = await history.chain(client, kube.namespace, "whole", LONG // 2, history.unsealed())
     return [
-        _figure("write-first-steps-ms", long.first_ms, "ms", "", whole.first_ms),
-        _figure(
-            "write-last-steps-ms", long.last_ms, "ms", "<= 1.5 x the first steps'; beside: unsealed", whole.last_ms
-        ),
+        figure("write-first-steps-ms", long.first_ms, "ms", "", whole.first_ms),
+        figure("write-last-steps-ms", long.last_ms, "ms", "<= 1.5 x the first steps'; beside: unsealed", whole.last_ms),
     ]
-
-
-def _figure(name: str, value: float, unit: str, goal: str, raw: float | None = None) -> Figure:
-    date = datetime.now(UTC).date().isoformat()
-    return Figure(name=name, value=value, unit=unit, goal=goal, raw=raw, command="make bench", date=date)
 
 
 async def _settled(client: KubeClient) -> Writes:

@@ -5,11 +5,11 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench.report import Figure
+from tests.bench.report import Figure, figure
 from tests.chart.helm import template
 from tests.cluster import build, flowy_images
 from tests.e2e.installed import OPERATORS, Installed
@@ -24,7 +24,7 @@ def figures(kubeconfig: Path) -> list[Figure]:
     """The CRDs must be there."""
     build.helm()
     flowy_images.build_all()
-    found = [_figure("chart-render-s", _render_s(), "s", "<= 1 s", _helm_s())]
+    found = [figure("chart-render-s", _render_s(), "s", "<= 1 s", _helm_s())]
     suffix = uuid.uuid4().hex[:6]
     installed = Installed(kubeconfig, f"bench-operator-{suffix}", {"bench": f"bench-served-{suffix}"})
     try:
@@ -33,8 +33,8 @@ def figures(kubeconfig: Path) -> list[Figure]:
         pods = installed.kube.list("pods", OPERATORS)
         leader = installed.leader()
         found += [
-            _figure("pod-ready-s", max(_ready_s(pod) for pod in pods), "s", "<= 10 s"),
-            _figure("pod-idle-mib", installed.memory_bytes(leader) / MIB, "MiB", "<= 150 MiB with the decider"),
+            figure("pod-ready-s", max(_ready_s(pod) for pod in pods), "s", "<= 10 s"),
+            figure("pod-idle-mib", installed.memory_bytes(leader) / MIB, "MiB", "<= 150 MiB with the decider"),
         ]
     finally:
         installed.remove()
@@ -65,8 +65,3 @@ def _ready_s(pod: Mapping[str, Any]) -> float:
     (ready,) = (one for one in pod["status"]["conditions"] if one["type"] == "Ready" and one["status"] == "True")
     began = datetime.fromisoformat(decider["state"]["running"]["startedAt"])
     return (datetime.fromisoformat(ready["lastTransitionTime"]) - began).total_seconds()
-
-
-def _figure(name: str, value: float, unit: str, goal: str, raw: float | None = None) -> Figure:
-    date = datetime.now(UTC).date().isoformat()
-    return Figure(name=name, value=value, unit=unit, goal=goal, raw=raw, command="make bench", date=date)

@@ -7,12 +7,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.app.kubelet import value
 from tests.app.world import world
-from tests.bench.report import Figure
+from tests.bench.report import Figure, figure
 from tests.fakes.clock import run_virtual
 
 RUNS = 21
@@ -40,14 +39,12 @@ def figures() -> list[Figure]:
 def _help() -> list[Figure]:
     command = str(Path(sys.executable).with_name("flowy"))
     return [
-        Figure(
-            name="cli-help-ms",
-            value=_middle_ms([command, "--help"]),
-            unit="ms",
-            goal="<= 150 ms",
-            raw=_middle_ms([sys.executable, "-c", "pass"]),
-            command="make bench",
-            date=datetime.now(UTC).date().isoformat(),
+        figure(
+            "cli-help-ms",
+            _middle_ms([command, "--help"]),
+            "ms",
+            "<= 150 ms",
+            _middle_ms([sys.executable, "-c", "pass"]),
         )
     ]
 
@@ -58,9 +55,7 @@ def _picture() -> list[Figure]:
         file = Path(folder) / "web.json"
         file.write_text(json.dumps(run_virtual(web())))
         middle = statistics.median(seconds(["graph", str(file), "-o", "svg"]) for _ in range(PICTURES))
-    date = datetime.now(UTC).date().isoformat()
-    goal = "<= 1 s"
-    return [Figure(name="graph-1000-s", value=middle, unit="s", goal=goal, raw=None, command="make bench", date=date)]
+    return [figure("graph-1000-s", middle, "s", "<= 1 s")]
 
 
 async def web() -> object:

@@ -11,7 +11,6 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from flowy.wire.messages import Outcome, Record, RecordState, Request
@@ -20,7 +19,7 @@ from flowy_operator.adapters.decider.pool import DeciderPool
 from flowy_operator.app.decisions import FIRST_STALL_S
 from flowy_operator.core.errors import DecisionStalled
 from tests.bench import report
-from tests.bench.report import Figure
+from tests.bench.report import Figure, figure
 
 WORKFLOW = """
 import collections, itertools, json, math
@@ -82,7 +81,6 @@ class Costs:
 def figures() -> list[Figure]:
     """The figures of the report."""
     costs = asyncio.run(measure())
-    date = datetime.now(UTC).date().isoformat()
     values: list[tuple[str, float, str, str, float | None]] = [
         ("decision-small-ms", costs.small_ms, "ms", "<= 2 ms", None),
         ("decision-medium-ms", costs.medium_ms, "ms", "", None),
@@ -93,10 +91,7 @@ def figures() -> list[Figure]:
         ("decision-waiting-mib", costs.waiting_private_mib, "MiB", "", None),
         ("zygote-rss-mib", costs.zygote_mib, "MiB", "", None),
     ]
-    return [
-        Figure(name=name, value=value, unit=unit, goal=goal, raw=raw, command="make bench", date=date)
-        for name, value, unit, goal, raw in values
-    ]
+    return [figure(*row) for row in values]
 
 
 async def measure(rounds: int = 300) -> Costs:

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from flowy_operator.adapters.gateway.connections import Caps
@@ -25,7 +24,7 @@ from tests.adapters.gateway.reviewer import NOW, Reviewer, jwt
 from tests.app.kubelet import NEVER_ENDS, NEVER_STARTS
 from tests.app.world import NAMESPACE, World, world
 from tests.bench import report
-from tests.bench.report import Figure
+from tests.bench.report import Figure, figure
 
 WORKFLOWS, TASKS = 10, 100
 PODS = WORKFLOWS * TASKS
@@ -56,7 +55,6 @@ class Cost:
 def figures() -> list[Figure]:
     """The figures of the report, for just 1,000 heartbeats a second."""
     kept, closed = asyncio.run(measure())
-    date = datetime.now(UTC).date().isoformat()
     values = [
         (
             "heartbeats-1000-per-s-kept-connections",
@@ -72,10 +70,7 @@ def figures() -> list[Figure]:
         ),
         ("heartbeats-api-calls", kept.api_calls + closed.api_calls, "calls", "0"),
     ]
-    return [
-        Figure(name=name, value=value, unit=unit, goal=goal, raw=None, command="make bench", date=date)
-        for name, value, unit, goal in values
-    ]
+    return [figure(*row) for row in values]
 
 
 async def measure() -> tuple[Cost, Cost]:

@@ -6,7 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from flowy_cli.pictures.reading import execution_of
 from flowy_cli.pictures.report import report
 from flowy_operator.core.history import Event, Fact, TaskCompleted, TaskScheduled, event_json
 from tests.bench import command_line
-from tests.bench.report import Figure
+from tests.bench.report import Figure, figure
 from tests.builders import START
 from tests.fakes.clock import run_virtual
 from tests.pictures.browser import CHROMIUM, chromium, new_tab
@@ -42,7 +42,6 @@ def steps(step):
 
 def figures() -> list[Figure]:
     """The figures of the report."""
-    date = datetime.now(UTC).date().isoformat()
     page = _page()
     opened_s = asyncio.run(_opened_s(page)) if CHROMIUM is not None else None
     found: list[tuple[str, float, str, str]] = [
@@ -52,10 +51,7 @@ def figures() -> list[Figure]:
         ("report-1000-mb", len(page.encode()) / 1e6, "MB", "<= 2 MB"),
         *([] if opened_s is None else [("report-1000-interactive-s", opened_s, "s", "<= 1 s")]),
     ]
-    return [
-        Figure(name=name, value=value, unit=unit, goal=goal, raw=None, command="make bench", date=date)
-        for name, value, unit, goal in found
-    ]
+    return [figure(*row) for row in found]
 
 
 def _middle_s(action: Callable[[], object], rounds: int = ROUNDS) -> float:
@@ -168,5 +164,5 @@ async def _opened_s(page: str) -> float:
 
 
 if __name__ == "__main__":
-    for figure in figures():
-        print(f"{figure.name}: {figure.value:.3f} {figure.unit}")
+    for measured in figures():
+        print(f"{measured.name}: {measured.value:.3f} {measured.unit}")

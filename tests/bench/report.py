@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -19,6 +20,12 @@ class Figure:
     raw: float | None
     command: str
     date: str
+
+
+def figure(name: str, value: float, unit: str, goal: str, raw: float | None = None) -> Figure:
+    """One of `make bench`, of today."""
+    date = datetime.now(UTC).date().isoformat()
+    return Figure(name=name, value=value, unit=unit, goal=goal, raw=raw, command="make bench", date=date)
 
 
 def write(figures: Sequence[Figure], folder: Path = DOCS) -> None:

@@ -1,22 +1,20 @@
 """Objects as text: manifests and what `kubectl get -o yaml` prints, in; YAML and JSON, out. And a run from such objects."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from flowy_cli.errors import NotThere, Unreadable
 from flowy_cli.run import HistoryIncomplete, Raw, Run, assemble
+from flowy_cli.texts import place_of, read_text
 from flowy_operator.core.config_map import text_of
 from flowy_operator.core.history import Event, HistoryInvalid, event_json
 from flowy_operator.core.job import API_VERSION, KIND, UID_LABEL
 from flowy_operator.core.pages import PAGE_KIND
 
 DEFINITION_KIND = "WorkflowDefinition"
-STDIN = "-"
 
 _FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -45,23 +43,6 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 _Dumper.add_representer(str, _text)
 _Dumper.add_multi_representer(str, _text)  # of enums
-
-
-def is_file(source: str) -> bool:
-    """Whether an argument means a file (or standard input) and not the name of an object.
-
-    Names have no slash, and nobody ends one in `.yaml`; so the argument alone says it, whatever lies in the folder.
-    """
-    return source == STDIN or "/" in source or source.endswith((".yaml", ".yml", ".json"))
-
-
-def read_text(source: str) -> str:
-    """The text of a file, or of standard input for `-`. Raises Unreadable."""
-    try:
-        return sys.stdin.read() if source == STDIN else Path(source).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise Unreadable(f"{source} can't be read: {reason}") from error
 
 
 def objects(text: str, where: str) -> list[Raw]:
@@ -100,11 +81,6 @@ def _flat(documents: Sequence[Any]) -> Iterator[Any]:
 def of_kind(found: Sequence[Raw], kind: str) -> list[Raw]:
     """The objects of one of our kinds."""
     return [item for item in found if item.get("kind") == kind and item.get("apiVersion") == API_VERSION]
-
-
-def place_of(source: str) -> str:
-    """How messages call a file, or standard input."""
-    return "standard input" if source == STDIN else source
 
 
 def run_of_file(source: str, name: str | None = None) -> Run:

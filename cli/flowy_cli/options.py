@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from flowy_cli.target import Target
+from flowy_cli.texts import is_file
 
 F = Callable[..., Any]
 
@@ -105,8 +106,6 @@ def _name(_: click.Context, __: click.Parameter, typed: str) -> str:
 
 def _source(_: click.Context, __: click.Parameter, typed: str) -> str:
     """A file as it is typed, a name also out of what kubectl calls it."""
-    from flowy_cli.documents import is_file  # noqa: PLC0415 - late, as this module is loaded by each `--help`
-
     name = _without_kind(typed)
     return typed if is_file(name) else name
 

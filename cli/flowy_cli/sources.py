@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from flowy_cli.documents import is_file, run_of_file
+from flowy_cli.documents import run_of_file
 from flowy_cli.errors import NotThere, Unreadable
 from flowy_cli.run import Run
 from flowy_cli.target import Target
+from flowy_cli.texts import is_file
 from flowy_operator.core.history import Event
 
 

@@ -8,10 +8,11 @@ from flowy.errors import ValueRefused
 from flowy.wire import values
 from flowy_cli.cluster import get_workflow
 from flowy_cli.connection import Connection
-from flowy_cli.documents import DEFINITION_KIND, STDIN, is_file, objects, of_kind, read_text
+from flowy_cli.documents import DEFINITION_KIND, objects, of_kind
 from flowy_cli.errors import CliError, Unreadable
 from flowy_cli.listing import get_definition
 from flowy_cli.run import Raw
+from flowy_cli.texts import is_file, place_of, read_text
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.errors import AlreadyExists
 from flowy_operator.core.conditions import has_ended
@@ -78,7 +79,7 @@ def _input(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_file(source: str) -> dict[str, Any]:
-    where = "standard input" if source == STDIN else source
+    where = place_of(source)
     found = objects(read_text(source), where)
     workflows = of_kind(found, KIND)
     if len(workflows) != 1:

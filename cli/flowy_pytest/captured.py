@@ -19,7 +19,7 @@ from flowy.replay.source import UserSource
 from flowy.replay.verdict import verdict
 from flowy.wire import values
 from flowy.wire.messages import Answer, Request
-from flowy_cli.documents import read_text, run_of_file
+from flowy_cli.documents import run_of_file
 from flowy_cli.errors import CliError
 from flowy_cli.replaying.decider import Decide, decide_here, run_of
 from flowy_cli.replaying.replacing import MANIFESTS, spec_of_manifest, with_code
@@ -27,6 +27,7 @@ from flowy_cli.replaying.story import story
 from flowy_cli.replaying.telling import told
 from flowy_cli.run import Run
 from flowy_cli.specs import spec_of
+from flowy_cli.texts import read_text
 from flowy_operator.core.spec import WorkflowSpec
 
 Code = str | PathLike[str] | Callable[..., Any]

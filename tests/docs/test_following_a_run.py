@@ -1,6 +1,6 @@
 """The page for whoever watches a run: its tables name all that the code can say, and nothing else."""
 
-from dataclasses import MISSING, fields
+from dataclasses import MISSING
 from enum import StrEnum
 from pathlib import Path
 
@@ -52,15 +52,14 @@ def test_every_event_is_there_with_all_its_fields() -> None:
     assert set(listed) == set(history._TYPES)
     for name, cls in history._TYPES.items():
         named = set(codes(listed[name]))
-        for field in fields(cls):
-            outside = history._NAMES[cls][field.name]
-            assert outside in named, f"{name} has {outside}"
+        for field in history._FIELDS[cls]:
+            assert field.key in named, f"{name} has {field.key}"
             if field.default not in {MISSING, None} and field.name != "failure_class":
-                assert f"`{outside}` (" in listed[name], f"{name}.{outside} has a default"
-        inner = set(history._NAMES[history.Failure].values()) if "error" in named else set()
-        inner |= set(history._NAMES[ValueRef].values()) if "resultRef" in named else set()
+                assert f"`{field.key}` (" in listed[name], f"{name}.{field.key} has a default"
+        inner = history._KEYS[history.Failure] if "error" in named else set()
+        inner |= history._KEYS[ValueRef] if "resultRef" in named else set()
         others = {"null"} | set(FailureClass)
-        assert named <= set(history._NAMES[cls].values()) | inner | others
+        assert named <= history._KEYS[cls] | inner | others
 
 
 def test_the_columns_are_those_of_the_crd() -> None:

@@ -88,3 +88,10 @@ def wide(count: int) -> Execution:
         call(f"step-{n}", "split-0", begin=1, end=2 + n % 7, **(failed if n % 400 == 7 else {})) for n in range(count)
     ]
     return execution([call("split-0", end=1), *middle, call("add-0", *(c.key for c in middle), begin=9, end=10)])
+
+
+def web(count: int) -> Execution:
+    """Calls of which no two look alike: each takes the results of two earlier ones."""
+    takes = [list(dict.fromkeys((f"step-{n // 2}", f"step-{n * 7919 % 104729 % n}"))) for n in range(1, count)]
+    calls = [call(f"step-{n}", *keys, begin=n / 100, end=(n + 1) / 100) for n, keys in enumerate(takes, 1)]
+    return execution([call("step-0", end=0.01), *calls])

@@ -11,7 +11,7 @@ import pytest
 from flowy_cli.pictures.execution import Execution
 from flowy_cli.pictures.report import report
 from tests.pictures.browser import CHROMIUM, Tab, chromium, new_tab
-from tests.pictures.recordings import recording, wide
+from tests.pictures.recordings import recording, web, wide
 from tests.pictures.test_svg import hostile
 
 pytestmark = [
@@ -108,3 +108,42 @@ async def test_a_thousand_tasks_are_there_and_found(tab: Tab, tmp_path: Path) ->
     await tab.press("/", *"step-777")
     assert await tab.run(SHOWN) == ["w/step-777"]
     assert tab.complaints == []
+
+
+SEEN = "[...document.querySelectorAll('svg .node')].filter(n => n.querySelector('text').getClientRects().length).length"
+ROWS = "[...document.querySelectorAll('svg .rows')].filter(g => g.getClientRects().length).length"
+
+
+async def test_of_a_large_graph_texts_are_drawn_where_they_can_be_read(tab: Tab, tmp_path: Path) -> None:
+    await show(tab, web(400), tmp_path)
+    assert await tab.run("document.querySelectorAll('svg .node').length") == 400
+    assert await tab.run(SEEN) == 0
+    await tab.press("j", "j", "j")
+    assert await tab.run(CHOSEN) == "w/step-2"
+    assert await tab.run("document.querySelector('.node.chosen text').getClientRects().length") == 1
+    assert 1 <= await tab.run(SEEN) < 200
+    await tab.press("0")
+    assert await tab.run(SEEN) == 0
+    assert tab.complaints == []
+
+
+async def test_of_a_long_timeline_rows_are_drawn_where_they_are_in_sight(tab: Tab, tmp_path: Path) -> None:
+    await show(tab, web(400), tmp_path)
+    assert 1 <= await tab.run(ROWS) <= 2
+    last = "document.querySelector('.row[data-calls=\"w/step-399\"]').getClientRects().length"
+    assert await tab.run(last) == 0
+    await tab.run("document.querySelector('.scroll').scrollTo(0, 1e6)")
+    await tab.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert await tab.run(last) == 1
+    await tab.run("window.dispatchEvent(new Event('beforeprint'))")
+    assert await tab.run(ROWS) == 10
+
+
+async def test_arrows_of_the_chosen_task_are_marked(tab: Tab, tmp_path: Path) -> None:
+    await show(tab, recording("saga"), tmp_path)
+    await tab.press("j", "j")
+    marked = "[...document.querySelectorAll('path.arrow.chosen')].map(a => [a.dataset.from, a.dataset.to])"
+    chosen = await tab.run("document.querySelector('.node.chosen').id")
+    found = await tab.run(marked)
+    assert len(found) == 3
+    assert all(chosen in ends for ends in found)

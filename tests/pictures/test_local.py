@@ -13,10 +13,11 @@ from flowy.local import LocalWorkflow
 from flowy_cli.errors import NotThere, Unreadable
 from flowy_cli.pictures.graph import graph_of
 from flowy_cli.pictures.graph_text import graph_text
-from flowy_cli.pictures.local import execution_of_trace, trace_in
+from flowy_cli.pictures.local import execution_of_trace
 from flowy_cli.pictures.report import report
 from flowy_cli.pictures.timeline import timeline_of
 from flowy_cli.pictures.timeline_text import timeline_text
+from flowy_cli.pictures.traces import trace_in
 from tests.cli.shell import Shell
 from tests.pictures.recordings import assert_golden
 

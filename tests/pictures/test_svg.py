@@ -1,23 +1,24 @@
 """SVG: well-formed, complete, alone in the world; whatever a run says, it stays text."""
 
 from collections import Counter
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pygraphviz
 import pytest
 
 from flowy_cli.pictures.dot import dot
-from flowy_cli.pictures.execution import Execution, Standing
+from flowy_cli.pictures.execution import Execution, Kind, Standing
 from flowy_cli.pictures.graph import graph_of
 from flowy_cli.pictures.graph_svg import graph_svg, lines_of
 from flowy_cli.pictures.graph_text import graph_text
-from flowy_cli.pictures.layout import layout_of
+from flowy_cli.pictures.layout import MANY, layout_of
 from flowy_cli.pictures.mermaid import mermaid
-from flowy_cli.pictures.nodes import Graph
+from flowy_cli.pictures.nodes import Graph, Shape
 from flowy_cli.pictures.timeline import timeline_of
 from flowy_cli.pictures.timeline_svg import timeline_svg
 from flowy_cli.pictures.timeline_text import timeline_text
-from tests.pictures.recordings import NAMES, call, execution, recording, wide
+from tests.pictures.recordings import NAMES, call, execution, recording, web, wide
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -123,3 +124,29 @@ def test_mermaid_lines_are_of_its_language() -> None:
 def test_a_thousand_can_all_be_drawn() -> None:
     root = parsed(graph_svg(graph_of(wide(1000), stacked=1000), "wide"))
     assert classes(root)["ellipse"] == 1002
+
+
+def test_arrows_of_a_large_graph_go_straight_from_edge_to_edge() -> None:
+    drawn = graph_of(web(MANY + 1))
+    layout = layout_of(drawn, {node.id: lines_of(node) for node in drawn.everything()})
+    assert [(curve.source, curve.target) for curve in layout.curves] == [(a.source, a.target) for a in drawn.arrows]
+    assert {node.shape for node in drawn.nodes} == {Shape.ELLIPSE}
+    for curve in layout.curves:
+        for (x, y), box in ((curve.points[0], layout.boxes[curve.source]), (curve.tip, layout.boxes[curve.target])):
+            off = ((x - box.x) * 2 / box.width) ** 2 + ((y - box.y) * 2 / box.height) ** 2
+            assert off == pytest.approx(1)
+        (bx, by), (x, y) = curve.points[1], curve.tip
+        assert (x - bx) ** 2 + (y - by) ** 2 == pytest.approx(25)
+
+
+def test_arrows_of_a_large_graph_end_at_the_boxes_of_sub_workflows() -> None:
+    inner = web(MANY)
+    child = call("page-0", "step-0", begin=1, end=2, kind=Kind.WORKFLOW)
+    child = replace(child, attempts=[replace(child.attempts[0], child=inner)])
+    drawn = graph_of(execution([call("step-0", end=1), child]))
+    layout = layout_of(drawn, {node.id: lines_of(node) for node in drawn.everything()})
+    into = next(curve for curve in layout.curves if curve.target == drawn.nodes[1].id)
+    box = layout.boxes[into.target]
+    (x, y) = into.tip
+    assert max(abs(x - box.x) * 2 / box.width, abs(y - box.y) * 2 / box.height) == pytest.approx(1)
+    assert len(layout.curves) == 1 + len(drawn.nodes[1].inner.arrows if drawn.nodes[1].inner else ())

@@ -1,7 +1,7 @@
 """`graph`, `timeline`, `report`: pictures of a run."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from flowy_cli.target import Target
 
 if TYPE_CHECKING:
     from flowy_cli.pictures.execution import Execution
-    from flowy_cli.pictures.reading import Detail, Replay
+    from flowy_cli.pictures.reading import Detail
 
 _NARROW = 100  # columns, where there is no terminal
 
@@ -134,27 +134,33 @@ def _read(
     target: Target,
     detail: "Detail | None" = None,
 ) -> "Execution":
-    from flowy_cli import documents
-    from flowy_cli.errors import Unreadable
-    from flowy_cli.pictures.local import execution_of_trace, trace_in
+    from flowy_cli.pictures.traces import trace_in
     from flowy_cli.replaying import decider
-    from flowy_operator.core.history import HistoryInvalid
+    from flowy_cli.texts import is_file, place_of, read_text
 
-    text = documents.read_text(source) if documents.is_file(source) else None
+    text = read_text(source) if is_file(source) else None
     trace = None if text is None else trace_in(text)
     if trace is not None:
+        from flowy_cli.pictures.local import execution_of_trace
+
         return execution_of_trace(trace, number)
-    with decider.unlocked() if unlocked else _locked() as replay:
+    with decider.unlocked() if unlocked else decider.locked() as within:
+        # All the rest is loaded, and the run read, while the decider starts.
+        from flowy_cli import documents
+        from flowy_cli.errors import Unreadable
         from flowy_cli.pictures.reading import Detail, execution_of
         from flowy_cli.sources import run_of_source
+        from flowy_operator.core.history import HistoryInvalid
 
         if text is None:
             run = run_of_source(source, name, target, children=True, values=True)
         else:
-            where = documents.place_of(source)
+            where = place_of(source)
             run = documents.run_of(documents.objects(text, where), where, name)
         try:
-            execution = execution_of(run, now=desk.now(), replay=replay, number=number, detail=detail or Detail.SHAPE)
+            execution = execution_of(
+                run, now=desk.now(), replay=within(_WALL_S), number=number, detail=detail or Detail.SHAPE
+            )
         except HistoryInvalid as error:
             raise Unreadable(f"the history of {run.name} can't be read: {error}", "somebody has edited it") from error
     for each in execution.everything():
@@ -165,25 +171,6 @@ def _read(
 
 _WALL_S = 60.0
 """For one replay: more than the operator gives to a decision, since a trace takes longer, and nobody else waits."""
-
-
-@contextmanager
-def _locked() -> Iterator["Replay"]:
-    """Replay behind the operator's locks; where there are none, each replay is refused, and the picture has no arrows.
-
-    To start them takes as long as to read a run, so both happen at once: all of the locks' side is in a thread.
-    """
-    from concurrent.futures import ThreadPoolExecutor
-
-    from flowy_cli.replaying import decider
-
-    stack = ExitStack()
-    with ThreadPoolExecutor(1) as thread:
-        started = thread.submit(lambda: stack.enter_context(decider.locked("pictures", _WALL_S)))
-        try:
-            yield lambda request: thread.submit(started.result(), request).result()
-        finally:
-            thread.submit(stack.close).result()
 
 
 @contextmanager

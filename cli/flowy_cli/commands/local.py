@@ -79,27 +79,26 @@ def run(
 
             finished = run_module(source, args, kwargs, activities=activities, workers=count, watcher=watcher)
         else:
-            from flowy_cli.documents import STDIN, objects, read_text
+            from flowy_cli.documents import objects
             from flowy_cli.local.doing import way_of
             from flowy_cli.local.manifest import manifest_of
             from flowy_cli.local.missing import left_out
             from flowy_cli.local.running import run_manifest
             from flowy_cli.replaying import decider
+            from flowy_cli.texts import place_of, read_text
 
-            where = "standard input" if source == STDIN else source
+            where = place_of(source)
             manifest = manifest_of(objects(read_text(source), where), where, name)
             for sentence in left_out(manifest.spec):
                 click.echo(sentence, err=True)
             way = way_of(wish)
-            wall_s = manifest.spec.decision_timeout_s
-            deciding = decider.unlocked() if unlocked else decider.locked(manifest.owner.namespace, wall_s)
-            with deciding as decide:
+            with decider.unlocked() if unlocked else decider.locked() as within:
                 finished = run_manifest(
                     manifest,
                     args,
                     kwargs,
                     way=way,
-                    decide=decide,
+                    decide=within(manifest.spec.decision_timeout_s),
                     workers=count,
                     watcher=watcher,
                     told=ends.print_log if logs else ends.keep_quiet,

@@ -49,19 +49,20 @@ def replay(
     from flowy_cli.replaying import debugging, decider, replacing, story, telling
     from flowy_cli.sources import events_of, run_of_source
     from flowy_cli.specs import spec_of
+    from flowy_cli.texts import STDIN
 
     run = run_of_source(source, name, target, values=True)
     events = events_of(run, number)
     recorded = spec_of(run)
     spec = recorded if code is None and entrypoint is None else replacing.with_code(recorded, code, entrypoint)
     if where is not None:
-        if source == documents.STDIN:
+        if source == STDIN:
             raise click.UsageError("--pdb needs standard input for itself: write the run to a file")
         debugging.debug_run(run, events, spec, where)
         return
     steps = []
-    deciding = decider.unlocked() if unlocked else decider.locked(run.namespace, spec.decision_timeout_s)
-    with deciding as decide:
+    with decider.unlocked() if unlocked else decider.locked() as within:
+        decide = within(spec.decision_timeout_s)
         for step in story.story(run, events, spec, decide, recorded=None if spec is recorded else recorded):
             steps.append(step)
             if output is Output.TABLE:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowy.replay.loading import LoadFailed, compiled
-from flowy_cli.documents import read_text
 from flowy_cli.errors import Unreadable, printable
 from flowy_cli.linting import results, tasks, world
 from flowy_cli.linting.findings import Finding, Rule
 from flowy_cli.linting.manifest import Source, sources
+from flowy_cli.texts import read_text
 
 
 def lint_file(file: str) -> Sequence[tuple[Source, Sequence[Finding]]]:

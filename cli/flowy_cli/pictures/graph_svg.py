@@ -21,7 +21,7 @@ STYLE_GRAPH = """
 .graph .called .shape{stroke-dasharray:1.5 3.5;stroke-linecap:round;fill:none}
 .graph .point .shape{fill:var(--panel);stroke-width:1}.graph .point.running .shape{fill:var(--run-fill)}
 .graph .arrow{fill:none;stroke:var(--soft);stroke-width:1.3}.graph .order{stroke-dasharray:4 4;stroke:var(--off)}
-.graph .tip{fill:var(--soft);stroke:none}
+.graph .tip{fill:var(--soft);stroke:none}.graph .straight{fill:var(--soft);stroke-width:1}
 .graph .badge{fill:var(--page);stroke:var(--late);stroke-width:1.2}.graph .badge-text{fill:var(--late);font-weight:600}
 .graph .inner .badge-text{text-anchor:middle}
 .graph .page{fill:var(--page)}
@@ -45,7 +45,6 @@ def graph_svg(graph: Graph, title: str) -> str:
     drawing, width, height = graph_element(graph)
     root = picture(width, height, title, (STYLE, STYLE_GRAPH))
     root.append(drawing)
-    element("rect", None, class_="page", width=width, height=height)
     drawing.insert(0, element("rect", None, class_="page", width=width, height=height))
     return written(root)
 
@@ -127,10 +126,15 @@ def _arrow(curve: Curve, parent: Element) -> None:
     steps = " ".join(f"{x:.1f},{y:.1f}" for x, y in rest)
     kind = "arrow order" if curve.dashed else "arrow"
     ends = {"data_from": curve.source, "data_to": curve.target}
-    element("path", parent, class_=kind, d=f"M{first[0]:.1f},{first[1]:.1f}C{steps}", **ends)
     (x, y), (bx, by) = curve.tip, curve.points[-1]
     dx, dy = x - bx, y - by
     length = (dx * dx + dy * dy) ** 0.5 or 1.0
     dx, dy = dx / length * 3.2, dy / length * 3.2
     points = f"{x:.1f},{y:.1f} {bx - dy:.1f},{by + dx:.1f} {bx + dy:.1f},{by - dx:.1f}"
-    element("polygon", parent, class_="tip", points=points)
+    if len(rest) == 1:
+        # Line and tip as one element: there are thousands, and a browser takes its time for each.
+        d = f"M{first[0]:.1f},{first[1]:.1f}L{steps}M{points}z"
+        element("path", parent, class_=f"{kind} straight", d=d, **ends)
+        return
+    element("path", parent, class_=kind, d=f"M{first[0]:.1f},{first[1]:.1f}C{steps}", **ends)
+    element("polygon", parent, class_="tip", points=points, **ends)

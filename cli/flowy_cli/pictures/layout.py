@@ -26,7 +26,10 @@ HEADER_PX = 18
 """Of one line above what is inside a box."""
 
 MANY = 300
-"""Nodes above which crossings are looked for only briefly and arrows are straight: who looks at so many at once sees neither."""
+"""Nodes above which crossings are looked for only briefly and arrows are straight lines from node to node, which nobody
+routes: who looks at so many at once sees neither."""
+
+_TIP_PX = 5.0
 
 _EDGE = re.compile(r"e,([-0-9.e+]+),([-0-9.e+]+)")
 
@@ -55,7 +58,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """An arrow from node to node: a cubic Bézier curve (1 + 3n points), and its tip."""
+    """An arrow from node to node: a straight line (2 points) or a cubic Bézier curve (1 + 3n), and its tip."""
 
     source: str
     target: str
@@ -96,7 +99,8 @@ def layout_of(graph: Graph, lines_of: Mapping[str, Sequence[str]]) -> Layout:
             "(graph -o text, dot and mermaid, and timelines, do without)"
         ) from error
     count = sum(1 for _ in graph.everything())
-    hasty = ["mclimit=0.01", "nslimit=0.02", "nslimit1=0.02", "splines=line"] if count > MANY else []
+    are_many = count > MANY
+    hasty = ["mclimit=0.01", "nslimit=0.02", "nslimit1=0.02", "splines=none"] if are_many else []
     text = "\n".join(
         [
             "digraph {",
@@ -107,7 +111,7 @@ def layout_of(graph: Graph, lines_of: Mapping[str, Sequence[str]]) -> Layout:
         ]
     )
     drawn = pygraphviz.AGraph(text).draw(format="json0", prog="dot", args="-q")
-    return _read(json.loads(drawn), graph)
+    return _read(json.loads(drawn), graph, are_routed=not are_many)
 
 
 def _content(graph: Graph, lines_of: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -130,7 +134,7 @@ def _content(graph: Graph, lines_of: Mapping[str, Sequence[str]]) -> Iterator[st
         yield f"{last_inside(source).id} -> {first_inside(target).id} [id={graph.nodes[0].id}_{n} {' '.join(frames)}]"
 
 
-def _read(drawn: Mapping[str, Any], graph: Graph) -> Layout:
+def _read(drawn: Mapping[str, Any], graph: Graph, *, are_routed: bool) -> Layout:
     _, _, width, height = map(float, drawn["bb"].split(","))
     boxes: dict[str, Box] = {}
     for item in drawn.get("objects", ()):
@@ -142,8 +146,33 @@ def _read(drawn: Mapping[str, Any], graph: Graph) -> Layout:
         else:
             x, y = map(float, item["pos"].split(","))
             boxes[name] = Box(x, height - y, float(item["width"]) * 72, float(item["height"]) * 72)
-    routes = {str(edge["id"]): str(edge["pos"]) for edge in drawn.get("edges", ())}
-    return Layout(width, height, boxes, list(_curves(graph, routes, height)))
+    routes = {str(edge["id"]): str(edge["pos"]) for edge in drawn.get("edges", ()) if are_routed}
+    curves = _curves(graph, routes, height) if are_routed else _lines(graph, boxes)
+    return Layout(width, height, boxes, list(curves))
+
+
+def _lines(graph: Graph, boxes: Mapping[str, Box]) -> Iterator[Curve]:
+    """Arrows along the straight lines between the middles of their nodes, each from edge to edge."""
+    shapes = {node.id: node.shape for node in graph.nodes}
+    for arrow in graph.arrows:
+        source, target = boxes[arrow.source], boxes[arrow.target]
+        dx, dy = target.x - source.x, target.y - source.y
+        length = (dx * dx + dy * dy) ** 0.5
+        begin = _edge(shapes[arrow.source], source, dx, dy)
+        end = _edge(shapes[arrow.target], target, -dx, -dy)
+        back = _TIP_PX / length
+        base = (end[0] - dx * back, end[1] - dy * back)
+        yield Curve(arrow.source, arrow.target, arrow.flow == "order", (begin, base), end)
+    for node in graph.nodes:
+        if node.inner is not None:
+            yield from _lines(node.inner, boxes)
+
+
+def _edge(shape: Shape, box: Box, dx: float, dy: float) -> Point:
+    """Where a ray from the middle leaves a node."""
+    across, along = abs(dx) * 2 / box.width, abs(dy) * 2 / box.height
+    times = (across * across + along * along) ** 0.5 if shape is Shape.ELLIPSE else max(across, along)
+    return box.x + dx / times, box.y + dy / times
 
 
 def _curves(graph: Graph, routes: Mapping[str, str], height: float) -> Iterator[Curve]:

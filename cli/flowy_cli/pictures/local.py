@@ -3,7 +3,6 @@
 A trace holds its history, its arrows, and what the code looked at, so nothing is replayed.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,20 +17,7 @@ from flowy_operator.core.pages import base_of
 from flowy_operator.core.spec import SubWorkflow, TaskSpec, WorkflowSpec
 from flowy_operator.core.state import State, apply
 
-_FIELDS = ("workflow", "outcome", "startTime", "completionTime", "history", "runs")
-
 _STANDINGS = {Outcome.COMPLETED: Standing.SUCCEEDED, "timedOut": Standing.TIMED_OUT, "cancelled": Standing.CANCELLED}
-
-
-def trace_in(text: str) -> Mapping[str, Any] | None:
-    """The trace that a text is the JSON of; None if it is something else, such as Kubernetes objects."""
-    if not text.lstrip().startswith("{"):
-        return None
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found if all(name in found for name in _FIELDS) else None
 
 
 def execution_of_trace(trace: Mapping[str, Any], number: int | None = None) -> Execution:

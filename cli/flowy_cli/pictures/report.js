@@ -1,12 +1,18 @@
 "use strict";
 // All that comes from the run is in the page as text and attributes already; nothing here makes markup.
-(() => {
+
+// At once: where a script can follow, a large picture begins without what is too small to be read or out of sight.
+// Without one, and on paper, all of it is there.
+document.documentElement.classList.add("scripted");
+
+document.addEventListener("DOMContentLoaded", () => {
   const byId = (id) => document.getElementById(id);
   const search = byId("search"), filter = byId("filter"), count = byId("count"), keys = byId("keys");
   const tasks = [...document.querySelectorAll(".task")];
   const texts = new Map(tasks.map((task) => [task, task.firstElementChild.textContent.toLowerCase()]));
   const byCall = new Map(tasks.map((task) => [task.dataset.calls, task]));
   const marks = [...document.querySelectorAll("svg [data-calls]")].map((mark) => [mark, mark.dataset.calls.split(" ")]);
+  const arrows = [...document.querySelectorAll("svg [data-from]")];
   let only = null; // the calls of a stack that was clicked
 
   // -- searching ----------------------------------------------------------------------------------------------------
@@ -45,7 +51,14 @@
     if (open) task.open = true;
     task.scrollIntoView({ block: "nearest" });
     task.firstElementChild.focus({ preventScroll: true });
-    for (const [mark, calls] of marks) mark.classList.toggle("chosen", calls.includes(task.dataset.calls));
+    const nodes = new Set();
+    for (const [mark, calls] of marks) {
+      const is = calls.includes(task.dataset.calls);
+      mark.classList.toggle("chosen", is);
+      if (is && mark.id) nodes.add(mark.id);
+    }
+    for (const arrow of arrows) arrow.classList.toggle("chosen", nodes.has(arrow.dataset.from) || nodes.has(arrow.dataset.to));
+    bringIntoView([...nodes].map(byId));
   }
 
   function move(step) {
@@ -73,14 +86,39 @@
 
   const viewport = byId("viewport"), graph = viewport && viewport.querySelector("svg");
   let dragged = false;
-  let zoom = () => {}, fit = () => {};
+  let zoom = () => {}, fit = () => {}, bringIntoView = () => {};
   if (graph) {
     const whole = graph.viewBox.baseVal, size = { width: whole.width, height: whole.height };
-    let view = null;
-    const show = () => graph.setAttribute("viewBox", `${view.x} ${view.y} ${view.width} ${view.height}`);
+    let view = null, wide = 0;
+    // Of a large graph texts are drawn where they are seen and can be read.
+    const nodes = graph.classList.contains("many") ? [...graph.querySelectorAll(".node")].map((node) => [node, middle(node)]) : [];
+    function middle(node) {
+      const at = (name) => Number(node.querySelector(".shape").getAttribute(name));
+      return node.querySelector("ellipse") ? [at("cx"), at("cy"), at("rx"), at("ry")]
+        : [at("x") + at("width") / 2, at("y") + at("height") / 2, at("width") / 2, at("height") / 2];
+    }
+    const show = () => {
+      graph.setAttribute("viewBox", `${view.x} ${view.y} ${view.width} ${view.height}`);
+      const readable = wide / view.width > 0.35;
+      const x = view.x + view.width / 2, y = view.y + view.height / 2;
+      for (const [node, [cx, cy, rx, ry]] of nodes) {
+        const near = readable && Math.abs(cx - x) < view.width / 2 + rx + 40 && Math.abs(cy - y) < view.height / 2 + ry + 40;
+        node.classList.toggle("near", near);
+      }
+    };
+    bringIntoView = (chosen) => {
+      const [node] = chosen;
+      if (!node) return;
+      const [cx, cy] = middle(node), tiny = nodes.length && wide / view.width < 0.35;
+      if (!tiny && cx > view.x && cx < view.x + view.width && cy > view.y && cy < view.y + view.height) return;
+      const width = tiny ? wide / 0.8 : view.width, height = view.height * (width / view.width);
+      view = { x: cx - width / 2, y: cy - height / 2, width, height };
+      show();
+    };
     fit = () => {
       viewport.style.height = `${Math.max(200, Math.min(size.height + 10, window.innerHeight * 0.62))}px`;
       const box = viewport.getBoundingClientRect();
+      wide = box.width;
       // Never larger than drawn: a graph of two nodes needs no more room than they do.
       const scale = Math.min(1, box.width / size.width, box.height / size.height);
       view = { width: box.width / scale, height: box.height / scale };
@@ -127,6 +165,26 @@
     fit();
   }
 
+  // -- the timeline: rows that are in sight --------------------------------------------------------------------------
+
+  const groups = [...document.querySelectorAll(".timeline .rows")];
+  const scroll = groups.length ? groups[0].closest(".scroll") : null;
+
+  function rows() {
+    const scale = scroll.scrollHeight / scroll.firstElementChild.viewBox.baseVal.height;
+    const from = scroll.scrollTop / scale - 300, to = (scroll.scrollTop + scroll.clientHeight) / scale + 300;
+    for (const group of groups) {
+      group.classList.toggle("near", Number(group.dataset.top) < to && Number(group.dataset.bottom) > from);
+    }
+  }
+  const every = () => groups.forEach((group) => group.classList.add("near"));
+  if (scroll) {
+    scroll.addEventListener("scroll", rows, { passive: true });
+    window.addEventListener("resize", rows);
+    window.addEventListener("beforeprint", every);
+    rows();
+  }
+
   // -- light and dark, keys -----------------------------------------------------------------------------------------
 
   function turn(theme) {
@@ -157,4 +215,4 @@
     }
   });
   apply();
-})();
+});

@@ -16,6 +16,7 @@ from xml.etree import ElementTree as ET
 from flowy_cli.pictures.execution import Attempt, Call, Execution, Kind
 from flowy_cli.pictures.graph import graph_of
 from flowy_cli.pictures.graph_svg import STYLE_GRAPH, graph_element
+from flowy_cli.pictures.layout import MANY
 from flowy_cli.pictures.svg import Element, element, follow
 from flowy_cli.pictures.timeline import timeline_of
 from flowy_cli.pictures.timeline_svg import STYLE_TIMELINE, timeline_element
@@ -50,7 +51,10 @@ def report(execution: Execution) -> str:
     element("meta", head, http_equiv="Content-Security-Policy", content=policy)
     element("meta", head, name="viewport", content="width=device-width, initial-scale=1")
     element("title", head, f"{execution.name}: {spoken(execution.standing)}")
+    # Laid out once, when all is there: a browser that begins before does the graph three times.
+    element("link", head, rel="expect", href="#keys", blocking="render")
     element("style", head).text = style
+    element("script", head).text = script
     body = element("body", root)
     _header(execution, body)
     main = element("main", body)
@@ -61,7 +65,6 @@ def report(execution: Execution) -> str:
     _tasks(execution, main)
     _ends(execution, main)
     _help(body)
-    element("script", body).text = script
     return "<!doctype html>\n" + ET.tostring(root, encoding="unicode", method="html") + "\n"
 
 
@@ -97,9 +100,12 @@ def _graph(execution: Execution, main: Element) -> None:
     if not execution.calls:
         element("p", main, "The code has called nothing yet.", class_="soft")
         return
-    drawing, width, height = graph_element(graph_of(execution))
+    drawn = graph_of(execution)
+    drawing, width, height = graph_element(drawn)
     viewport = element("div", main, id="viewport", class_="viewport")
     svg = element("svg", viewport, viewBox=f"0 0 {width:.0f} {height:.0f}", role="img", aria_label="Graph of the tasks")
+    if sum(1 for _ in drawn.everything()) > MANY:
+        svg.set("class", "many")
     svg.append(drawing)
     buttons = element("span", viewport, class_="zoom")
     for id_, text, words in (("in", "+", "larger"), ("out", "-", "smaller"), ("fit", "fit", "all of it")):

@@ -33,6 +33,8 @@ _BAR_PX = 12
 _WIDTH_PX = 1040
 _LABEL_COLUMNS = 34
 _TIME_PX = 84
+ROWS = 40
+"""In one group: of a long timeline the report shows those that are in sight."""
 
 
 def timeline_svg(timeline: Timeline, title: str) -> str:
@@ -56,7 +58,10 @@ def timeline_element(timeline: Timeline) -> tuple[Element, float, float]:
     for n, row in enumerate(timeline.rows):
         y = float(_TOP_PX + n * ROW_PX)
         places[row.id] = (row, y)
-        _row(row, root, side, scale, y)
+        if n % ROWS == 0:
+            end = y + ROWS * ROW_PX
+            group = element("g", root, class_="rows", data_top=y, data_bottom=end)
+        _row(row, group, side, scale, y)
     _path(places, root, side, scale)
     _legend(root, side, height - 14)
     return root, side + room + _TIME_PX, height

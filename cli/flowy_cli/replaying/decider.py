@@ -6,9 +6,12 @@ owner can. So it runs where the operator runs it, in a process that the kernel h
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from threading import Thread
+from typing import Any, NoReturn, TypeVar
 
 from flowy.replay.determinism import deterministic
 from flowy.replay.loading import factories, fresh_module, tasks_of
@@ -21,42 +24,86 @@ from flowy.wire.messages import Answer, Request
 from flowy_cli.errors import CliError
 from flowy_operator.core.errors import DecisionStalled
 
+T = TypeVar("T")
+
 Decide = Callable[[Request], Answer]
 """One decision. Raises CliError where the code gives no answer: too slow, too large, forbidden."""
+
+Within = Callable[[float], Decide]
+"""Decisions that may take so many seconds each."""
+
+_NAMESPACE = "here"  # the operator's pool lets namespaces take turns; here is one user
 
 _UNLOCKED = "with --unlocked the code runs with your own rights: read it first"
 
 
 @contextmanager
-def locked(namespace: str, wall_s: float) -> Iterator[Decide]:
-    """Decide as the operator does, until the block ends. Raises CliError where the kernel can't lock a process."""
+def locked() -> Iterator[Within]:
+    """Decide as the operator does, until the block ends. Its decisions raise CliError where the kernel can't lock a process.
+
+    The locked process takes as long to start as a run takes to be read, so it does while the block goes on, and is
+    waited for by the first decision.
+    """
     if sys.platform != "linux":
-        raise CliError(f"workflow code is locked in by Linux, and this is {sys.platform}", _UNLOCKED)
+        yield lambda _: _refuse(f"workflow code is locked in by Linux, and this is {sys.platform}")
+        return
     from flowy_operator.adapters.decider.pool import DeciderPool  # noqa: PLC0415 - on other systems it can't be loaded
 
-    with asyncio.Runner() as runner:
-        pool = DeciderPool()
-        try:
-            runner.run(pool.start())
-        except DecisionStalled as stalled:
-            raise CliError(f"workflow code can't be locked in here: {stalled}", _UNLOCKED) from stalled
+    pool = DeciderPool()
+    with _loop() as begin:
+        started = begin(pool.start())
 
-        def decide(request: Request) -> Answer:
+        def decide(wall_s: float, request: Request) -> Answer:
             try:
-                return runner.run(pool.decide(request, namespace=namespace, wall_s=wall_s))
+                started.result()
+            except DecisionStalled as stalled:
+                raise CliError(f"workflow code can't be locked in here: {stalled}", _UNLOCKED) from stalled
+            try:
+                return begin(pool.decide(request, namespace=_NAMESPACE, wall_s=wall_s)).result()
             except DecisionStalled as stalled:
                 raise CliError(f"{stalled.reason}: {stalled}") from stalled
 
         try:
-            yield decide
+            yield lambda wall_s: partial(decide, wall_s)
         finally:
-            runner.run(pool.close())
+            started.cancel()
+            begin(pool.close()).result()
+
+
+def _refuse(why: str) -> Decide:
+    def decide(_: Request) -> NoReturn:
+        raise CliError(why, _UNLOCKED)
+
+    return decide
 
 
 @contextmanager
-def unlocked() -> Iterator[Decide]:
-    """Decide in this process, with its rights. Clock, randomness and `print` are those of the decider all the same."""
-    yield lambda request: decide_here(request, run_of(request))
+def _loop() -> Iterator[Callable[[Coroutine[Any, Any, T]], "Future[T]"]]:
+    """An event loop in a thread of its own: what is begun there goes on while nobody waits for it."""
+    running: Future[asyncio.AbstractEventLoop] = Future()
+    over = asyncio.Event()
+
+    async def stay() -> None:
+        running.set_result(asyncio.get_running_loop())
+        await over.wait()
+
+    thread = Thread(target=lambda: asyncio.run(stay()), name="decider")
+    thread.start()
+    loop = running.result()
+    try:
+        yield lambda coroutine: asyncio.run_coroutine_threadsafe(coroutine, loop)
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+
+
+@contextmanager
+def unlocked() -> Iterator[Within]:
+    """Decide in this process, with its rights. Clock, randomness and `print` are those of the decider all the same.
+
+    Nobody ends a decision here that takes long, but Ctrl-C.
+    """
+    yield lambda _: lambda request: decide_here(request, run_of(request))
 
 
 def run_of(request: Request, kind: type[Run] = Run, **further: Any) -> Run:

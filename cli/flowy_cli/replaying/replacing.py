@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from flowy_cli.documents import DEFINITION_KIND, objects, of_kind, read_text
+from flowy_cli.documents import DEFINITION_KIND, objects, of_kind
 from flowy_cli.errors import Unreadable
+from flowy_cli.texts import read_text
 from flowy_operator.adapters.crd.spec import InvalidSpec, definition_spec, workflow_spec
 from flowy_operator.core.job import KIND
 from flowy_operator.core.spec import WorkflowSpec

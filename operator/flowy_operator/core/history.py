@@ -187,17 +187,43 @@ class Event:
     fact: Fact
 
 
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field of a fact: its name here and in JSON, what its value is, and its default (MISSING: it must be there).
+
+    Looked up once and not for each of a hundred thousand events.
+    """
+
+    name: str
+    key: str
+    kind: type
+    default: object
+
+
 _NESTED = (Failure, ValueRef)
 _TYPES: Mapping[str, type[Fact]] = {cls.__name__: cls for cls in get_args(Fact)}
-_HINTS: Mapping[type, Mapping[str, Any]] = {cls: get_type_hints(cls) for cls in (*_TYPES.values(), *_NESTED)}
 _WORD = re.compile("_([a-z])")
-_NAMES: Mapping[type, Mapping[str, str]] = {
+
+
+def _fields_of(cls: type) -> Sequence[_Field]:
+    hints = get_type_hints(cls)
+    return [_Field(f.name, _key(f.name), _kind(hints[f.name]), f.default) for f in fields(cls)]
+
+
+def _key(name: str) -> str:
     # `class` is a keyword of Python, hence the one name that isn't just camelCase.
-    cls: {
-        f.name: "class" if f.name == "failure_class" else _WORD.sub(lambda m: m[1].upper(), f.name) for f in fields(cls)
-    }
-    for cls in _HINTS
-}
+    return "class" if name == "failure_class" else _WORD.sub(lambda m: m[1].upper(), name)
+
+
+def _kind(hint: Any) -> type:
+    """The one type of a field that may also be None."""
+    (kind,) = (kind for kind in (get_args(hint) or (hint,)) if kind is not type(None))
+    assert isinstance(kind, type)
+    return kind
+
+
+_FIELDS: Mapping[type, Sequence[_Field]] = {cls: _fields_of(cls) for cls in (*_TYPES.values(), *_NESTED)}
+_KEYS: Mapping[type, frozenset[str]] = {cls: frozenset(f.key for f in found) for cls, found in _FIELDS.items()}
 
 
 def format_time(at: datetime) -> str:
@@ -239,7 +265,7 @@ def parse_event(raw: object) -> Event:
     cls = _TYPES.get(str(raw.get("type")))
     if cls is None:
         raise HistoryInvalid(f"{where}: unknown type {raw.get('type')!r}")
-    time = _decode_value(datetime, raw.get("time"), f"{where}: time")
+    time = _decode_value(datetime, raw.get("time"), where, "time")
     rest = {k: v for k, v in raw.items() if k not in {"id", "time", "type"}}
     return Event(number, time, _decode(cls, rest, where))
 
@@ -291,48 +317,44 @@ class Chain:
 
 def _encode(item: Fact | Failure | ValueRef) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for f in fields(item):
+    for f in _FIELDS[type(item)]:
         value = getattr(item, f.name)
         if value == f.default:
             continue
-        name = _NAMES[type(item)][f.name]
         match value:
             case datetime():
-                out[name] = format_time(value)
+                out[f.key] = format_time(value)
             case Failure() | ValueRef():
-                out[name] = _encode(value)
+                out[f.key] = _encode(value)
             case _:
-                out[name] = value
+                out[f.key] = value
     return out
 
 
 def _decode(cls: type, raw: Mapping[str, object], where: str) -> Any:
-    names = _NAMES[cls]
-    surplus = [name for name in raw if name not in names.values()]
-    if surplus:
-        raise HistoryInvalid(f"{where}: unknown field {surplus[0]!r}")
+    if not raw.keys() <= _KEYS[cls]:
+        surplus = next(key for key in raw if key not in _KEYS[cls])
+        raise HistoryInvalid(f"{where}: unknown field {surplus!r}")
     values: dict[str, object] = {}
-    for f in fields(cls):
-        name = names[f.name]
-        if name in raw:
-            values[f.name] = _decode_value(_HINTS[cls][f.name], raw[name], f"{where}: {name}")
+    for f in _FIELDS[cls]:
+        if f.key in raw:
+            values[f.name] = _decode_value(f.kind, raw[f.key], where, f.key)
         elif f.default is MISSING:
-            raise HistoryInvalid(f"{where}: {name} is missing")
+            raise HistoryInvalid(f"{where}: {f.key} is missing")
     return cls(**values)
 
 
-def _decode_value(hint: Any, value: object, where: str) -> Any:
-    kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
-    kind = kinds[0]
+def _decode_value(kind: type, value: object, where: str, key: str) -> Any:
     try:
-        if kind is datetime and isinstance(value, str):
-            return parse_time(value)
-        if kind in _NESTED and isinstance(value, Mapping):
-            return _decode(kind, value, where)
-        if issubclass(kind, StrEnum) and isinstance(value, str):
-            return kind(value)
+        if isinstance(value, str):
+            if kind is datetime:
+                return parse_time(value)
+            if issubclass(kind, StrEnum):
+                return kind(value)
+        elif kind in _NESTED and isinstance(value, Mapping):
+            return _decode(kind, value, f"{where}: {key}")
     except ValueError as error:
-        raise HistoryInvalid(f"{where}: {error}") from error
+        raise HistoryInvalid(f"{where}: {key}: {error}") from error
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
-    raise HistoryInvalid(f"{where} is {value!r}, not {kind.__name__}")
+    raise HistoryInvalid(f"{where}: {key} is {value!r}, not {kind.__name__}")

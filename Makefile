@@ -138,4 +138,5 @@ demo-local: $(READY)  ## the video workflow without a cluster: one after the oth
 
 .PHONY: bench
 bench: $(READY) cluster  ## dead time, chains and fan-outs beside bare Jobs; writes docs/performance.*
+	$(BIN)/python -m compileall -q cli operator runtime  # as pip leaves what it installs
 	$(BIN)/python -m tests.bench

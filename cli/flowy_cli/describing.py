@@ -5,7 +5,7 @@ from datetime import datetime
 
 from flowy_cli.errors import printable
 from flowy_cli.run import Raw, Run, instant
-from flowy_cli.tables import clock, indented, table
+from flowy_cli.tables import clock, indented, table, took
 from flowy_operator.core.conditions import by_type
 from flowy_operator.core.history import (
     Event,
@@ -17,7 +17,7 @@ from flowy_operator.core.history import (
     TaskScheduled,
     TaskTimedOut,
 )
-from flowy_operator.core.sentences import attempt_sentence, duration, line
+from flowy_operator.core.sentences import attempt_sentence, line
 from flowy_operator.core.state import Phase, Task
 
 _STATES = {Phase.WAITING: "waiting", Phase.OPEN: "running", Phase.RETRYING: "retrying"}
@@ -80,8 +80,8 @@ def _hanging(text: str) -> str:
 
 def _took(run: Run, now: datetime) -> str:
     ended = run.status.get("completionTime")
-    seconds = int(((instant(ended) if ended else now) - run.started_at).total_seconds())
-    return f", took {duration(max(seconds, 0))}" if ended else f", {duration(max(seconds, 0))} ago"
+    time = took(run.until(now) - run.started_at)
+    return f", took {time}" if ended else f", {time} ago"
 
 
 def _parent(body: Raw) -> str | None:
@@ -100,7 +100,6 @@ def _tasks(run: Run, tasks: Iterable[Task], now: datetime) -> list[list[str]]:
     for task in tasks:
         state, outcome = outcome_of(task)
         until = task.finished_at or now
-        took = int((until - task.first_scheduled_at).total_seconds())
         child = run.children.get(task.launch.job) if task.launch is not None else None
         if child is not None and task.final is None:
             outcome = f"Workflow {child.name}: {child.reason}"
@@ -110,7 +109,7 @@ def _tasks(run: Run, tasks: Iterable[Task], now: datetime) -> list[list[str]]:
                 "" if task.line is None else str(task.line),
                 state,
                 str(task.attempts_made),
-                duration(max(took, 0)),
+                took(until - task.first_scheduled_at),
                 outcome,
             ]
         )

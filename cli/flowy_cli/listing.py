@@ -11,7 +11,7 @@ from flowy_cli.run import Raw, instant
 from flowy_cli.tables import age, table
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.errors import NotFound
-from flowy_operator.core.conditions import by_type
+from flowy_operator.core.conditions import by_type, has_ended
 from flowy_operator.core.job import API_VERSION, KIND, UID_LABEL
 
 HEAD = ("NAME", "STATUS", "PROGRESS", "RUNNING", "WAITING", "DEFINITION", "AGE")
@@ -24,6 +24,7 @@ async def workflows(
     selector: str | None,
     definition: str | None,
     status: str | None,
+    is_open: bool,
     children: bool,
 ) -> list[dict[str, Any]]:
     """The Workflows that are asked for, newest first; children of others only if `children`."""
@@ -35,6 +36,7 @@ async def workflows(
         if (children or UID_LABEL not in (body["metadata"].get("labels") or {}))
         and definition in {None, _definition(body)}
         and (status is None or status.lower() == status_of(body).lower())
+        and not (is_open and has_ended(body.get("status") or {}))
     ]
     # The API server gives them by name; with the same age, names go on deciding.
     return sorted(chosen, key=lambda body: str(body["metadata"]["creationTimestamp"]), reverse=True)
@@ -84,11 +86,7 @@ def definition_rows(bodies: Sequence[Raw], runs: Sequence[Raw], now: datetime) -
     for body in bodies:
         name = str(body["metadata"]["name"])
         own = of_each.get(name, [])
-        is_open = [
-            run
-            for run in own
-            if by_type(run.get("status") or {}).get("Succeeded", {}).get("status", "Unknown") == "Unknown"
-        ]
+        is_open = [run for run in own if not has_ended(run.get("status") or {})]
         tasks = ", ".join(str(task.get("name")) for task in (body.get("spec") or {}).get("tasks") or ())
         found.append(
             [

@@ -38,6 +38,7 @@ class Output(StrEnum):
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"
+    NAME = "name"  # of lists, for scripts
 
 
 def where_options(command: F) -> F:
@@ -68,14 +69,23 @@ def cluster_options(command: F) -> F:
 
 def output_option(command: F) -> F:
     """Add `-o`; the command gets it as `output`."""
+    return _output_option(Output.TABLE, Output.JSON, Output.YAML)(command)
+
+
+def output_option_or_name(command: F) -> F:
+    """Add `-o`, by which names alone may be printed."""
+    return _output_option(*Output)(command)
+
+
+def _output_option(*forms: Output) -> Callable[[F], F]:
     return click.option(
         "-o",
         "--output",
-        type=click.Choice(Output, case_sensitive=False),
+        type=click.Choice(forms, case_sensitive=False),
         default=Output.TABLE,
-        show_default=True,
+        show_default=Output.TABLE.value,
         help="How to print it.",
-    )(command)
+    )
 
 
 def workflow_argument(command: F) -> F:

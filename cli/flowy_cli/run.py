@@ -90,6 +90,14 @@ class Run:
         """False for a manifest that nobody has applied."""
         return self.started_at != _NEVER
 
+    def until(self, now: datetime) -> datetime:
+        """Its end, or `now` while it is open. Kubernetes' completion time has whole seconds, its events finer ones."""
+        if not self.has_begun:
+            return self.state.started_at
+        completed = self.status.get("completionTime")
+        at = now if completed is None else instant(str(completed))
+        return max(at, self.state.last_time or at, self.state.started_at)
+
     @property
     def source(self) -> str:
         """The text of its code, empty if that isn't at hand."""

@@ -1,7 +1,7 @@
 """Text in columns, as kubectl prints it, and times as people say them."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from flowy_cli.errors import printable
 
@@ -33,3 +33,18 @@ def age(since: datetime, now: datetime) -> str:
 def clock(at: datetime) -> str:
     """The instant to the second, UTC."""
     return at.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def took(time: timedelta) -> str:
+    """A duration in at most two units: `12 ms`, `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    seconds = max(time.total_seconds(), 0.0)
+    if seconds < 0.095:  # noqa: PLR2004 - tenths would tell nothing yet
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:  # noqa: PLR2004 - from here on, tenths tell nothing
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, below, smaller in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // below
+            return f"{whole // size} {unit} {rest} {smaller}" if rest else f"{whole // size} {unit}"
+    return f"{whole} s"

@@ -36,6 +36,7 @@ def test_texts(golden: str, words: list[str], shell: Shell) -> None:
 
 FILTERS = {
     "by definition": (["--definition", "video-v1"], ["talk-41", "talk-42"]),
+    "open ones": (["--open"], ["paused"]),
     "by status, in any case": (["--status", "completed"], ["long", "loop", "site", "talk-41"]),
     "by labels": (["-l", "team=media"], ["paused"]),
     "in a namespace without any": (["-n", "other"], []),
@@ -56,6 +57,11 @@ def test_where_to_go_may_stand_before_the_command_as_with_kubectl(shell: Shell) 
     assert shell("-n", "other", "list").stderr == "no Workflow\n"
     assert shell("--context", "elsewhere", "list").stderr == "no Workflow\n"
     assert shell.ok("-n", "other", "list", "-n", "ns") == shell.ok("list", "-n", "ns")
+
+
+def test_names_alone_for_scripts(shell: Shell) -> None:
+    assert shell.ok("list", "--definition", "video-v1", "-o", "name") == "talk-41\ntalk-42\n"
+    assert "'name' is not one of 'table', 'json', 'yaml'" in shell.fails(2, "get", "talk-41", "-o", "name")
 
 
 def test_an_empty_list_says_so_beside_the_output(shell: Shell) -> None:

@@ -62,3 +62,6 @@ def test_a_recorded_run_is_what_this_version_would_do(file: Path) -> None:
 def test_the_page_about_versions_uses_the_command_by_which_they_are_tested() -> None:
     (loop,) = (block.text for block in blocks("versioning.md", "sh"))
     assert "flowy replay " in loop
+    listing, options = "flowy list -n media --open --children -o name", {"--open", "--children", "-o", "-n"}
+    assert listing in loop
+    assert options <= {option for parameter in flowy.commands["list"].params for option in parameter.opts}

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from flowy_cli.pictures.ruler import marks
-from flowy_cli.pictures.words import columns, one_line, shortened, took, visible
+from flowy_cli.pictures.words import columns, one_line, shortened, visible
+from flowy_cli.tables import took
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def form_option(*forms: Form) -> Callable[[Callable[..., Any]], Callable[..., An
         "form",
         type=click.Choice(forms, case_sensitive=False),
         default=forms[0],
-        show_default=True,
+        show_default=forms[0].value,
         help="How to write it.",
     )
 
@@ -186,7 +186,8 @@ def _layout() -> Iterator[None]:
 
 def _heading(execution: "Execution") -> str:
     """`saga: failed, 9.0 s; Failed: …`."""
-    from flowy_cli.pictures.words import one_line, spoken, took
+    from flowy_cli.pictures.words import one_line, spoken
+    from flowy_cli.tables import took
 
     time = took(execution.until - execution.started_at)
     return one_line(f"{execution.name}: {spoken(execution.standing)}, {time}; {execution.reason}")

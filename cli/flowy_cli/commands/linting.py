@@ -14,7 +14,7 @@ from flowy_cli.options import Output
     "--output",
     type=click.Choice([Output.TABLE, Output.JSON], case_sensitive=False),
     default=Output.TABLE,
-    show_default=True,
+    show_default=Output.TABLE.value,
     help="How to print it.",
 )
 def lint(files: Sequence[str], output: Output) -> None:

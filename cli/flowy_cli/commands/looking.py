@@ -10,6 +10,7 @@ from flowy_cli.options import (
     Output,
     cluster_options,
     output_option,
+    output_option_or_name,
     pass_desk,
     source_argument,
     workflow_argument,
@@ -23,8 +24,9 @@ from flowy_cli.target import Target
 @click.option("-l", "--selector", metavar="LABELS", help="Only those with these labels.")
 @click.option("--definition", metavar="NAME", help="Only those of this WorkflowDefinition.")
 @click.option("--status", metavar="WORD", help="Only those with this STATUS, such as Running.")
+@click.option("--open", "is_open", is_flag=True, help="Only those that haven't ended.")
 @click.option("--children", is_flag=True, help="Those that other Workflows have started, too.")
-@output_option
+@output_option_or_name
 @cluster_options
 @pass_desk
 def list_workflows(desk: Desk, /, output: Output, target: Target, **chosen: Any) -> None:
@@ -37,6 +39,8 @@ def list_workflows(desk: Desk, /, output: Output, target: Target, **chosen: Any)
         if not found:
             click.echo("no Workflow", err=True)
         click.echo(listing.rows(found, desk.now(), everywhere=chosen["everywhere"]), nl=False)
+    elif output is Output.NAME:
+        click.echo("".join(f"{body['metadata']['name']}\n" for body in found), nl=False)
     else:
         _print_objects(found, output)
 

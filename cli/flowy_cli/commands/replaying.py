@@ -22,7 +22,7 @@ from flowy_cli.target import Target
     "--output",
     type=click.Choice([Output.TABLE, Output.JSON], case_sensitive=False),
     default=Output.TABLE,
-    show_default=True,
+    show_default=Output.TABLE.value,
     help="How to print it.",
 )
 @cluster_options

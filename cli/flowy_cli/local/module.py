@@ -5,7 +5,7 @@ import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from flowy.errors import ValueRefused
@@ -35,10 +35,18 @@ def run_module(
     """
     path, _, name = source.partition(":")
     module = _loaded(path)
-    factory = _member(module, path, name)
     functions = module if activities is None else _loaded(activities)
     try:
-        tasks = {task: _member(functions, activities or path, task) for task in required_tasks(factory)}
+        factory = vars(module).get(name)
+        if not callable(factory):
+            raise NotThere(f"{path} has no factory {name!r}", _advice(module, functions))
+        tasks: dict[str, Any] = {task: vars(functions).get(task) for task in required_tasks(factory)}
+        missing = [task for task, function in tasks.items() if not callable(function)]
+        if missing:
+            raise NotThere(
+                f"{name} asks for the task {missing[0]!r}, and {activities or path} has no function of this name",
+                _advice(module, functions),
+            )
         plan = LocalWorkflow(factory, activities=tasks).plan()
         arguments = values.encode({"args": list(args), "kwargs": dict(kwargs)}, "the input")
     except LoadFailed as failed:
@@ -66,8 +74,16 @@ def _loaded(path: str) -> ModuleType:
     return module
 
 
-def _member(module: ModuleType, path: str, name: str) -> Any:
-    found = vars(module).get(name)
-    if not callable(found):
-        raise NotThere(f"{path} has no function or class {name!r}")
-    return found
+def _advice(module: ModuleType, functions: ModuleType) -> str:
+    """Which factories there are: functions of the module whose parameters are all names of functions."""
+    found = []
+    for name, member in vars(module).items():
+        if isinstance(member, FunctionType) and member.__module__ == module.__name__:
+            try:
+                tasks = required_tasks(member)
+            except LoadFailed:
+                continue
+            if tasks and all(callable(vars(functions).get(task)) for task in tasks):
+                found.append(name)
+    known = f"here that is {' or '.join(found)}" if found else "--activities FILE.py says where they are, if not here"
+    return f"a factory takes its tasks by the names of functions, and returns the workflow: {known}"

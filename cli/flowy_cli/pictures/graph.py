@@ -9,7 +9,8 @@ from flowy_cli.pictures.barriers import order_of
 from flowy_cli.pictures.execution import Call, Execution, Kind, Standing
 from flowy_cli.pictures.nodes import Arrow, Flow, Graph, Node, Shape
 from flowy_cli.pictures.stacks import stacks_of
-from flowy_cli.pictures.words import spoken, took
+from flowy_cli.pictures.words import spoken
+from flowy_cli.tables import took
 
 STACKED = 8
 """More calls than these that look the same become one node: nobody reads the ninth."""

@@ -20,7 +20,7 @@ from flowy_cli.specs import spec_of
 from flowy_operator.core.conditions import Reason
 from flowy_operator.core.decision import decision_request, value_refs
 from flowy_operator.core.definition import Reference
-from flowy_operator.core.history import Event, parse_time
+from flowy_operator.core.history import Event
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State, apply
 
@@ -63,7 +63,7 @@ def execution_of(
         standing=_standing(run) if is_newest else Standing.SUCCEEDED,
         reason=_reason(run) if is_newest else f"Restarted: run {state.run + 1} followed",
         started_at=state.started_at,
-        until=_until(run, state, now) if is_newest else state.last_time or now,
+        until=run.until(now) if is_newest else state.last_time or now,
         calls=calls_of(spec, state, events, trace, replayed.arguments, run.values, child),
         looks=() if trace is None else tuple(Look(look.key, look.line) for look in trace.looks),
         returned=() if trace is None else trace.returned,
@@ -129,14 +129,6 @@ def _standing(run: Run) -> Standing:
 def _reason(run: Run) -> str:
     message = run.succeeded.get("message")
     return f"{run.reason}: {message}" if message else run.reason
-
-
-def _until(run: Run, state: State, now: datetime) -> datetime:
-    if not run.has_begun:
-        return state.started_at
-    completed = run.status.get("completionTime")
-    at = now if completed is None else parse_time(str(completed))
-    return max(at, state.last_time or at, state.started_at)
 
 
 def decisions_of(events: Sequence[Event]) -> list[datetime]:

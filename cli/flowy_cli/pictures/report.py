@@ -20,7 +20,8 @@ from flowy_cli.pictures.layout import MANY
 from flowy_cli.pictures.svg import Element, element, follow
 from flowy_cli.pictures.timeline import timeline_of
 from flowy_cli.pictures.timeline_svg import STYLE_TIMELINE, timeline_element
-from flowy_cli.pictures.words import SIGNS, one_line, spoken, took
+from flowy_cli.pictures.words import SIGNS, one_line, spoken
+from flowy_cli.tables import took
 
 SHOWN_CHARS = 20_000
 """Of one value. A thousand tasks may have a megabyte each; where more is left out, the page says so, and what has it."""

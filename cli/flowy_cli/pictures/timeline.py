@@ -10,7 +10,8 @@ from enum import StrEnum
 
 from flowy_cli.pictures.critical import critical_path
 from flowy_cli.pictures.execution import Attempt, Call, Execution, Kind, Standing
-from flowy_cli.pictures.words import spoken, took
+from flowy_cli.pictures.words import spoken
+from flowy_cli.tables import took
 
 
 class Phase(StrEnum):

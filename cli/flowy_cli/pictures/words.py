@@ -1,7 +1,6 @@
-"""Times, standings and texts as people read them in a picture."""
+"""Standings and texts as people read them in a picture."""
 
 import unicodedata
-from datetime import timedelta
 
 from flowy_cli.pictures.execution import Standing
 
@@ -26,21 +25,6 @@ SIGNS = {
 
 def spoken(standing: Standing) -> str:
     return _SPOKEN.get(standing, str(standing))
-
-
-def took(time: timedelta) -> str:
-    """A duration in at most two units: `12 ms`, `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
-    seconds = max(time.total_seconds(), 0.0)
-    if seconds < 0.095:  # noqa: PLR2004 - tenths would tell nothing yet
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 9.95:  # noqa: PLR2004 - from here on, tenths tell nothing
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for size, unit, below, smaller in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            rest = whole % size // below
-            return f"{whole // size} {unit} {rest} {smaller}" if rest else f"{whole // size} {unit}"
-    return f"{whole} s"
 
 
 def one_line(text: str) -> str:

@@ -12,6 +12,7 @@ _TIMEOUTS = {
     "scheduleToCloseSeconds": "schedule_to_close_s",
     "heartbeatSeconds": "heartbeat_s",
 }
+_OF_THE_WHOLE = {"workflowSeconds": "workflow_timeout_s", "cancelSeconds": "cancel_timeout_s"}
 _OF_ACTIVITIES = ("scheduleToStartSeconds", "heartbeatSeconds")
 _RETRY = {
     "maxAttempts": "max_attempts",
@@ -32,7 +33,9 @@ _BACKOFF = {
 def task_settings(given: Mapping[str, Any], path: str, *, is_workflow: bool) -> tuple[TimeoutSpec, RetrySpec]:
     """What `{"timeouts": ..., "retry": ...}` says. Raises ValueError, which begins with the place."""
     _only(given, ("timeouts", "retry"), path)
-    timeouts = _whole_numbers(given.get("timeouts", {}), _TIMEOUTS, 1, f"{path}.timeouts")
+    timeouts = given.get("timeouts", {})
+    _elsewhere(timeouts, _OF_THE_WHOLE, f"{path}.timeouts", "the whole workflow: it goes into the keyword timeouts")
+    timeouts = _whole_numbers(timeouts, _TIMEOUTS, 1, f"{path}.timeouts")
     for field in _OF_ACTIVITIES if is_workflow else ():
         if _TIMEOUTS[field] in timeouts:
             raise ValueError(f"{path}.timeouts.{field} has no meaning for a workflow")
@@ -53,8 +56,8 @@ def task_settings(given: Mapping[str, Any], path: str, *, is_workflow: bool) -> 
 
 def workflow_seconds(given: Mapping[str, Any]) -> dict[str, int]:
     """What the workflow's own `timeouts` say, by the names of a plan."""
-    names = {"workflowSeconds": "workflow_timeout_s", "cancelSeconds": "cancel_timeout_s"}
-    return _whole_numbers(given, names, 1, "timeouts")
+    _elsewhere(given, _TIMEOUTS, "timeouts", "a task: it goes into what is set for that task")
+    return _whole_numbers(given, _OF_THE_WHOLE, 1, "timeouts")
 
 
 def _backoff(given: Mapping[str, Any], path: str) -> Backoff:
@@ -84,6 +87,13 @@ def _named(given: Any, names: Mapping[str, str], path: str) -> dict[str, Any]:
         raise ValueError(f"{path} is no mapping")  # noqa: TRY004 - all that is wrong with a setting is a ValueError
     _only(given, names, path)
     return {names[name]: value for name, value in given.items()}
+
+
+def _elsewhere(given: object, names: Mapping[str, str], path: str, whose: str) -> None:
+    """Say where a field belongs that is known, and not here."""
+    for name in given if isinstance(given, Mapping) else ():
+        if name in names:
+            raise ValueError(f"{path}.{name} is a timeout of {whose}")
 
 
 def _only(given: Mapping[str, Any], names: Sequence[str] | Mapping[str, str], path: str) -> None:

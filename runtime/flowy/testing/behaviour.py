@@ -1,6 +1,7 @@
 """What a task does in a rehearsal: a value that it gives, a function that it calls, or one of the acts of this module."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,44 @@ class Attempts:
 ACTS = (Attempts, Fails, Takes, TimesOut)
 
 
+def check(behaviour: Behaviour, place: str) -> None:
+    """Raise TypeError where an act stands within a value: an attempt has one behaviour, and a value is given as it is."""
+    match behaviour:
+        case Takes(_, then):
+            check(then, place)
+        case Attempts(each):
+            for one in each:
+                check(one, place)
+        case Fails() | TimesOut():
+            pass
+        case _ if (act := _act_within(behaviour)) is not None:
+            raise TypeError(_misplaced(act, f"{place} is a {type(behaviour).__name__} with"))
+
+
+def _act_within(value: object) -> object:
+    """The value if it is an act, or an act in it, at any depth of its containers; None if there is none."""
+    ahead, seen = [value], set[int]()  # a list may hold itself, which is refused where values are
+    while ahead:
+        item = ahead.pop()
+        if isinstance(item, ACTS):
+            return item
+        if id(item) not in seen:
+            seen.add(id(item))
+            if isinstance(item, Mapping):
+                ahead += item.values()
+            elif isinstance(item, list | tuple | set | frozenset):
+                ahead += item
+    return None
+
+
+def _misplaced(act: object, where: str) -> str:
+    name = type(act).__name__
+    return (
+        f"{where} {name}(...) in it: what an attempt does stands alone. Attempts(a, b) says what the attempts of a call do "
+        f"one after the other, and a function what each call does: lambda x: {name}(...) if x == ... else ..."
+    )
+
+
 def perform(behaviour: Behaviour, launch: Launch) -> tuple[float, Outcome]:
     """Behave: seconds that the attempt takes, infinite for one that never ends, and what it ends with."""
     took_s = 0.0
@@ -95,10 +134,13 @@ def _called(function: Behaviour, launch: Launch) -> tuple[Outcome | None, Behavi
         return None if isinstance(returned, ACTS) else returned
 
     outcome = call(calling, launch.arguments, launch.beats, launch.previous)
-    return (None, returned) if isinstance(returned, ACTS) else (outcome, None)
+    return (None, returned) if _act_within(returned) is not None else (outcome, None)
 
 
 def _completed(value: Any) -> Outcome:
+    if (act := _act_within(value)) is not None:
+        message = _misplaced(act, f"a function gave a {type(value).__name__} with")
+        return Failed(type="TypeError", message=message, retryable=False)
     try:
         return Completed(values.encode(value, "result"))
     except ValueRefused as refusal:

@@ -63,6 +63,11 @@ class Given:
     def __init__(self, order: Sequence[str]) -> None:
         self._ahead = list(order)
 
+    def check_used(self) -> None:
+        """Raise ValueError if the run has ended before its order: then it isn't the run that the test means."""
+        if self._ahead:
+            raise ValueError(f"the run ended, and the order goes on with {', '.join(map(repr, self._ahead))}")
+
     def __call__(self, running: Sequence[str]) -> int:
         if not self._ahead:
             return 0

@@ -88,7 +88,7 @@ class Rehearsal:
     the whole. `stop_after` is the second at which somebody stops the run, as `spec.stop: Cancel` does. With `order`, keys of
     calls, attempts end in this order whatever time they take; no timer runs then, and no attempt waits.
 
-    Raises ValueError for settings that don't fit together.
+    Raises ValueError for settings that don't fit together, TypeError for an act within a value.
     """
 
     def __init__(
@@ -108,6 +108,8 @@ class Rehearsal:
         self.stop_after = stop_after
         self.order = order
         children = {name: does for name, does in tasks.items() if isinstance(does, Rehearsal)}
+        for name, does in tasks.items():
+            behaviour.check(does, f"tasks[{name!r}]")
         for name, child in children.items():
             if child.order is not None or child.stop_after is not None:
                 raise ValueError(
@@ -133,7 +135,10 @@ class Rehearsal:
         possible.
         """
         if self.order is not None:
-            return in_order(self, Given(self.order), args, kwargs)
+            given = Given(self.order)
+            done = in_order(self, given, args, kwargs)
+            given.check_used()
+            return done
         stop_after_s = math.inf if self.stop_after is None else self.stop_after
         time = VirtualTime(DEFAULT_PARALLELISM, _behave, stop_after_s)
         return _run(self.local.plan(), time, args, kwargs)

@@ -299,8 +299,12 @@ def test_a_factory_and_functions_of_files(tmp_path: Path, monkeypatch: pytest.Mo
     assert ok(f"{module}:video", "talk", "-k", "mark=!", steps) == ["TALK.mp4", "TALK.webm", "!"]
     missing = run(f"{module}:video", "talk")
     assert missing.exit_code == 3
-    assert "has no function or class 'encode'" in missing.stderr
-    assert run(f"{module}:absent").exit_code == 3
+    assert "asks for the task 'encode'" in missing.stderr
+    absent = run(f"{module}:absent", steps)
+    assert absent.exit_code == 3
+    assert "has no factory 'absent'" in absent.stderr
+    assert "by the names of functions, and returns the workflow: here that is video\n" in absent.stderr
+    assert "--activities FILE.py says where they are" in missing.stderr
     assert run(f"{tmp_path}/absent.py:video").exit_code == 2
 
 

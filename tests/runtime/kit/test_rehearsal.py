@@ -210,6 +210,8 @@ def test_an_order_that_was_asked_for() -> None:
     assert (run.result, run.order) == ("a", ["b-0", "a-0"])
     with pytest.raises(ValueError, match="the order has 'c-0' where it doesn't run: there are a-0, b-0"):
         Rehearsal(race, tasks=tasks, order=["c-0"]).run()
+    with pytest.raises(ValueError, match="the run ended, and the order goes on with 'a-0', 'd-0'"):
+        Rehearsal(race, tasks=tasks, settings=settings, order=["b-0", "b-0", "a-0", "d-0"]).run()
 
 
 def test_a_timeout_in_an_order_needs_no_timer() -> None:
@@ -223,6 +225,21 @@ def test_a_timeout_in_an_order_needs_no_timer() -> None:
         return workflow
 
     assert Rehearsal(careful, tasks={"task": TimesOut()}, order=[]).run().result == "StartToClose"
+
+
+def test_an_act_in_what_a_function_gives_is_an_error_of_the_test() -> None:
+    run = Rehearsal(one, tasks={"task": lambda n: [Fails()] * n}).run(2)
+    assert run.error is not None
+    assert (run.error["type"], run.error["attempt"]) == ("TypeError", 1)
+    assert "a function gave a list with Fails(...) in it: what an attempt does stands alone" in str(
+        run.error["message"]
+    )
+
+
+def test_a_list_that_holds_itself_is_no_value() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    assert Rehearsal(one, tasks={"task": endless}).run().error is not None
 
 
 def _refused(make: Callable[[], object]) -> str:
@@ -251,6 +268,14 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "letters as arguments of all orders": (
         lambda: same_in_every_order(Rehearsal(one, tasks={"task": 1}), args="x"),
         "args is the text 'x'",
+    ),
+    "an act in a list": (
+        lambda: Rehearsal(one, tasks={"task": [1, Fails()]}),
+        "tasks['task'] is a list with Fails(...) in it: what an attempt does stands alone. Attempts(a, b) says",
+    ),
+    "an act deep in a value": (
+        lambda: Rehearsal(one, tasks={"task": Takes(3, Attempts(1, {"a": ({"b": TimesOut()},)}))}),
+        "tasks['task'] is a dict with TimesOut(...) in it",
     ),
     "an unknown task": (lambda: Rehearsal(one, tasks={"task": 1, "red": 2}), "red"),
     "a missing task": (lambda: Rehearsal(one, tasks={}), "task"),

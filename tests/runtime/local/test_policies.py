@@ -401,6 +401,10 @@ SETTINGS: Mapping[str, tuple[Any, str]] = {
     "an unknown part": ({"retries": {}}, r"tasks\['step'\].retries is unknown"),
     "no whole seconds": ({"timeouts": {"startToCloseSeconds": 0.5}}, "startToCloseSeconds is 0.5"),
     "no mapping": ({"timeouts": 5}, "timeouts is no mapping"),
+    "a timeout of the whole": (
+        {"timeouts": {"workflowSeconds": 5}},
+        r"tasks\['step'\].timeouts.workflowSeconds is a timeout of the whole workflow: it goes into the keyword timeouts",
+    ),
     "an unknown cause": ({"retry": {"when": ["Never"]}}, "has 'Never'"),
     "a text for a list": ({"retry": {"when": "Error"}}, "when is no list"),
     "two answers": ({"retry": {"delaysSeconds": [1], "backoff": {"initialSeconds": 1}}}, "beside delaysSeconds"),
@@ -416,6 +420,13 @@ SETTINGS: Mapping[str, tuple[Any, str]] = {
 def test_settings_that_mean_nothing(given: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         _one(f.increment, **given)
+
+
+def test_a_timeout_of_a_task_is_none_of_the_whole() -> None:
+    with pytest.raises(
+        ValueError, match=r"timeouts.startToCloseSeconds is a timeout of a task: it goes into what is set"
+    ):
+        LocalWorkflow(f.one, activities={"step": f.increment}, timeouts={"startToCloseSeconds": 5})
 
 
 def test_timers_of_containers_are_none_of_a_workflow() -> None:

@@ -108,6 +108,12 @@ sim: $(READY)  ## run the operator with faults, simulated, for SEEDS=0:10000; a 
 mutants: $(READY)  ## show that the simulator finds each of its deliberate bugs
 	$(BIN)/python -m tests.sim --mutants
 
+SEED ?= 1
+
+.PHONY: chaos
+chaos: $(READY) cluster  ## kill and starve operators, API server, etcd while 520 workflows run; writes docs/reliability.md
+	$(BIN)/python -m tests.chaos --seed $(SEED)
+
 .PHONY: browser
 browser: $(READY) chromium  ## the tests of the HTML report in Chromium, which it installs (Debian, 100 MB)
 	$(BIN)/pytest -m browser $(PYTEST_ARGS)

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,22 @@ phase: Running
 """.replace("PODS", str(PODS_A_NODE))
 
 
+class Pods(Enum):
+    """What happens to the pods of a fake node."""
+
+    END_AT_ONCE = auto()
+    UNTOUCHED = auto()
+    """Their kubelet is the caller: KWOK only keeps the nodes ready."""
+
+
 @contextmanager
-def fake_nodes(kubeconfig: Path, count: int) -> Iterator[None]:
+def fake_nodes(kubeconfig: Path, count: int, pods: Pods = Pods.END_AT_ONCE) -> Iterator[None]:
     """So many nodes until left; their pods go with them. ClusterError if KWOK doesn't get them ready."""
     names = [f"fake-{n}" for n in range(count)]
     kubectl = [str(kubectl_path()), f"--kubeconfig={kubeconfig}"]
     with tempfile.TemporaryDirectory() as folder:
         stages, log = Path(folder) / "stages.yaml", Path(folder) / "log"
-        stages.write_text("\n---\n".join(json.dumps(stage) for stage in _stages()))
+        stages.write_text("\n---\n".join(json.dumps(stage) for stage in _stages(pods)))
         argv = [str(build.kwok()), f"--kubeconfig={kubeconfig}", f"--config={stages}", "--server-address=127.0.0.1:0"]
         argv += [f"--manage-nodes-with-label-selector={LABEL}=true", "--node-lease-duration-seconds=40"]
         with log.open("wb") as output:
@@ -109,13 +118,14 @@ def _node(name: str) -> dict[str, Any]:
     }
 
 
-def _stages() -> Iterator[dict[str, Any]]:
+def _stages(pods: Pods) -> Iterator[dict[str, Any]]:
     deleted = {"key": ".metadata.deletionTimestamp", "operator": "Exists"}
     alive = {"key": ".metadata.deletionTimestamp", "operator": "DoesNotExist"}
     pending = {"key": ".status.phase", "operator": "In", "values": ["Pending"]}
     running = {"key": ".status.phase", "operator": "NotIn", "values": ["Running"]}
-    yield _stage("pod-end", "v1", "Pod", [alive, pending], {"statusTemplate": _ENDED})
-    yield _stage("pod-delete", "v1", "Pod", [deleted], {"delete": True})
+    if pods is Pods.END_AT_ONCE:
+        yield _stage("pod-end", "v1", "Pod", [alive, pending], {"statusTemplate": _ENDED})
+        yield _stage("pod-delete", "v1", "Pod", [deleted], {"delete": True})
     yield _stage("node-ready", "v1", "Node", [alive, running], {"statusTemplate": _READY})
 
 

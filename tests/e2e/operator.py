@@ -63,10 +63,14 @@ class OperatorProcess:
     def start(self, timeout_s: float = 30, *, until: str = READY) -> None:
         """Start it and wait until it says that it is ready, or `until`."""
         before = len(self.lines(until))
+        self.launch()
+        self.says(until, before + 1, timeout_s)
+
+    def launch(self) -> None:
+        """Start it, and don't wait."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FLOWY_")}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stderr=log, env={**environment, **self._environment})
-        self.says(until, before + 1, timeout_s)
 
     def says(self, message: str, times: int, timeout_s: float = 30) -> None:
         """Wait until it has said so this often, in all its lives."""
@@ -76,6 +80,12 @@ class OperatorProcess:
             assert self._process.poll() is None, f"the operator has ended:\n{self.log.read_text()[-4000:]}"
             assert time.monotonic() < deadline, f"no {message!r} in time:\n{self.log.read_text()[-4000:]}"
             time.sleep(0.05)
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        assert self._process is not None
+        return self._process.poll()
 
     def ended(self, timeout_s: float = 15) -> int:
         """Wait until it ends by itself. Returns the exit code."""

@@ -213,6 +213,8 @@ class World:
         self.operators: list[Running] = []
         self.ended_with: list[Callable[[Running], None]] = []
         """Told of each operator that was killed."""
+        self.one_ended = asyncio.Event()
+        """Set when an operator has ended, however that was."""
         self._news = asyncio.Event()
         self.store.news.append(self._news.set)
         self._chronicles: dict[str, list[Json]] = {}
@@ -266,6 +268,7 @@ class World:
             gateway_url=GATEWAY_URL,
         )
         running = Running(line, operator, metrics, candidate)
+        running.task.add_done_callback(lambda _: self.one_ended.set())
         self.operators.append(running)
         return running
 

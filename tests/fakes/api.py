@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import math
 import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
@@ -97,12 +98,12 @@ class Api:
     async def _stream(self, target: Target, query: Mapping[str, str], *, lost: bool) -> AsyncGenerator[Json, None]:
         if lost:
             raise LostError
-        watch = _Watch()
+        watch = _Watch(target.kind)
         self._watches.append(watch)
         self._opened.set()
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + float(query.get("timeoutSeconds", "1800"))
-        bookmark_at = loop.time() + self.bookmark_s
+        bookmark_at = loop.time() + self.bookmark_s if query.get("allowWatchBookmarks") else math.inf
         version = int(query.get("resourceVersion") or 0) or self.store.floor
         try:
             while True:
@@ -124,17 +125,17 @@ class Api:
                 now = loop.time()
                 if watch.news.is_set() and now < ends_at:
                     continue  # a bookmark would jump over what came while the events were read
-                if now >= min(bookmark_at, ends_at) and not watch.news.is_set() and query.get("allowWatchBookmarks"):
+                if now >= min(bookmark_at, ends_at) and not watch.news.is_set() and bookmark_at < math.inf:
                     bookmark_at = now + self.bookmark_s
                     version = self.store.version
                     yield _bookmark(target.kind, version)
                 if now >= ends_at:
                     return
+                timer = loop.call_at(min(ends_at, bookmark_at), watch.news.set)
                 try:
-                    async with asyncio.timeout_at(min(ends_at, bookmark_at)):
-                        await watch.news.wait()
-                except TimeoutError:
-                    continue
+                    await watch.news.wait()
+                finally:
+                    timer.cancel()
         finally:
             self._watches.remove(watch)
             self._opened.set()
@@ -247,8 +248,10 @@ class Api:
         return {"kind": "APIResourceList", "groupVersion": f"{group}/{version}", "resources": resources}
 
     def _tell(self) -> None:
+        kind = self.store.log[-1].kind
         for watch in self._watches:
-            watch.news.set()
+            if watch.kind is kind:
+                watch.news.set()
 
 
 def only_metadata(answer: Json) -> Json:
@@ -291,6 +294,7 @@ def matches_fields(selector: str, found: Json) -> bool:
 
 @dataclass(slots=True)
 class _Watch:
+    kind: Kind
     news: asyncio.Event = field(default_factory=asyncio.Event)
     cut: bool = False
 

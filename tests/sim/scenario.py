@@ -22,8 +22,6 @@ STARTS_WITHIN_S = 20
 LONG_S = 500.0
 """Longer than any timeout with an outage on top: an outcome that is there counts, however late."""
 
-TTL_S = 60
-
 BACKOFF = {"initialSeconds": 2, "multiplier": 3, "maxSeconds": 5, "jitterPercent": 100}
 
 
@@ -58,6 +56,8 @@ class Scenario:
     """Whether there are two replicas, of which one leads."""
     defined: bool = False
     """Whether the workflow is of a WorkflowDefinition."""
+    ttl_s: int = 60
+    """How long the ended Workflow stays."""
     latency_s: float = 0.03
     failing: float = 0.15
     evicted: tuple[int, float] = (2, 0.1)
@@ -164,6 +164,8 @@ def scenario_of(seed: int) -> Scenario:
         evicted=dice.choice([(2, 0.1)] * 5 + [(7, 0.7)]),
         refusals=_refusals(dice),
         troubles=random_troubles(dice, elected=elected, defined=defined),
+        # Where nobody is away, nothing happens in that time; it only has to be gone through.
+        ttl_s=dice.choice([1, 5, 5, 60]),
     )
 
 

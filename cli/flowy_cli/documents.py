@@ -83,6 +83,15 @@ def of_kind(found: Sequence[Raw], kind: str) -> list[Raw]:
     return [item for item in found if item.get("kind") == kind and item.get("apiVersion") == API_VERSION]
 
 
+def check_fields(body: Raw, where: str) -> None:
+    """Refuse a manifest of ours with fields that it can't have, as kubectl does. Raises Unreadable."""
+    from flowy_operator.adapters.crd.unknown import unknown_fields  # noqa: PLC0415 - for files that are to be run
+
+    unknown = next(unknown_fields(body), None)
+    if unknown is not None:
+        raise Unreadable(f"{where}: {unknown}", "`flowy lint` finds all of them")
+
+
 def run_of_file(source: str, name: str | None = None) -> Run:
     """The run in a file, by the name of its Workflow if it holds several. Raises Unreadable, NotThere."""
     where = place_of(source)

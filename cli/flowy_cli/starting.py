@@ -8,7 +8,7 @@ from flowy.errors import ValueRefused
 from flowy.wire import values
 from flowy_cli.cluster import get_workflow
 from flowy_cli.connection import Connection
-from flowy_cli.documents import DEFINITION_KIND, objects, of_kind
+from flowy_cli.documents import DEFINITION_KIND, check_fields, objects, of_kind
 from flowy_cli.errors import CliError, Unreadable
 from flowy_cli.listing import get_definition
 from flowy_cli.run import Raw
@@ -91,6 +91,7 @@ def _of_file(source: str) -> dict[str, Any]:
             )
         raise Unreadable(f"{where} holds {len(workflows)} Workflows, not one", "kubectl apply -f starts several")
     body = workflows[0]
+    check_fields(body, where)
     # Of an object that was read from a cluster, what the cluster says of it isn't a part of the new one.
     metadata = {
         key: value

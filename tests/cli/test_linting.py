@@ -151,6 +151,10 @@ MANIFESTS: dict[str, tuple[dict[str, Any], list[tuple[str, int | None]]]] = {
         manifest("class F:\n    def __init__(self, a, b): ...\n    def __call__(self): ...", "a"),
         [("unknown-task", 2)],
     ),
+    "a field that isn't there": (
+        manifest("def f(a):\n    return a", {"name": "a", "activity": {"image": "i", "comand": ["x"]}}),
+        [("spec", None)],
+    ),
     "a spec that can't be run": (manifest("def f(a):\n    return a", {"name": "a"}), [("spec", None)]),
 }
 

@@ -92,6 +92,12 @@ BAD_STARTS = {
     "two of them": (["start", "-"], f"{TEXT}---\n{TEXT}", 2, "holds 2 Workflows"),
     "a definition alone": (["start", "-"], DEFINITION, 2, "kubectl apply -f -, then flowy start d-v1"),
     "no Workflow": (["start", "-"], "", 2, "holds 0 Workflows"),
+    "a field that isn't there": (
+        ["start", "-"],
+        yaml.safe_dump({**MANIFEST, "spec": {"paralelism": 3}}),
+        2,
+        "spec.paralelism is unknown: do you mean parallelism?",
+    ),
     "the name is taken": (["start", "-", "--name", "talk-42"], TEXT, 1, "there is a Workflow 'talk-42' already"),
     "broken JSON": (["start", "-", '{"a": 1'], TEXT, 2, "is no JSON"),
     "a lone surrogate": (["start", "-", r'"\ud800"'], TEXT, 2, "surrogate"),

@@ -1,13 +1,14 @@
 """Rules that hold code and manifest against each other: entrypoints, and tasks both ways."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flowy_cli.linting.findings import Finding, Rule
 from flowy_cli.linting.manifest import Source
 from flowy_cli.linting.names import all_names, factories, parameters, required
 from flowy_operator.adapters.crd.spec import InvalidSpec, definition_spec, workflow_spec
+from flowy_operator.adapters.crd.unknown import unknown_fields
 from flowy_operator.core.job import KIND
 from flowy_operator.core.spec import WorkflowSpec
 
@@ -19,6 +20,8 @@ def findings(tree: ast.Module, source: Source) -> Iterator[Finding]:
         for factory in found.values():
             yield from _kinds(factory)
         return
+    for unknown in unknown_fields(source.manifest):
+        yield Finding(rule=Rule.SPEC, line=None, message=str(unknown), manifest_line=_line_of(unknown.path, source))
     try:
         spec = _spec(source.manifest)
     except InvalidSpec as error:
@@ -38,6 +41,15 @@ def findings(tree: ast.Module, source: Source) -> Iterator[Finding]:
             yield from _kinds(found[name])
             yield from _missing(found[name], spec.tasks)
     yield from _unused(found, spec.tasks, source)
+
+
+def _line_of(path: Sequence[str | int], source: Source) -> int | None:
+    """The line of the task that a field belongs to."""
+    match path:
+        case ("spec", "tasks", int(n), *_) if source.manifest is not None:
+            return source.task_lines.get(str(source.manifest["spec"]["tasks"][n].get("name")))
+        case _:
+            return None
 
 
 def _spec(manifest: Mapping[str, Any]) -> WorkflowSpec:

@@ -238,9 +238,8 @@ def way_of(wish: str) -> Way:
             return InContainer(path)
     if wish == "auto":
         return AsProcess()
-    raise CliError(
-        f"none of {', '.join(names)} answers here", "start it, or run the commands as processes: --in process"
-    )
+    which = f"{names[0]} doesn't answer" if len(names) == 1 else f"none of {', '.join(names)} answers"
+    raise CliError(f"{which} here", "start it, or run the commands as processes: --in process")
 
 
 def _answers(engine: str) -> bool:

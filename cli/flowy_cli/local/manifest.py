@@ -9,7 +9,7 @@ from flowy.errors import ValueRefused
 from flowy.local.plan import Decided, OnEnd, Plan, Question, TaskPlan
 from flowy.wire import values
 from flowy.wire.messages import Request
-from flowy_cli.documents import DEFINITION_KIND, of_kind
+from flowy_cli.documents import DEFINITION_KIND, check_fields, of_kind
 from flowy_cli.errors import Unreadable
 from flowy_cli.local.contract import Work
 from flowy_cli.replaying.decider import Decide
@@ -68,10 +68,15 @@ def manifest_of(found: Sequence[Raw], where: str, name: str | None = None) -> Ma
         named = name or next(iter(definitions))
         spec = {"definitionRef": {"name": named}}
         workflows = [{"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": named}, "spec": spec}]
+    if not workflows:
+        named = f"neither Workflow nor WorkflowDefinition {name!r}" if name else "no Workflow"
+        raise Unreadable(f"{where} holds {named}", f"it needs an object with apiVersion {API_VERSION}, kind {KIND}")
     if len(workflows) != 1:
-        names = ", ".join(str(w["metadata"].get("name")) for w in workflows) or "none"
-        raise Unreadable(f"{where} has not one Workflow to run: {names}", "say which one with --name")
+        names = ", ".join(str(w["metadata"].get("name")) for w in workflows)
+        raise Unreadable(f"{where} holds several Workflows: {names}", "say which one with --name")
     body = workflows[0]
+    for item in (body, *of_kind(found, DEFINITION_KIND)):
+        check_fields(item, where)
     try:
         spec_or_name = spec_or_reference(body)
     except InvalidSpec as error:

@@ -309,12 +309,19 @@ def test_a_factory_and_functions_of_files(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 BAD: Mapping[str, tuple[str, str]] = {
-    "no Workflow": ("kind: ConfigMap\nmetadata: {name: x}\n", "has not one Workflow to run: none"),
+    "no Workflow": (
+        "kind: ConfigMap\nmetadata: {name: x}\n",
+        "holds no Workflow\n  it needs an object with apiVersion flowy.dev/v1alpha1, kind Workflow",
+    ),
     "two of them": (
         f"{one(shell('step', ':'))}---\n{one(shell('step', ':'))}",
-        "has not one Workflow to run: test, test",
+        "holds several Workflows: test, test\n  say which one with --name",
     ),
     "a spec that can't be": (one({"name": "step"}), "has neither activity nor workflow"),
+    "a field that isn't there": (
+        one({**shell("step", ":"), "retries": {"maxAttempts": 5}}),
+        "standard input: spec.tasks[0].retries is unknown: do you mean retry?",
+    ),
 }
 
 

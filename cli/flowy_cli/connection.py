@@ -22,7 +22,7 @@ from flowy_operator.adapters.kube.errors import (
     Unauthorized,
     Unreachable,
 )
-from flowy_operator.adapters.kube.login import NoClusterError, current_namespace
+from flowy_operator.adapters.kube.login import NoClusterError, current_namespace, in_a_pod
 
 T = TypeVar("T")
 
@@ -48,6 +48,11 @@ def in_cluster(target: Target, work: Work[T]) -> T:
 
 async def _connected(target: Target, work: Work[T]) -> T:
     kubeconfig = target.kubeconfig or _usual_kubeconfig()
+    if kubeconfig is None and not in_a_pod():
+        raise Cluster(
+            "no cluster is known here: $KUBECONFIG isn't set, and there is no ~/.kube/config",
+            "name a file with --kubeconfig; without a cluster: flowy run, lint, and all that takes a file",
+        )
     try:
         client = await KubeClient.connect(kubeconfig, target.context, agent=AGENT)
         namespace = target.namespace or current_namespace(kubeconfig, target.context)

@@ -2,6 +2,7 @@
 
 import errno
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,10 @@ for _command in (
 def main() -> None:
     """Run what was typed. As `kubectl-flowy` it calls itself what the user has typed: kubectl flowy."""
     name = Path(sys.argv[0]).name
+    for stream in (sys.stdout, sys.stderr):
+        # A locale from before Unicode has no arrows: they are written as their codes, and nothing is lost.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     flowy.main(prog_name=name.replace("kubectl-", "kubectl ", 1), complete_var="_FLOWY_COMPLETE")
 
 

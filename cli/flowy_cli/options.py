@@ -107,7 +107,7 @@ def _names(ctx: click.Context, param: click.Parameter, typed: Sequence[str]) -> 
 def _name(_: click.Context, __: click.Parameter, typed: str) -> str:
     """The name, also out of what kubectl calls it. Raises click.BadParameter for a file."""
     name = _without_kind(typed)
-    if "/" in name:
+    if is_file(name):
         raise click.BadParameter(
             f"{typed!r} is a file: this is for Workflows in the cluster, by their names. {_TAKE_FILES} take files, too."
         )

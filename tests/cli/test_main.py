@@ -1,8 +1,10 @@
 """What holds of all commands: help at once, completion, names, exit codes."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -105,6 +107,24 @@ def test_it_calls_itself_as_it_was_typed(monkeypatch: pytest.MonkeyPatch, capsys
         with pytest.raises(SystemExit):
             module.main()
         assert capsys.readouterr().out.startswith(f"Usage: {called} ")
+
+
+def test_what_a_locale_cannot_write_is_written_as_its_code() -> None:
+    command = [sys.executable, "-c", "from flowy_cli.main import main; main()"]
+    arguments = ["graph", "tests/histories/saga.json", "--unlocked"]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([*command, *arguments], capture_output=True, env=environment, check=True)
+    assert b"\\u2714 book-0 " in done.stdout
+
+
+@pytest.mark.parametrize("words", [["cancel", "run.yaml"], ["logs", "./run"], ["get", "-"]], ids=" ".join)
+def test_a_file_where_a_name_is_meant_is_told(words: list[str], shell: Shell) -> None:
+    assert f"'{words[1]}' is a file: this is for Workflows in the cluster" in shell.fails(2, *words)
+
+
+def test_where_no_cluster_is_known(shell: Shell, tmp_path: Path) -> None:
+    said = replace(shell, environment={"KUBECONFIG": "", "HOME": str(tmp_path)}).fails(4, "list")
+    assert said.startswith("flowy: no cluster is known here: $KUBECONFIG isn't set, and there is no ~/.kube/config\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

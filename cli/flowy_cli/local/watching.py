@@ -112,9 +112,8 @@ class Picture:
         if not path and waiting_on:
             first = waiting_on[0]
             more = f" and {len(waiting_on) - 1} more" if len(waiting_on) > 1 else ""
-            self._waits = (
-                f"line {first.line} waits for {first.key}{more}" if first.line else f"waits for {first.key}{more}"
-            )
+            place = f"line {first.line} " if first.line else ""
+            self._waits = f"; {place}waits for {first.key}{more}"
 
     def render(self) -> RenderableType:
         """The picture of this moment."""
@@ -124,7 +123,7 @@ class Picture:
         rows: list[RenderableType] = [Text(f"  {name}  {now - o.since:.0f} s") for name, o in running[:_SHOWN]]
         if len(running) > _SHOWN:
             rows.append(Text(f"  and {len(running) - _SHOWN} more"))
-        self._spinner.update(text=Text(f"{self._over} over, {len(running)} running, {queued} scheduled; {self._waits}"))
+        self._spinner.update(text=Text(f"{self._over} over, {len(running)} running, {queued} scheduled{self._waits}"))
         return Group(self._spinner, *rows)
 
 

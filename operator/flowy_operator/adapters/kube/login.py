@@ -33,7 +33,7 @@ async def load_configuration(kubeconfig: str | None, context: str | None) -> Con
     try:
         if kubeconfig is not None:
             await _load_kubeconfig(configuration, kubeconfig, context)
-        elif _in_a_pod():
+        elif in_a_pod():
             load_incluster_config(configuration)  # type: ignore[no-untyped-call]
         else:
             raise NoClusterError(
@@ -61,7 +61,8 @@ def current_namespace(kubeconfig: str | None, context: str | None) -> str:
         raise NoClusterError(f"{kubeconfig} has no usable context {context or 'that is current'}: {error}") from error
 
 
-def _in_a_pod() -> bool:
+def in_a_pod() -> bool:
+    """Whether there is a service account here, and an API server that belongs to it."""
     return Path(SERVICE_TOKEN_FILENAME).is_file() and SERVICE_HOST_ENV_NAME in os.environ
 
 

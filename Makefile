@@ -79,14 +79,17 @@ images: cluster  ## build Flowy's and the examples' images and import them into 
 	$(PYTHON) -m tests.cluster.example_images
 	$(PYTHON) -m tests.cluster.flowy_images
 
+# Those on the cluster, which wait most of the time, in one process; the others beside them (tests/conftest.py).
+SIDE_BY_SIDE := -n 2 --dist loadscope
+
 .PHONY: test
 test: check chromium  ## everything: checks, the site, unit tests, and the tests on the embedded cluster
 	$(MAKE) images
-	$(BIN)/pytest --durations=25 --durations-min=3 $(PYTEST_ARGS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) --durations=25 --durations-min=3 $(PYTEST_ARGS)
 
 .PHONY: unit
 unit: $(READY)  ## the tests that need no cluster
-	$(BIN)/pytest -m "not cluster" $(PYTEST_ARGS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not cluster" $(PYTEST_ARGS)
 
 # Without Chromium the tests of the HTML report are skipped; so it is put there where that is possible.
 .PHONY: chromium

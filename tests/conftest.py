@@ -1,0 +1,37 @@
+"""Two tests at a time: those on the cluster one after the other, the others beside them.
+
+The cluster is one, so one process has all modules that need it; the other modules are shared out one by one. Tests on the
+cluster wait for most of their time, so the others cost CI hardly any (`-n 2` in the Makefile). Without `-n` all run in one
+process, as ever.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+ROOT = Path(__file__).parents[1]
+ON_THE_CLUSTER = "the cluster"
+
+
+class OneForTheCluster(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """By module, but for the cluster's, which are one scope, and first since it has the most tests.
+
+    xdist's own groups (`xdist_group`) are lost with pytest 9.2, which keeps no name that they could be written into.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return ON_THE_CLUSTER if _needs_the_cluster(module) else module
+
+
+@cache
+def _needs_the_cluster(module: str) -> bool:
+    """By its text: the process that shares the tests out hasn't collected them, and knows no marks."""
+    return module.startswith("tests/e2e/") or "mark.cluster" in (ROOT / module).read_text()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneForTheCluster:
+    return OneForTheCluster(config, log)

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 from flowy_operator.adapters.kube import paths
-from flowy_operator.adapters.kube.client import KubeClient
+from flowy_operator.adapters.kube.client import Json, KubeClient
 from flowy_operator.core.pages import PageLimits
 from tests.bench import chart, command_line, decider, heartbeats, history, laptop, report, scale, scenarios
 from tests.bench.report import Figure, figure
@@ -95,10 +95,11 @@ async def _at_scale(kube: Kube, operator: OperatorProcess) -> list[Figure]:
     async with await KubeClient.connect(str(kube.kubeconfig)) as client:
         _say(f"fake nodes: {WIDE:,} Jobs by hand, with nothing but an image")
         least = await scale.bare(client, namespace, WIDE)
-        _say(f"{WIDE:,} Jobs by hand, as the operator makes them")
-        bare = await scale.bare(client, namespace, WIDE, await scale.content_of_a_job(client, namespace))
+        content = await scale.content_of_a_job(client, namespace)
+        before = await _bare(client, namespace, content)
         _say(f"one workflow with {WIDE:,} tasks")
         wide = await scale.wide(client, namespace, operator, WIDE, WIDE)
+        between = await _bare(client, namespace, content)
         _say(f"the same with parallelism {NARROW}")
         narrow = await scale.wide(client, namespace, operator, WIDE, NARROW)
         _say(f"{MANY} workflows with a task each")
@@ -107,20 +108,29 @@ async def _at_scale(kube: Kube, operator: OperatorProcess) -> list[Figure]:
         nested = await scale.children(client, namespace, operator, CHILDREN, 1)
         _say(f"one workflow with {CHILDREN} sub-workflows of {EACH} tasks each")
         families = await scale.children(client, namespace, operator, CHILDREN, EACH)
+        after = await _bare(client, namespace, content)
         _say(f"{OPEN:,} open workflows")
         opened = await scale.open_workflows(client, namespace, operator, OPEN)
+    # A machine that others use, too, has another speed each minute: what stands beside a figure was measured on both sides.
+    beside_wide, beside_others = statistics.mean((before, between)), statistics.mean((between, after))
+    goal = ">= 90 % of the same Jobs by hand"
     return [
-        figure("throughput-wide-per-s", wide.per_s, "/s", ">= 90 % of the same Jobs by hand", bare.per_s),
-        figure("throughput-wide-20-per-s", narrow.per_s, "/s", ""),
-        figure("throughput-workflows-per-s", many.per_s, "/s", ">= 90 % of the same Jobs by hand", bare.per_s),
-        figure("throughput-children-per-s", nested.per_s, "/s", ">= 90 % of the same Jobs by hand", bare.per_s),
-        figure("throughput-children-of-5-per-s", families.per_s, "/s", ">= 90 % of the same Jobs by hand", bare.per_s),
+        figure("throughput-wide-per-s", wide.per_s, "/s", goal, beside_wide),
+        figure("throughput-wide-20-per-s", narrow.per_s, "/s", "", beside_others),
+        figure("throughput-workflows-per-s", many.per_s, "/s", goal, beside_others),
+        figure("throughput-children-per-s", nested.per_s, "/s", goal, beside_others),
+        figure("throughput-children-of-5-per-s", families.per_s, "/s", goal, beside_others),
         figure("throughput-jobs-with-an-image-alone-per-s", least.per_s, "/s", ""),
         figure("cpu-per-task-ms", wide.cpu_ms, "ms", "<= 5 ms"),
         figure("cpu-per-workflow-ms", many.cpu_ms, "ms", ""),
         figure("rss-1000-open-mib", opened.rss_bytes / MIB, "MiB", "<= 200 MiB"),
         figure("start-1000-open-s", opened.start_s, "s", "<= 10 s"),
     ]
+
+
+async def _bare(client: KubeClient, namespace: str, content: Json) -> float:
+    _say(f"{WIDE:,} Jobs by hand, as the operator makes them")
+    return (await scale.bare(client, namespace, WIDE, content)).per_s
 
 
 async def _of_the_history(kube: Kube) -> list[Figure]:

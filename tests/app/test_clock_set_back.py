@@ -197,6 +197,22 @@ def test_what_is_due_comes(case: tuple[Activity, Callable[[World], Awaitable[Non
     run_virtual(scenario())
 
 
+def test_a_delay_longer_than_the_clock_was_ahead_keeps_its_length() -> None:
+    """By the right clock its end lies after the times on record, and was taken for one of theirs."""
+
+    async def scenario() -> None:
+        async with world(lambda call: failure(lasts_s=2) if call.attempt < 2 else value(3)) as w:
+            w.skew = timedelta(seconds=60)
+            w.submit(ONE, {"name": "step", "retry": LATER | {"delaysSeconds": [0, 100]}})
+            await recorded(w)
+            await w.until(lambda: "RetryScheduled step-0 #2" in w.told())
+            begun = asyncio.get_running_loop().time()
+            await w.until(lambda: "TaskScheduled step-0 #2" in w.told())
+            assert 99 < asyncio.get_running_loop().time() - begun < 102
+
+    run_virtual(scenario())
+
+
 def test_another_operator_comes_to_the_same() -> None:
     async def scenario() -> None:
         async with world(hang) as w:

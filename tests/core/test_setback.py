@@ -21,7 +21,6 @@ def test_a_history_of_the_past_is_left_alone() -> None:
 STATES: dict[str, list[Fact | float]] = {
     "open": [DAY, scheduled()],
     "waiting": [DAY, scheduled(), failed(final=False), waiting(attempt=2, until=DAY + 30)],
-    "waiting, by the right clock": [DAY, scheduled(), failed(final=False), waiting(attempt=2, until=130)],
     "held": [DAY, scheduled(), *(disrupted(launch=launch) for launch in range(4))],
     "over": [DAY, scheduled(), completed()],
     "some before that": [50, scheduled("task-0"), DAY, scheduled("task-1"), completed("task-1")],
@@ -65,8 +64,6 @@ def test_it_is_done_once(facts: list[Fact | float]) -> None:
 
 def test_a_delay_keeps_its_length() -> None:
     found = set_back(state_of(*STATES["waiting"]), NOW)
-    assert found.pending["task-0"].due_at == at(130)
-    found = set_back(state_of(*STATES["waiting, by the right clock"]), NOW)
     assert found.pending["task-0"].due_at == at(130)
 
 

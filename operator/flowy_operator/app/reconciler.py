@@ -39,6 +39,7 @@ from flowy_operator.core.launched import can_wait, made_through, write_at
 from flowy_operator.core.observe import View, deadline, observe
 from flowy_operator.core.pages import Tail, first_portion
 from flowy_operator.core.retention import abandoned_runs_on, may_run_on, tidy, workflow_expires_at
+from flowy_operator.core.setback import set_back
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import Phase, State, apply, place
 from flowy_operator.core.status import Patch, Standing, status_fields, status_patch
@@ -130,6 +131,7 @@ class Reconciler:
         view = self._results.collect(workflow, spec, state, view)
         run, stop = state.run, state.stop
         verdict, version, state = await self._advance(workflow, version, spec, state, view, now)
+        state = set_back(state, now)  # what was recorded just now has the history's time, and timers go by ours
         if (
             verdict.end is not None
             or verdict.cut

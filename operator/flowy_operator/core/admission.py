@@ -14,7 +14,7 @@ from flowy.wire.messages import AnsweredCall
 from flowy_operator.core.history import Fact, RetryScheduled, TaskScheduled
 from flowy_operator.core.observe import Launching
 from flowy_operator.core.spec import WorkflowSpec
-from flowy_operator.core.state import Phase, State, Task, retry_seed
+from flowy_operator.core.state import Phase, State, Task, recorded_at, retry_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,6 @@ def _schedule(
         return TaskScheduled(task=item.key, attempt=item.attempt, digest=None, line=None)
     delay_s = delay_before(spec.tasks[item.task].retry, 1, retry_seed(state, item.key))
     if delay_s:
-        at = now + timedelta(seconds=delay_s)
+        at = recorded_at(state, now) + timedelta(seconds=delay_s)
         return RetryScheduled(task=item.key, attempt=1, at=at, digest=item.digest, line=item.line)
     return TaskScheduled(task=item.key, digest=item.digest, line=item.line)

@@ -41,7 +41,7 @@ from flowy_operator.core.outcome import (
 from flowy_operator.core.records import JobRecord, PodRecord
 from flowy_operator.core.sentences import attempt_sentence, line, reasons
 from flowy_operator.core.spec import OnParentEnd, TaskSpec, WorkflowSpec
-from flowy_operator.core.state import Phase, State, Task, retry_seed
+from flowy_operator.core.state import Phase, State, Task, recorded_at, retry_seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,7 +311,8 @@ def _retry(
         case RetryAfter(0) if moment.launching is Launching.ALLOWED:
             return TaskScheduled(task=task.key, attempt=task.attempt + 1)
         case RetryAfter(delay_s):
-            at = moment.now + timedelta(seconds=delay_s)
+            # By the history's own clock, as the time of the event is: what lies between the two is the delay.
+            at = recorded_at(moment.state, moment.now) + timedelta(seconds=delay_s)
             return RetryScheduled(task=task.key, attempt=task.attempt + 1, at=at)
 
 

@@ -43,8 +43,8 @@ def _task(task: Task, now: datetime) -> Task:
     first = min(task.first_scheduled_at, now)
     if task.waits_since is None or task.due_at is None or not is_ahead(task.waits_since, now):
         return replace(task, launch=launch, first_scheduled_at=first)
-    # One that was recorded after the clock was set back is due by the right clock, before the time of its own event.
-    due_at = task.due_at if task.due_at < task.waits_since else now + (task.due_at - task.waits_since)
+    # Both are by the history's clock, whenever they were recorded.
+    due_at = now + (task.due_at - task.waits_since)
     return replace(task, launch=launch, first_scheduled_at=first, due_at=due_at, waits_since=now)
 
 

@@ -176,11 +176,15 @@ def retry_seed(state: State, key: str) -> str:
     return f"{state.uid}/{state.run}/{key}"
 
 
+def recorded_at(state: State, now: datetime) -> datetime:
+    """The time of what is recorded now: a history's never run backwards, even where the clock was set back."""
+    time = in_milliseconds(now)
+    return time if state.last_time is None else max(time, state.last_time)
+
+
 def place(state: State, facts: Iterable[Fact], now: datetime) -> list[Event]:
     """Give facts their ids and times, to be appended to this state's history."""
-    time = in_milliseconds(now)
-    if state.last_time is not None:
-        time = max(time, state.last_time)
+    time = recorded_at(state, now)
     return [Event(state.events + n, time, fact) for n, fact in enumerate(facts, 1)]
 
 

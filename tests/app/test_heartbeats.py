@@ -343,6 +343,20 @@ async def test_the_deleted_workflow_is_asked_for_before_anybody_is_told_to_stop(
 
 
 @simulated
+async def test_it_is_asked_for_again_after_the_clock_was_set_back() -> None:
+    async with world(lambda call: NEVER_ENDS) as w:
+        w.submit(ONE, ONCE)
+        await started(w)
+        caller, running = callers(w)[0], w.operators[0]
+        running.operator._workflows.forget(next(iter(running.operator._workflows)).key, w.body()["metadata"]["uid"])
+        w.api.faults.add(Refuse(500), verb="get", resource="workflows")
+        running.line.skew = timedelta(days=1)
+        assert isinstance(await beat(w, caller=caller), Unknown)
+        running.line.skew = timedelta()
+        assert isinstance(await beat(w, caller=caller), Counts)
+
+
+@simulated
 async def test_few_workflows_are_asked_for_at_once() -> None:
     async with world(lambda call: NEVER_ENDS) as w:
         several = "def w(t):\n    return lambda: [t() for _ in range(40)]"

@@ -139,7 +139,7 @@ class Attempts:
             return workflow, found
         now = self._clock()
         asked = self._asked.get(caller.uid)
-        if asked is not None and (isinstance(asked[1], Over) or now - asked[0] < ASKED_AGAIN):
+        if asked is not None and (isinstance(asked[1], Over) or timedelta() <= now - asked[0] < ASKED_AGAIN):
             return None, asked[1]
         if self._asking >= ASKED_AT_ONCE:
             return None, Unknown(found.why)

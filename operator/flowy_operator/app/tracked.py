@@ -244,7 +244,10 @@ class Workflow:
         return replace(state, started_at=self.begun_at)
 
     def in_time(self, version: Version, now: datetime) -> Version:
-        """The version whose instants are none of the future: `core/setback.py`."""
+        """The version whose instants are none of the future: `core/setback.py`. Nor are those of Jobs that were made."""
+        for job, made in self.created.items():
+            if is_ahead(made.at, now):
+                self.created[job] = replace(made, at=now)
         if version.state is None:
             return version
         state = set_back(version.state, now)

@@ -68,6 +68,8 @@ def check(w: World, reason: str, why: str) -> None:
     assert sorted(fact.task for fact in cancelled if fact.task != "quick-0") == sorted(
         f"slow-{n}" for n in range(WIDTH)
     )
+    if reason in {"TimedOut", "Terminated"}:
+        assert f"unfinished: {', '.join(f'slow-{n}' for n in range(10))} and more" in w.status()["error"]["message"]
     assert w.torn == []
 
 

@@ -15,7 +15,7 @@ from flowy_operator.core.history import CancelReason, Fact, Restarted, StopMode,
 from flowy_operator.core.observe import Launching
 from flowy_operator.core.pages import EVENT_BYTES, first_portion, quoted_bytes
 from flowy_operator.core.spec import OnEnd, WorkflowSpec
-from flowy_operator.core.state import State, place
+from flowy_operator.core.state import State, Task, place
 from flowy_operator.core.stop import cancel_deadline, requested
 from flowy_operator.core.values import MAX_VALUE_BYTES
 from flowy_operator.core.verdict import End, Verdict
@@ -46,14 +46,16 @@ def after_the_code(spec: WorkflowSpec, state: State, answer: Answer, now: dateti
 def end_without_code(spec: WorkflowSpec, state: State, started_at: datetime, now: datetime) -> Verdict | None:
     """The end that comes whatever the code would say, if it is time for one. `started_at` is that of the first run."""
     if spec.stop is StopMode.TERMINATE:
-        return _terminate(spec, state, "spec.stop is Terminate")
+        stop = state.stop
+        since = stop.at if stop is not None and stop.mode is StopMode.TERMINATE else now
+        return _terminate(spec, state, "spec.stop is Terminate", since)
     end_at = workflow_deadline(spec, started_at)
     if end_at is not None and end_at <= now:
         return time_out(spec, state)
     cancel_until = cancel_deadline(spec, state)
     if cancel_until is not None and cancel_until <= now:
         why = f"the code had not ended {spec.cancel_timeout_s} s after spec.stop: Cancel (timeouts.cancelSeconds)"
-        return _terminate(spec, state, why)
+        return _terminate(spec, state, why, cancel_until)
     return None
 
 
@@ -65,8 +67,9 @@ def workflow_deadline(spec: WorkflowSpec, started_at: datetime) -> datetime | No
 def time_out(spec: WorkflowSpec, state: State) -> Verdict:
     """The end by the workflow's own timeout: no code runs any more."""
     why = f"the workflow was still open after {spec.workflow_timeout_s} s (timeouts.workflowSeconds)"
-    error = {"type": "WorkflowTimedOut", "message": why + _unfinished_keys(state)}
-    facts = cancel_unfinished(state, CancelReason.WORKFLOW_ENDED)
+    reason = CancelReason.WORKFLOW_ENDED
+    error = {"type": "WorkflowTimedOut", "message": why + _unfinished_keys(state, reason)}
+    facts = cancel_unfinished(state, reason)
     return Verdict(facts=facts, end=End(reason=Reason.TIMED_OUT, error=error))
 
 
@@ -88,9 +91,11 @@ def within_one_write(verdict: Verdict, state: State, now: datetime) -> Verdict:
     return verdict if portion == len(facts) else Verdict(facts=facts[:portion], cut=True, ending=True)
 
 
-def _terminate(spec: WorkflowSpec, state: State, why: str) -> Verdict:
-    error = {"type": "WorkflowTerminated", "message": why + _unfinished_keys(state)}
-    facts: list[Fact] = [*requested(spec, state), *cancel_unfinished(state, CancelReason.STOP_REQUESTED)]
+def _terminate(spec: WorkflowSpec, state: State, why: str, since: datetime) -> Verdict:
+    """`since`: from then on this end cancels; what a stop by Cancel did before, the code was told of."""
+    reason = CancelReason.STOP_REQUESTED
+    error = {"type": "WorkflowTerminated", "message": why + _unfinished_keys(state, reason, since)}
+    facts: list[Fact] = [*requested(spec, state), *cancel_unfinished(state, reason)]
     return Verdict(facts=facts, end=End(reason=Reason.TERMINATED, error=error))
 
 
@@ -144,8 +149,16 @@ def _why_failed(state: State, answer: Answer) -> Reason:
     return Reason.FAILED
 
 
-def _unfinished_keys(state: State) -> str:
-    keys: Sequence[str] = [task.key for task in state.unfinished()]
+def _unfinished_keys(state: State, reason: CancelReason, since: datetime | None = None) -> str:
+    """The tasks that this end finds open, those with it that it has cancelled in earlier writes: for this reason, since then."""
+    keys: Sequence[str] = [task.key for task in state.tasks.values() if _is_ended_by_it(task, reason, since)]
     if not keys:
         return ""
     return f"; unfinished: {', '.join(keys[:_SHOWN_KEYS])}" + (" and more" if len(keys) > _SHOWN_KEYS else "")
+
+
+def _is_ended_by_it(task: Task, reason: CancelReason, since: datetime | None) -> bool:
+    if not isinstance(task.final, TaskCancelled):
+        return task.final is None
+    is_late = since is None or (task.finished_at is not None and task.finished_at >= since)
+    return task.final.reason is reason and is_late

@@ -23,7 +23,7 @@ from flowy.wire.checks import (
     string,
     value_text,
 )
-from flowy.wire.keys import task_of
+from flowy.wire.keys import MAX_KEY, task_of
 from flowy.wire.shapes import Answer, AnsweredCall, AnsweredWait, Outcome, Phase, Record, RecordState, Request
 from flowy.wire.traces import parse_trace
 
@@ -163,6 +163,8 @@ def _needs(value: object) -> Sequence[Sequence[str]]:
         raise MalformedMessage(f"needs has more than {MAX_NEEDS} keys")
     if not set(map(type, chain.from_iterable(value))) <= {str}:
         raise MalformedMessage("a key in needs is no string")
+    if max(map(len, chain.from_iterable(value)), default=0) > MAX_KEY:  # they are kept as long as the workflow is open
+        raise MalformedMessage(f"a key in needs has more than {MAX_KEY} characters")
     return tuple(map(tuple, value))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from keyword import iskeyword
 
 MAX_NAME = 40  # leaves room in a Job's name, which Kubernetes cuts at 63 characters
+MAX_KEY = MAX_NAME + len("-") + 9
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)-(0|[1-9][0-9]{0,8})")
 

@@ -260,6 +260,7 @@ HOSTILE: dict[str, tuple[str, Change, str]] = {
     "needs that are no list": ("suspended", setting(needs={}), "needs is no list of lists"),
     "needs without groups": ("suspended", setting(needs=["task-0"]), "needs is no list of lists"),
     "needs of numbers": ("suspended", setting(needs=[["task-0", 1]]), "a key in needs is no string"),
+    "needs of long keys": ("suspended", setting(needs=[["a" * 51]]), "a key in needs has more than 50 characters"),
     "too many needs": (
         "suspended",
         setting(needs=[["a-0"] * MAX_NEEDS, ["b-0"]]),

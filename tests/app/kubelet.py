@@ -8,6 +8,7 @@ client, so faults and counts are the operator's alone.
 import asyncio
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -107,6 +108,7 @@ class Kubelet:
     grace_s: Callable[[], float] = lambda: 0.0
     _lost: set[str] = field(default_factory=set)
     _containers: dict[str, _Container] = field(default_factory=dict)  # by the pod's uid
+    _launches: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     _seen: int = 0
     _pods: int = 0
 
@@ -245,6 +247,7 @@ class Kubelet:
             asyncio.get_running_loop().call_later(min(2**tries, 60), self._make_pod, job, tries + 1)
             return
         self.calls.append(call)
+        self._launches[call.workflow, call.task, call.attempt] += 1
         act = self.activity(call)
         container = self._containers[made["metadata"]["uid"]] = _Container(made, act, node)
         if act.unmounted is not None:
@@ -258,8 +261,7 @@ class Kubelet:
         workflow = template["labels"]["flowy.dev/workflow"]
         task = template["annotations"]["flowy.dev/task"]
         attempt = int(template["labels"]["flowy.dev/attempt"])
-        before = [c for c in self.calls if (c.workflow, c.task, c.attempt) == (workflow, task, attempt)]
-        return Call(workflow, task, attempt, len(before), given["args"], given["kwargs"])
+        return Call(workflow, task, attempt, self._launches[workflow, task, attempt], given["args"], given["kwargs"])
 
     def _input(self, job: Json) -> str:
         """The content of the input file, be it an annotation or a ConfigMap."""

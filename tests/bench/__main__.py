@@ -1,5 +1,9 @@
-"""`make bench`: measure, print, and write docs/performance.json and docs/performance.md."""
+"""`make bench`: measure, write docs/performance.json and docs/performance.md, and say what has moved.
 
+It exits with 0 whatever the figures are; with `--strict`, not if one is worse than it has ever been.
+"""
+
+import argparse
 import asyncio
 import statistics
 import sys
@@ -10,8 +14,8 @@ from pathlib import Path
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import Json, KubeClient
 from flowy_operator.core.pages import PageLimits
-from tests.bench import chart, command_line, decider, heartbeats, history, laptop, report, scale, scenarios
-from tests.bench.report import Figure, figure
+from tests.bench import chart, command_line, decider, heartbeats, history, laptop, moved, report, scale, scenarios
+from tests.bench.figures import Figure, figure
 from tests.bench.scenarios import Writes
 from tests.cluster import cluster
 from tests.cluster.fake_nodes import fake_nodes
@@ -26,7 +30,10 @@ WIDE, NARROW, MANY, CHILDREN, EACH, OPEN = 1000, 20, 300, 200, 5, 1000
 LONG = 2000
 
 
-def main() -> None:
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure, and say what has moved.")
+    parser.add_argument("--strict", action="store_true", help="fail where a figure is worse")
+    given = parser.parse_args()
     kubeconfig = cluster.up()
     kube = Kube(kubeconfig, f"bench-{uuid.uuid4().hex[:6]}")
     kube.run("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
@@ -56,6 +63,7 @@ def main() -> None:
     figures += laptop.figures()
     report.write(figures)
     print(report.page(figures))
+    return moved.tell(strict=given.strict)
 
 
 async def _measure(kube: Kube, operator: OperatorProcess) -> list[Figure]:
@@ -124,6 +132,7 @@ async def _at_scale(kube: Kube, operator: OperatorProcess) -> list[Figure]:
         figure("cpu-per-task-ms", wide.cpu_ms, "ms", "<= 5 ms"),
         figure("cpu-per-workflow-ms", many.cpu_ms, "ms", ""),
         figure("rss-1000-open-mib", opened.rss_bytes / MIB, "MiB", "<= 200 MiB"),
+        figure("rss-per-open-kib", opened.each_bytes / 1024, "KiB", "<= 50 KiB"),
         figure("start-1000-open-s", opened.start_s, "s", "<= 10 s"),
     ]
 
@@ -184,4 +193,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench.report import Figure, figure
+from tests.bench.figures import Figure, figure
 from tests.chart.helm import template
 from tests.cluster import build, flowy_images
 from tests.e2e.installed import OPERATORS, Installed

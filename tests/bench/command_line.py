@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.app.kubelet import value
 from tests.app.world import world
-from tests.bench.report import Figure, figure
+from tests.bench.figures import Figure, figure
 from tests.fakes.clock import run_virtual
 
 RUNS = 21

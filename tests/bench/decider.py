@@ -19,7 +19,7 @@ from flowy_operator.adapters.decider.pool import DeciderPool
 from flowy_operator.app.decisions import FIRST_STALL_S
 from flowy_operator.core.errors import DecisionStalled
 from tests.bench import report
-from tests.bench.report import Figure, figure
+from tests.bench.figures import Figure, figure
 
 WORKFLOW = """
 import collections, itertools, json, math

@@ -24,7 +24,7 @@ from tests.adapters.gateway.reviewer import NOW, Reviewer, jwt
 from tests.app.kubelet import NEVER_ENDS, NEVER_STARTS
 from tests.app.world import NAMESPACE, World, world
 from tests.bench import report
-from tests.bench.report import Figure, figure
+from tests.bench.figures import Figure, figure
 
 WORKFLOWS, TASKS = 10, 100
 PODS = WORKFLOWS * TASKS

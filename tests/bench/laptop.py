@@ -19,7 +19,7 @@ from flowy_cli.pictures.reading import execution_of
 from flowy_cli.pictures.report import report
 from flowy_operator.core.history import Event, Fact, TaskCompleted, TaskScheduled, event_json
 from tests.bench import command_line
-from tests.bench.report import Figure, figure
+from tests.bench.figures import Figure, figure
 from tests.builders import START
 from tests.fakes.clock import run_virtual
 from tests.pictures.browser import CHROMIUM, chromium, new_tab

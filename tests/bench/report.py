@@ -2,40 +2,28 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict
 from pathlib import Path
+
+from tests.bench import ranges
+from tests.bench.figures import Figure, number
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One measurement. `raw` is the ceiling beside it: the same work without us, or None where there is none."""
-
-    name: str
-    value: float
-    unit: str
-    goal: str
-    raw: float | None
-    command: str
-    date: str
-
-
-def figure(name: str, value: float, unit: str, goal: str, raw: float | None = None) -> Figure:
-    """One of `make bench`, of today."""
-    date = datetime.now(UTC).date().isoformat()
-    return Figure(name=name, value=value, unit=unit, goal=goal, raw=raw, command="make bench", date=date)
+def known(folder: Path = DOCS) -> list[Figure]:
+    """The figures that were measured last."""
+    data = folder / "performance.json"
+    return [Figure(**fields) for fields in json.loads(data.read_text())] if data.exists() else []
 
 
 def write(figures: Sequence[Figure], folder: Path = DOCS) -> None:
     """Put these figures into `performance.json` and `performance.md`; those of other names stay as they are."""
-    data = folder / "performance.json"
-    known = {f["name"]: f for f in json.loads(data.read_text())} if data.exists() else {}
-    known |= {figure.name: asdict(figure) for figure in figures}
-    ordered = [known[name] for name in sorted(known)]
-    data.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n")
-    (folder / "performance.md").write_text(page([Figure(**fields) for fields in ordered]))
+    by_name = {figure.name: figure for figure in [*known(folder), *figures]}
+    ordered = [by_name[name] for name in sorted(by_name)]
+    listed = [asdict(figure) for figure in ordered]
+    (folder / "performance.json").write_text(json.dumps(listed, indent=1, ensure_ascii=False) + "\n")
+    (folder / "performance.md").write_text(page(ordered))
 
 
 def page(figures: Sequence[Figure]) -> str:
@@ -57,17 +45,24 @@ def page(figures: Sequence[Figure]) -> str:
         "beside their figure stands that of the same decisions without them.",
         "*Chart* and *pod* are about two replicas as `helm install` makes them: beside the rendering stands helm doing nothing;",
         "ready is from the start of the first container on, memory is the leader's pod with its decider, half a minute later.",
+        "*Linear* is how much dearer a task is in the largest of 1,000 to 10,000 tasks, or where it is dearest: the operator's",
+        "CPU, and its writes. It is measured without a cluster, by `make bench-linear`: *wide* and *chain* are one workflow,",
+        "*many* are workflows of a task each in 20 namespaces.",
         "",
-        "| figure | value | beside it | goal | date |",
-        "| --- | --- | --- | --- | --- |",
+        "*Seen* is what the figure has been in all runs so far, in terms that can be compared between two of them: as it is;",
+        "with an x, as a multiple of what stands beside it; *at pace*, as it would be if a fixed piece of work, timed within the",
+        f"same minute, took {ranges.UNIT_PACE_MS:.0f} ms. Sizes and counts are the same on any machine. Rates that the API server bounds go up and",
+        "down with it, and so does the same work by hand. Whatever is CPU of ours goes with the pace: this machine is shared, and",
+        "twice as fast at one hour as at another. `make bench` says at its end what has moved; `make bench-ranges` takes the",
+        "figures into the ranges.",
+        "",
+        "| figure | value | beside it | goal | seen | date |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
+    known_ranges = ranges.load()
     for figure in figures:
-        raw = "" if figure.raw is None else _number(figure.raw, figure.unit)
-        lines.append(
-            f"| {figure.name} | {_number(figure.value, figure.unit)} | {raw} | {figure.goal} | {figure.date} |"
-        )
+        value = f"{number(figure.value)} {figure.unit}"
+        raw = "" if figure.raw is None else f"{number(figure.raw)} {figure.unit}"
+        seen = known_ranges.get(figure.name, "")
+        lines.append(f"| {figure.name} | {value} | {raw} | {figure.goal} | {seen} | {figure.date} |")
     return "\n".join([*lines, ""])
-
-
-def _number(value: float, unit: str) -> str:
-    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f} {unit}"

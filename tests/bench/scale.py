@@ -126,9 +126,13 @@ async def _measured(
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Open workflows: memory of the operator and its decider with them, and a start in which each has news."""
+    """Open workflows: memory of the operator and its decider with them, and a start in which each has news.
+
+    `each_bytes` is by how much that memory has grown for each.
+    """
 
     rss_bytes: int
+    each_bytes: float
     start_s: float
 
 
@@ -136,6 +140,7 @@ async def open_workflows(client: KubeClient, namespace: str, operator: OperatorP
     """So many workflows that wait for a retry an hour away; all are changed while no operator runs."""
     step = STEP | {"retry": {"delaysSeconds": [3600]}}
     manifests = [workflow(f"open-{n}", ONE, [step]) for n in range(count)]
+    before = rss_bytes(operator.pid)
     await _side_by_side(client.create(paths.workflows(namespace), manifest) for manifest in manifests)
     await _observed(client, namespace, 1, count)
     await asyncio.sleep(2)
@@ -147,7 +152,7 @@ async def open_workflows(client: KubeClient, namespace: str, operator: OperatorP
     began = time.monotonic()
     operator.start()
     await _observed(client, namespace, 2, count)
-    started = Open(resident, time.monotonic() - began)
+    started = Open(resident, (resident - before) / count, time.monotonic() - began)
     await _clear(client, namespace, paths.workflows(namespace))
     return started
 

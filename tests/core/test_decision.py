@@ -15,7 +15,7 @@ from flowy.policy.timeout import Timer
 from flowy.replay.replayer import replay
 from flowy.wire.messages import Answer, AnsweredWait, Outcome, Phase, Record, RecordState, encode_request
 from flowy_operator.core.conditions import Blocker, Reason, Stall
-from flowy_operator.core.decision import conclude, decision_request, says_the_same, value_refs
+from flowy_operator.core.decision import Records, conclude, decision_request, says_the_same, value_refs
 from flowy_operator.core.history import (
     CancelReason,
     Fact,
@@ -208,6 +208,28 @@ def test_after_a_restart_the_input_and_the_seed_are_new() -> None:
     request = decision_request(SPEC, state_of(5, Restarted(run=2, input=RESTART_INPUT)), [])
     assert (request.input, request.seed, request.started_at) == (RESTART_INPUT, f"{UID}/2", at(5).timestamp())
     assert request.records == []
+
+
+def test_records_are_made_once_and_are_those_of_the_state_at_hand() -> None:
+    ref = reference("talk-task-1", "[1.0]")
+    one = state_of(scheduled(), scheduled("task-1"), completed("task-0", "1"))
+    other = state_of(scheduled(), scheduled("task-1"), completed("task-0", "2"))
+    longer = followed(one, [TaskCompleted(task="task-1", result_ref=ref)], at(6))
+    again = followed(longer, [Restarted(run=2, input=RESTART_INPUT), scheduled()], at(7))
+    records = Records()
+    for state, text in [
+        (one, ""),
+        (other, ""),
+        (one, ""),
+        (longer, "[1.0]"),
+        (longer, "[2.0]"),
+        (again, ""),
+        (one, ""),
+    ]:
+        values = {"talk-task-1": text}
+        kept = decision_request(SPEC, state, [], values, records)
+        assert kept == decision_request(SPEC, state, [], values)
+    assert kept.records[0] is decision_request(SPEC, one, [], {}, records).records[0]
 
 
 def ended(cancels: str) -> Fact:

@@ -116,7 +116,7 @@ class Decisions:
         namespace = workflow.owner.namespace
         try:
             values = await self._values.load_all(namespace, value_refs(state))
-            request = decision_request(spec, state, wanted, values)
+            request = decision_request(spec, state, wanted, values, workflow.records)
             answer = await self._decider.decide(request, namespace=namespace, wall_s=float(spec.decision_timeout_s))
         except DecisionStalled as error:
             self._stalled(workflow, _basis(spec, state), Stall(error.reason, str(error)), now)

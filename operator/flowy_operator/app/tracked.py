@@ -17,6 +17,7 @@ from flowy_operator.core.attempts import Beat
 from flowy_operator.core.child import ChildEnd, ChildRecord, Lineage, standing_of
 from flowy_operator.core.collected import Collected
 from flowy_operator.core.conditions import Blocker, Stall, has_ended
+from flowy_operator.core.decision import Records
 from flowy_operator.core.definition import Definition, Reference
 from flowy_operator.core.folded import Folded, Unread, check_tasks, completed, fold, history_message
 from flowy_operator.core.history import Chain, HistoryInvalid, parse_time
@@ -141,6 +142,7 @@ class Workflow:
     stall: Stall | None = None
     stalled_times: int = 0
     retry_decision_at: datetime | None = None
+    records: Records = field(default_factory=Records)  # of what was asked last
 
     dropped_before: int = 1  # runs before this one have left nothing in the cluster
 
@@ -325,6 +327,7 @@ class Workflow:
     def close(self) -> None:
         """Drop what only an open workflow needs. Ended ones may stay for weeks, in their thousands."""
         self.answer = self.answered_upon = self.stall = self.retry_decision_at = self.resolved = None
+        self.records = Records()
         for known in (self.calls, self.created, self.gone, self.last_words, self.refused, self.notes, self.beats):
             known.clear()
         version = self.version

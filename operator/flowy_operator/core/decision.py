@@ -30,19 +30,51 @@ def value_refs(state: State) -> list[ValueRef]:
     return [f.result_ref for f in finals if isinstance(f, TaskCompleted) and f.result_ref is not None]
 
 
+class Records:
+    """The records of one workflow's tasks. Those of tasks that have ended are made once.
+
+    A chain of n steps asks n times, each time about all before: made anew, they were most of what its late steps cost. Those
+    with a value that the history only refers to aren't kept, since it may be long.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Task, Record]] = {}
+
+    def of(self, state: State, values: Mapping[str, str]) -> list[Record]:
+        """One a task, in the order of the tasks. `values` as for `decision_request`."""
+        if len(self._made) > state.finished:  # of the run before
+            self._made.clear()
+        records = []
+        for key, task in state.tasks.items():
+            known = self._made.get(key)
+            # By identity: what another history has by this key is another task.
+            if known is None or known[0] is not task:
+                known = task, _record(task, values)
+                if task.final is not None and (
+                    not isinstance(task.final, TaskCompleted) or task.final.result_ref is None
+                ):
+                    self._made[key] = known
+            records.append(known[1])
+        return records
+
+
 def decision_request(
-    spec: WorkflowSpec, state: State, wanted: Sequence[str], values: Mapping[str, str] = MappingProxyType({})
+    spec: WorkflowSpec,
+    state: State,
+    wanted: Sequence[str],
+    values: Mapping[str, str] = MappingProxyType({}),
+    records: Records | None = None,
 ) -> Request:
     """What the decider is asked. Attempts, nodes and the times between stay here: code must not see them.
 
-    `values` has the texts of all `value_refs`, by their names.
+    `values` has the texts of all `value_refs`, by their names. `records` are those of this workflow's request before.
     """
     return Request(
         source=spec.source,
         entrypoint=spec.entrypoint,
         tasks=tuple(spec.tasks),
         input=state.input if state.input is not None else spec.input,
-        records=[_record(task, values) for task in state.tasks.values()],
+        records=(Records() if records is None else records).of(state, values),
         seed=f"{state.uid}/{state.run}",
         started_at=state.started_at.timestamp(),
         wanted=tuple(wanted),

@@ -117,6 +117,12 @@ SEED ?= 1
 chaos: $(READY) cluster  ## kill and starve operators, API server, etcd while 520 workflows run; writes docs/reliability.md
 	$(BIN)/python -m tests.chaos --seed $(SEED)
 
+MINUTES ?= 5
+
+.PHONY: fuzz
+fuzz: $(READY)  ## try hostile objects, requests and files for MINUTES=5; a case that breaks something is made smaller
+	$(BIN)/python -m tests.fuzz $(MINUTES)
+
 .PHONY: browser
 browser: $(READY) chromium  ## the tests of the HTML report in Chromium, which it installs (Debian, 100 MB)
 	$(BIN)/pytest -m browser $(PYTEST_ARGS)

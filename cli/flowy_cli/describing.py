@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from flowy_cli.errors import printable
 from flowy_cli.run import Raw, Run, instant
 from flowy_cli.tables import clock, indented, table, took
 from flowy_operator.core.conditions import by_type
@@ -17,6 +16,7 @@ from flowy_operator.core.history import (
     TaskScheduled,
     TaskTimedOut,
 )
+from flowy_operator.core.printable import printable
 from flowy_operator.core.sentences import attempt_sentence, line
 from flowy_operator.core.state import Phase, Task
 

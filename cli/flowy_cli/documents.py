@@ -1,6 +1,8 @@
 """Objects as text: manifests and what `kubectl get -o yaml` prints, in; YAML and JSON, out. And a run from such objects."""
 
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +10,7 @@ import yaml
 
 from flowy_cli.errors import NotThere, Unreadable
 from flowy_cli.run import HistoryIncomplete, Raw, Run, assemble
+from flowy_cli.shapes import Misshapen, shaped
 from flowy_cli.texts import place_of, read_text
 from flowy_operator.core.config_map import text_of
 from flowy_operator.core.history import Event, HistoryInvalid, event_json
@@ -50,13 +53,37 @@ def objects(text: str, where: str) -> list[Raw]:
     try:
         # JSON is YAML too, but this is a hundred times as fast.
         documents = [json.loads(text)] if text.lstrip().startswith("{") else list(yaml.load_all(text, Loader))
+        values = _weight(documents, {}) if "&" in text else 0
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Unreadable(f"{where} is neither YAML nor JSON: {_what_is_wrong(error)}") from error
-    found = list(_flat(documents))
-    for item in found:
-        if not isinstance(item, dict) or not isinstance(item.get("metadata"), dict):
-            raise Unreadable(f"{where} holds something that is no Kubernetes object", "each needs kind and metadata")
-    return found
+    if values > _MOST_VALUES:
+        raise Unreadable(f"{where} says with aliases of YAML more than anybody can read", "write it without * and &")
+    return [_object(item, where) for item in _flat(documents)]
+
+
+_MOST_VALUES = 10_000_000
+"""In all documents of a file. Aliases of aliases of aliases grow to any number, and so far everything is one object."""
+
+
+def _weight(value: Any, known: dict[int, float]) -> float:
+    """How many values it is when it is written without aliases; infinity for what holds itself."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = math.inf
+        inner = value if isinstance(value, list) else value.values()
+        known[id(value)] = 1 + sum(_weight(each, known) for each in inner)
+    return known[id(value)]
+
+
+def _object(item: Any, where: str) -> Raw:
+    if not isinstance(item, dict) or not isinstance(item.get("metadata"), dict):
+        raise Unreadable(f"{where} holds something that is no Kubernetes object", "each needs kind and metadata")
+    try:
+        return shaped(item, own=item.get("apiVersion") == API_VERSION)
+    except Misshapen as error:
+        name = item["metadata"].get("name", "without a name")
+        raise Unreadable(f"{where}: {item.get('kind')} {name}: {error}") from error
 
 
 def _what_is_wrong(error: Exception) -> str:
@@ -103,6 +130,8 @@ def run_of(found: Sequence[Raw], where: str, name: str | None = None) -> Run:
     workflows = of_kind(found, KIND)
     if not workflows:
         raise Unreadable(f"{where} holds no Workflow", f"it needs an object with apiVersion {API_VERSION}, kind {KIND}")
+    if not all(body["metadata"].get("name") for body in workflows):
+        raise Unreadable(f"{where} holds a Workflow without a name", "give it a metadata.name")
     named = [body for body in workflows if name in {None, body["metadata"].get("name")}]
     if not named:
         raise NotThere(f"{where} holds no Workflow {name!r}")
@@ -159,7 +188,12 @@ def to_yaml(value: object) -> str:
 
 
 def to_json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    """JSON for people and programs: what could steer a terminal is escaped, which changes nothing for a program."""
+    return _STEERS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
+
+
+_STEERS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Of the characters that JSON allows in a text as they are."""
 
 
 def events_json(events: Sequence[Event]) -> list[dict[str, Any]]:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import click
 
-from flowy_cli.errors import CliError, ExitCode, printable
+from flowy_cli.errors import CliError, ExitCode
 from flowy_cli.run import Raw
 from flowy_operator.core.conditions import Reason, by_type
+from flowy_operator.core.printable import printable
 
 
 def report(bodies: Sequence[Raw]) -> ExitCode:

@@ -39,10 +39,12 @@ class CliError(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it, for a person, to standard error."""
+        from flowy_operator.core.printable import printable  # noqa: PLC0415 - late: `--help` loads this module
+
         stream = sys.stderr if file is None else file
         click.echo(f"flowy: {printable(self.message)}", file=stream)
         if self.advice:
-            click.echo(f"  {self.advice}", file=stream)
+            click.echo(f"  {printable(self.advice)}", file=stream)
 
 
 class Unreadable(CliError):
@@ -59,13 +61,3 @@ class Cluster(CliError):
 
 class TimedOut(CliError):
     exit_code: ClassVar[int] = ExitCode.TIMED_OUT
-
-
-def printable(text: str) -> str:
-    """Text of whoever wrote it, fit for a terminal: what could steer one is shown as its code.
-
-    Messages of pods and objects come from strangers, and an escape sequence can rewrite what stands on the screen.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

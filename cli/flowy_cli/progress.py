@@ -12,11 +12,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from flowy_cli.errors import printable
 from flowy_cli.listing import status_of
 from flowy_cli.run import Raw
 from flowy_cli.waiting import Seen
 from flowy_operator.core.conditions import by_type, has_ended
+from flowy_operator.core.printable import printable
 from flowy_operator.core.sentences import line
 
 _COLOURS = {"Completed": "green", "Failed": "red", "InvalidCode": "red", "TimedOut": "red", "Stalled": "yellow"}

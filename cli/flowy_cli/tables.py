@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from flowy_cli.errors import printable
+from flowy_operator.core.printable import printable
 
 _GAP = "   "
 

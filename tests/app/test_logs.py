@@ -101,3 +101,15 @@ def test_a_task_is_found_by_its_attempts(caplog: pytest.LogCaptureFixture) -> No
     assert told == [("task failed", 2)]
     assert {(line["namespace"], line["workflow"]) for line in lines} == {("ns", "w")}
     assert "secret" not in json.dumps([{**line, "message": line["message"]} for line in ours])
+
+
+STEERS = "\n12:00:00 ERROR   forged \x1b[2J\x9b31m\u2028\u202e\x85"
+
+
+def test_no_field_begins_a_line_or_steers_a_terminal() -> None:
+    text = Text().format(record("odd", said=STEERS))
+    assert text.isprintable()
+    assert text.endswith(r"said=\x0a12:00:00 ERROR   forged \x1b[2J\x9b31m\x2028\x202e\x85")
+    line = JsonLines().format(record("odd", said=STEERS + "\U000e0001"))
+    assert line.isprintable()
+    assert json.loads(line)["said"] == STEERS + "\U000e0001"

@@ -21,7 +21,7 @@ def logs(name: str, task: str | None, attempt: int | None, tail: int | None, fol
     """
     from flowy_cli import logs as module
     from flowy_cli.connection import Connection, in_cluster
-    from flowy_cli.errors import printable
+    from flowy_operator.core.printable import printable
 
     wanted = module.Wanted(task, attempt, tail)
 

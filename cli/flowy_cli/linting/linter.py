@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowy.replay.loading import LoadFailed, compiled
-from flowy_cli.errors import Unreadable, printable
+from flowy_cli.errors import Unreadable
 from flowy_cli.linting import results, tasks, world
 from flowy_cli.linting.findings import Finding, Rule
 from flowy_cli.linting.manifest import Source, sources
 from flowy_cli.texts import read_text
+from flowy_operator.core.printable import printable
 
 
 def lint_file(file: str) -> Sequence[tuple[Source, Sequence[Finding]]]:

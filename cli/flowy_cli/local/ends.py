@@ -8,9 +8,10 @@ import click
 from flowy.local.engine import Finished
 from flowy.local.launch import Launch
 from flowy_cli.documents import to_yaml
-from flowy_cli.errors import ExitCode, Unreadable, printable
+from flowy_cli.errors import ExitCode, Unreadable
 from flowy_cli.local.manifest import Manifest
 from flowy_cli.local.recording import recorded
+from flowy_operator.core.printable import printable
 
 
 def print_log(launch: Launch, text: str) -> None:

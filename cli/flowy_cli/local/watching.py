@@ -15,7 +15,7 @@ from rich.text import Text
 
 from flowy.local.around import Watcher
 from flowy.wire.messages import AnsweredWait
-from flowy_cli.errors import printable
+from flowy_operator.core.printable import printable
 from flowy_operator.core.sentences import line
 
 _SHOWN = 12  # tasks that run, on the picture: more would not fit beside what scrolls by

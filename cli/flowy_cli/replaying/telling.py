@@ -6,10 +6,10 @@ from typing import Any
 
 from flowy.wire.messages import Outcome
 from flowy_cli.describing import what_of
-from flowy_cli.errors import printable
 from flowy_cli.replaying.story import Divergence, Step, end_of, shown
 from flowy_cli.tables import clock
 from flowy_operator.core.history import Event, TaskCancelled, TaskCompleted
+from flowy_operator.core.printable import printable
 from flowy_operator.core.sentences import line
 
 _SHOWN_NEWS = 10

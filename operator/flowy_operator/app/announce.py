@@ -106,10 +106,10 @@ def _failure(tasks: Mapping[str, TaskSpec], version: Version, fact: TaskFailed |
 
 def _balance(status: Mapping[str, Any]) -> str:
     """What came of it all, once it has ended: how many tasks, and in what time."""
-    ended = status.get("completionTime")
-    if ended is None:
+    began, ended = status.get("startTime"), status.get("completionTime")
+    if began is None or ended is None:
         return ""
-    took = duration(round((parse_time(ended) - parse_time(status["startTime"])).total_seconds()))
+    took = duration(max(round((parse_time(ended) - parse_time(began)).total_seconds()), 0))
     progress = status.get("progress", {})
     tasks, failed = progress.get("scheduled", 0), progress.get("failed", 0)
     of_run = f" in run {status['run']}" if status.get("run", 1) > 1 else ""

@@ -5,18 +5,24 @@ import logging
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from flowy_operator.core.printable import printable
+
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(_head(record) | _extra(record) | _traceback(self, record), default=str, ensure_ascii=False)
+        fields = _head(record) | _extra(record) | _traceback(self, record)
+        line = json.dumps(fields, default=str, ensure_ascii=False)
+        # JSON escapes only some of the characters that could break a line, steer a terminal, or fail to be encoded.
+        return line if line.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 class Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         head = f"{datetime.fromtimestamp(record.created, UTC):%H:%M:%S} {record.levelname:7} {record.getMessage()}"
-        fields = " ".join(f"{name}={value}" for name, value in _extra(record).items())
+        # Values come from strangers: what could begin a line of its own or steer a terminal is shown as its code.
+        fields = " ".join(f"{name}={printable(str(value), kept='')}" for name, value in _extra(record).items())
         trace = _traceback(self, record).get("traceback")
         return f"{head}  {fields}".rstrip() + (f"\n{trace}" if trace else "")
 

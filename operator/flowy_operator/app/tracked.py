@@ -35,6 +35,9 @@ Body = Mapping[str, Any]
 
 _LONG_FIELDS = frozenset({"result", "error", "ignoredErrors"})
 """Of a status that has ended; nobody here reads them any more."""
+
+_TIMES = frozenset({"startTime", "completionTime"})
+
 Basis = tuple[str, int, Chain]
 """What a decision is made upon: the digest of the code, the run, the outcomes."""
 
@@ -193,7 +196,7 @@ class Workflow:
             depth=parse_depth(metadata),
             definition_of_parent=parse_definition_digest(metadata),
             set_back_at=self.set_back_at,
-            status=None if status is None else _without_history(status),
+            status=None if status is None else _remembered(status),
         )
         try:
             spec = self._spec(body, version.generation)
@@ -229,7 +232,7 @@ class Workflow:
         written = replace(
             version,
             resource_version=int(body["metadata"]["resourceVersion"]),
-            status=_without_history(body.get("status") or {}),
+            status=_remembered(body.get("status") or {}),
             state=state,
             tail=tail,
         )
@@ -393,8 +396,19 @@ def _stall(blocker: Blocker, why: str, *, stops: bool) -> Stall:
     return Stall(blocker, f"{why}; spec.stop can't be followed: delete the Workflow to end it" if stops else why)
 
 
-def _without_history(status: Body) -> Body:
-    return {name: value for name, value in status.items() if name != "history"}
+def _remembered(status: Body) -> Body:
+    """The status without its history, and without times that nobody can read: the API server takes one of the year 0."""
+    return {
+        name: value for name, value in status.items() if name != "history" and (name not in _TIMES or _is_time(value))
+    }
+
+
+def _is_time(text: object) -> bool:
+    try:
+        parse_time(str(text))
+    except ValueError:
+        return False
+    return True
 
 
 class Workflows:

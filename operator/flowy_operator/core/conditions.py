@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from flowy_operator.core.errors import StallReason
 from flowy_operator.core.history import format_time
+from flowy_operator.core.printable import printable
 
 MESSAGE_CHARS = 32_768
 """The API convention's bound of a condition's message."""
@@ -81,6 +82,7 @@ def conditions(
         ("Reconciling", "True" if is_open else "False", "Open" if is_open else "Ended", ""),
         ("Stalled", *stalled),
     ]
+    wanted = [(kind, status, why, printable(text)) for kind, status, why, text in wanted]
     known = by_type({"conditions": previous})
     return [
         {

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from flowy_operator.core.history import Failure, TaskFailed, TaskTimedOut
+from flowy_operator.core.printable import printable
 from flowy_operator.core.spec import TaskSpec
 
 SHOWN_CHARS = 300
@@ -20,7 +21,7 @@ _UNITS = ((86_400, 1_000_000, "d"), (3600, 24, "h"), (60, 60, "min"), (1, 60, "s
 
 def failure_sentence(failure: Failure) -> str:
     """Tell type, message and exit code, the latter where the message doesn't."""
-    words = f"{failure.type}: {line(failure.message)}"
+    words = f"{line(failure.type)}: {line(failure.message)}"
     code = failure.exit_code
     return words if not code or f"exit code {code}" in words else f"{words} (exit code {code})"
 
@@ -69,6 +70,7 @@ def looked_at(text: str) -> str:
 
 
 def line(text: str) -> str:
-    """The text in one line, cut where it is too long to be shown."""
+    """The text in one line, cut where it is too long to be shown; what could steer a terminal is shown as its code."""
     words = " ".join(text.split())
+    words = printable(words)
     return words if len(words) <= SHOWN_CHARS else f"{words[: SHOWN_CHARS - 1]}…"

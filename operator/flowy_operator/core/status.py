@@ -15,6 +15,7 @@ from flowy_operator.core.conditions import Reason, Stall, Status, conditions
 from flowy_operator.core.history import Event, event_json, format_time
 from flowy_operator.core.observe import View
 from flowy_operator.core.pages import Tail, tail_json
+from flowy_operator.core.printable import printable
 from flowy_operator.core.sentences import attempt_of, attempt_sentence, attempts, line, reasons
 from flowy_operator.core.spec import TaskSpec
 from flowy_operator.core.state import Phase, State, Task, task_name
@@ -245,7 +246,7 @@ def _waiting_on(
             item["line"] = wait.line
         reason = "held back" if task is None else _why(task.key, state, standing, view)
         if reason is not None:
-            item["reason"] = reason
+            item["reason"] = printable(reason)
         waits.append(item)
     return waits
 

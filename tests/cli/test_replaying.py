@@ -262,6 +262,15 @@ def test_the_debugger_opens_at_a_call_with_the_real_results(shell: Shell, tmp_pa
     assert 'return {"copies": copies' in told
 
 
+def test_the_stack_is_that_of_the_code(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(shell.ok("export", "talk-41"))
+    told = shell.ok("replay", str(path), "--pdb", "encode", stdin="w\nup\nup\nq\n")
+    assert "<workflow>(5)workflow()" in told
+    assert "*** Oldest frame" in told
+    assert "flowy_cli" not in told
+
+
 def test_the_debugger_goes_on_line_by_line(shell: Shell, tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(shell.ok("export", "talk-41"))

@@ -5,7 +5,7 @@ import pdb  # noqa: T100 - this is what the user asks for
 import sys
 from bdb import BdbQuit
 from collections.abc import Callable, Mapping, Sequence
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
 from flowy.replay.loading import FILENAME
@@ -40,6 +40,12 @@ class Debugger(pdb.Pdb):
         self.called: list[str] = []
         self._where = where
         self._told = told
+
+    def get_stack(self, f: FrameType | None, t: TracebackType | None) -> tuple[list[tuple[FrameType, int]], int]:
+        """Begin with the workflow's code: how this command came to call it is nobody's question."""
+        stack, at = super().get_stack(f, t)
+        first = next((n for n, (frame, _) in enumerate(stack) if frame.f_code.co_filename == FILENAME), 0)
+        return stack[first:], max(at - first, 0)
 
     def at_call(self, key: str, task: str) -> None:
         """Open if this is what is looked for. Raises BdbQuit if the user has had enough."""

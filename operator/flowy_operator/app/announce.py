@@ -55,7 +55,9 @@ def announce(
     if _log.isEnabledFor(logging.DEBUG):
         for fact in facts:
             _log.debug("event recorded", extra=_log_fields(workflow, fact))
-    failures = 0 if before.state is None else _failures(before.state)
+    fails = any(isinstance(fact, TaskFailed | TaskTimedOut) and fact.final for fact in facts)
+    # Counted only if there is one more: it takes a look at every task of the run.
+    failures = _failures(before.state) if fails and before.state is not None else 0
     for fact in facts:
         match fact:
             case TaskFailed(final=True) | TaskTimedOut(final=True):

@@ -26,8 +26,11 @@ from flowy_operator.core.verdict import Verdict
 
 def value_refs(state: State) -> list[ValueRef]:
     """The values of this run that a request needs and the history only refers to."""
-    finals = (task.final for task in state.tasks.values())
-    return [f.result_ref for f in finals if isinstance(f, TaskCompleted) and f.result_ref is not None]
+    return [
+        final.result_ref
+        for task in state.tasks.values()
+        if isinstance(final := task.final, TaskCompleted) and final.result_ref is not None
+    ]
 
 
 class Records:
@@ -44,18 +47,18 @@ class Records:
         """One a task, in the order of the tasks. `values` as for `decision_request`."""
         if len(self._made) > state.finished:  # of the run before
             self._made.clear()
-        records = []
-        for key, task in state.tasks.items():
-            known = self._made.get(key)
+        made = self._made.get
+        return [
             # By identity: what another history has by this key is another task.
-            if known is None or known[0] is not task:
-                known = task, _record(task, values)
-                if task.final is not None and (
-                    not isinstance(task.final, TaskCompleted) or task.final.result_ref is None
-                ):
-                    self._made[key] = known
-            records.append(known[1])
-        return records
+            known[1] if (known := made(key)) is not None and known[0] is task else self._make(task, values)
+            for key, task in state.tasks.items()
+        ]
+
+    def _make(self, task: Task, values: Mapping[str, str]) -> Record:
+        record, final = _record(task, values), task.final
+        if final is not None and (not isinstance(final, TaskCompleted) or final.result_ref is None):
+            self._made[task.key] = task, record
+        return record
 
 
 def decision_request(

@@ -23,7 +23,7 @@ from tests.cluster.fake_nodes import POD_TEMPLATE
 from tests.e2e.manifests import workflow
 from tests.e2e.operator import OperatorProcess
 
-AT_ONCE = 50  # as many creates in flight as the operator has
+AT_ONCE = 20  # as many creates in flight as the operator has
 LIMIT_S = 900.0
 
 WIDE = """

@@ -50,6 +50,7 @@ class Launches:
     ) -> RetryLater | None:
         """Create what is missing. Gives why another pass is needed for it: to record a refusal, or to try again."""
         manifests, first, refused = [], dict[str, Store](), {}
+        template = lay_over(self._pod_template, spec.default_template)
         unknown = 0
         for task in launchable(workflow, spec, state, view, now):
             arguments = workflow.arguments_of(task)
@@ -57,7 +58,7 @@ class Launches:
                 unknown += 1  # the decider stalls, or said so many that not all had room; nobody else knows them
                 continue
             try:
-                manifests.append(self._manifest(workflow, version, spec, state, task, task.launch, arguments))
+                manifests.append(self._manifest(workflow, version, spec, state, task, task.launch, arguments, template))
             except InvalidActivity as error:
                 refused[task.launch.job] = str(error)
             else:
@@ -95,6 +96,7 @@ class Launches:
         task: Task,
         launch: Launch,
         arguments: str,
+        template: Mapping[str, Any],
     ) -> dict[str, Any]:
         """The Job or the child Workflow of a launch. Raises InvalidActivity."""
         task_spec = spec.tasks[task.name]
@@ -108,7 +110,7 @@ class Launches:
             task_spec,
             launch,
             arguments,
-            lay_over(self._pod_template, spec.default_template),
+            template,
             deadline=min(times, default=None),
             gateway_url=self._gateway_url,
         )

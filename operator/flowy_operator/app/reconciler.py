@@ -179,21 +179,21 @@ class Reconciler:
         self, workflow: Workflow, version: Version, spec: WorkflowSpec, before: State, view: View, now: datetime
     ) -> tuple[Verdict, Version, State]:
         """Append what has become true and what follows from it, in one patch. Gives the version that it led to."""
-        facts = observe(spec, before, view, now, launching(spec, before))
-        portion = first_portion(facts, place(before, facts, now))
-        if portion < len(facts):
-            facts, verdict = facts[:portion], Verdict(cut=True)
-        else:
-            seen = apply(before, place(before, facts, now))
-            verdict = await self._decisions.verdict(workflow, version, spec, before, seen, view, now)
-            verdict = within_one_write(verdict, seen, now)
-            facts += verdict.facts
-        events = place(before, facts, now)
+        observed = observe(spec, before, view, now, launching(spec, before))
+        events = place(before, observed, now)
+        portion = first_portion(observed, events)
+        facts, events = observed[:portion], events[:portion]
+        state, verdict = apply(before, events), Verdict(cut=True)
+        if portion == len(observed):
+            verdict = await self._decisions.verdict(workflow, version, spec, before, state, view, now)
+            verdict = within_one_write(verdict, state, now)
+            follow = place(state, verdict.facts, now)
+            facts, events, state = [*facts, *verdict.facts], [*events, *follow], apply(state, follow)
         if events:
             # Only now, so that the cut goes along with the append. What is sealed was on record before.
             tail = await self._pages.seal(workflow.owner, version.tail, before)
             version = workflow.sealed(version, tail)
-        state, tail = apply(before, events), version.tail.followed_by(events)
+        tail = version.tail.followed_by(events)
         full = self._pages.full(state, tail)
         # An end is written all the same: there is room for it between this limit and etcd's.
         if full is not None and verdict.end is None and not verdict.ending:

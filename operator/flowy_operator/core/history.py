@@ -283,7 +283,10 @@ def parse_history(raw: Sequence[object], first: int = 1) -> list[Event]:
 
 def event_line(event: Event) -> str:
     """The event as one line of JSON, ASCII only: what digests are made over, and what a page holds."""
-    return json.dumps(event_json(event), sort_keys=True, separators=(",", ":"))
+    return _encoded(event_json(event))
+
+
+_encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode  # `dumps` makes such an encoder at each call
 
 
 def parse_line(line: str) -> Event:

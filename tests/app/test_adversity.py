@@ -14,7 +14,7 @@ from flowy_operator.core.naming import job_name
 from flowy_operator.core.spec import WorkflowSpec
 from tests.app.kubelet import NEVER_ENDS, Act, Call, value
 from tests.app.test_flow import CHAIN
-from tests.app.world import NAMESPACE, World, simulated, world
+from tests.app.world import NAMESPACE, InProcess, World, simulated, world
 from tests.fakes.clock import run_virtual
 from tests.fakes.faults import Delay, Fault, LoseAnswer, Refuse
 
@@ -417,6 +417,22 @@ async def test_a_decider_that_is_away_is_asked_again_without_growing_delays() ->
         gaps = [round(b - a) for a, b in pairwise(w.decider.asked_at[:33])]
         assert gaps == [2] * 30 + [1, 2]  # and what follows begins anew
         assert w.result() == 3
+
+
+@simulated
+async def test_two_of_which_one_cannot_decide_do_not_put_each_other_right_all_the_time() -> None:
+    async with world(lambda call: value(1, lasts_s=100), latency=lambda: 0.01) as w:
+        w.submit(WIDE, "step")
+        await w.settle(2)
+        w.decider = InProcess(w.latency)  # the second one's
+        w.decider.stall(1000)
+        w.start()
+        await w.settle(1)
+        writes = w.api.calls["patch", "workflows/status"]
+        await w.settle(60)
+        assert w.api.calls["patch", "workflows/status"] - writes <= 20
+        await w.ended()  # what has become true isn't held up
+        assert w.result() == [1] * 6
 
 
 @simulated

@@ -31,6 +31,7 @@ from flowy_operator.app.results import Results
 from flowy_operator.app.tracked import Version, Workflow, Workflows, damaged
 from flowy_operator.app.values import Values
 from flowy_operator.core.conditions import Blocker, Stall
+from flowy_operator.core.contested import held_until, said
 from flowy_operator.core.ending import within_one_write, workflow_deadline
 from flowy_operator.core.errors import Conflict, RetryLater
 from flowy_operator.core.history import HistoryInvalid, StopRequested, in_milliseconds
@@ -114,6 +115,7 @@ class Reconciler:
         # History has milliseconds; a finer clock would show the code another time at its first decision than later.
         now = in_milliseconds(self._clock())
         version = workflow.in_time(version, now)
+        workflow.contested_until = None
         if version.ended:  # an end stands, whatever is done to the history afterwards
             return await self._after_the_end(workflow, version, self._view(workflow), now)
         version = workflow.in_time(await self._read(workflow, version), now)
@@ -121,7 +123,7 @@ class Reconciler:
         if isinstance(spec, Stall):
             workflow.is_held = True
             await self._hold(workflow, version, spec, self._view(workflow), now)
-            return None if version.unread is None else now + PAGES_AGAIN
+            return _earliest(workflow.contested_until, None if version.unread is None else now + PAGES_AGAIN)
         assert state is not None  # it is known of every valid version
         state = workflow.begun(version, state, now)
         workflow.listen(now)
@@ -225,6 +227,8 @@ class Reconciler:
         patch = status_patch(version.status, fields, events, str(version.resource_version), version.tail)
         if can_wait(patch) and not _is_due(write_at(state, recorded, made), now):
             patch = []
+        if not events and verdict.end is None and _is_contested(workflow, version, fields, now):
+            patch = []
         if patch:
             written = await self._record(workflow, version, patch, state, tail)
             announce(self._recorder, self._metrics, workflow, version, written, facts, spec.tasks)
@@ -252,6 +256,7 @@ class Reconciler:
             workflow.refuse(version, stall)
             raise RetryLater(str(error), after_s=0.0 if version.invalid is None else None) from error
         written = workflow.wrote(version, body, state, tail)
+        workflow.said = said(written.status or {}, in_milliseconds(self._clock()))  # as fine as a pass's `now`
         self._workflows.show(workflow)  # its parent need not wait for the watch
         return written
 
@@ -276,7 +281,7 @@ class Reconciler:
             held["historyDigest"] = workflow.folded.state.chain.digest
         kept = {name: value for name, value in previous.items() if name not in held}
         patch = status_patch(version.status, kept | held, [], str(version.resource_version))
-        if patch:
+        if patch and not _is_contested(workflow, version, held, now):
             why = {"reason": stall.reason.value, "why": stall.message}
             _log.warning("workflow can't be acted upon", extra=workflow.log_fields | why)
             written = await self._record(workflow, version, patch, version.state, version.tail)
@@ -348,6 +353,7 @@ def _timers(
     workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View, now: datetime
 ) -> Iterator[datetime | None]:
     yield workflow.retry_decision_at
+    yield workflow.contested_until
     yield ask_at(state, view, now)
     yield workflow_deadline(spec, version.timed_from(state))
     yield cancel_deadline(spec, state)
@@ -363,6 +369,12 @@ def _timers(
         # What is due already waits for room, not for time.
         if task.phase is Phase.WAITING and task.due_at is not None and task.due_at > now:
             yield task.due_at
+
+
+def _is_contested(workflow: Workflow, version: Version, fields: Mapping[str, Any], now: datetime) -> bool:
+    """Whether these fields wait, since another operator has put others in their place."""
+    workflow.contested_until = held_until(workflow.said, version.status or {}, fields, now)
+    return workflow.contested_until is not None
 
 
 def _is_due(at: datetime | None, now: datetime) -> bool:

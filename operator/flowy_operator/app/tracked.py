@@ -17,6 +17,7 @@ from flowy_operator.core.attempts import Beat
 from flowy_operator.core.child import ChildEnd, ChildRecord, Lineage, standing_of
 from flowy_operator.core.collected import Collected
 from flowy_operator.core.conditions import Blocker, Stall, has_ended
+from flowy_operator.core.contested import Said
 from flowy_operator.core.decision import Records
 from flowy_operator.core.definition import Definition, Reference
 from flowy_operator.core.folded import Folded, Unread, check_tasks, completed, fold, history_message
@@ -146,6 +147,9 @@ class Workflow:
     stalled_times: int = 0
     retry_decision_at: datetime | None = None
     records: Records = field(default_factory=Records)  # of what was asked last
+
+    said: Said | None = None  # by our last write
+    contested_until: datetime | None = None  # what the last pass wanted to say again waits until then
 
     dropped_before: int = 1  # runs before this one have left nothing in the cluster
 

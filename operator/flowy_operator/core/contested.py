@@ -1,0 +1,47 @@
+"""When a status is written again that another operator has changed back.
+
+For a while two may believe that they lead. If one can decide and the other can't, each would find its own conditions gone
+with each write of the other, and put them back at once: a hundred writes a minute that help nobody. So what a process has
+said already it repeats no sooner than after a pause. Events aren't held back, and neither is an end.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+PAUSE = timedelta(seconds=15)
+"""As long as a lease lasts: of two that write beside each other one will have noticed by then."""
+
+_Words = tuple[tuple[object, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The conditions as this process wrote them last, and when."""
+
+    words: _Words
+    at: datetime
+
+
+def said(status: Mapping[str, Any], at: datetime) -> Said:
+    """What a status that was written says, but for the times in it."""
+    return Said(_words(status), at)
+
+
+def held_until(
+    last: Said | None, found: Mapping[str, Any], wanted: Mapping[str, Any], now: datetime
+) -> datetime | None:
+    """Until when the `wanted` status waits because it was written before, and another is `found`; None if it need not."""
+    if last is None or last.words != _words(wanted) or last.words == _words(found):
+        return None
+    # Further away than a pause it is only if the clock was set back.
+    until = last.at + PAUSE
+    return until if timedelta() < until - now <= PAUSE else None
+
+
+def _words(status: Mapping[str, Any]) -> _Words:
+    return tuple(
+        (condition.get("type"), condition.get("status"), condition.get("reason"), condition.get("message"))
+        for condition in status.get("conditions", ())
+    )

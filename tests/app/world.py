@@ -14,6 +14,7 @@ import textwrap
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -36,7 +37,7 @@ from flowy_operator.core.pages import join
 from tests.app.kubelet import Activity, Kubelet, value
 from tests.fakes.api import Api
 from tests.fakes.client import LocalClient
-from tests.fakes.clock import run_virtual
+from tests.fakes.clock import PROCESS, VirtualLoop, run_virtual
 from tests.fakes.store import DEFINITIONS, WORKFLOWS, Json, Refusal, Store
 
 NAMESPACE = "ns"
@@ -65,6 +66,8 @@ class Line(LocalClient):
         """The operator dies at the write after so many; before it is applied, or after it: `dies_after`."""
         self.dies_after = False
         self.dead = asyncio.Event()
+        self.is_deaf = False
+        """What is sent arrives, and nothing comes back."""
         self.delay_s = 0.0
         """Added to each way."""
         self.held_until: dict[str, float] = {}
@@ -111,6 +114,7 @@ class Line(LocalClient):
                     await asyncio.sleep(self._latency() + self.delay_s + max(held_s, 0.0))
                     read_at = clock()
                 self._pass()
+                self._hear()
                 yield event
 
     async def get_end(self, path: str, *, query: Mapping[str, str], most_bytes: int) -> tuple[bytes, int]:
@@ -126,13 +130,19 @@ class Line(LocalClient):
             self.writes_left -= 1
             if is_last and not self.dies_after:
                 await self._die()
-        await asyncio.sleep(self._latency() + self.delay_s)
+        clock, takes_s = asyncio.get_running_loop().time, self._latency() + self.delay_s
+        sent_at = clock()
+        await asyncio.sleep(takes_s)
+        was_frozen = clock() - sent_at > takes_s + 0.01
         self._pass()
         try:
             answer = await super()._call(verb, *args, **options)
-            if verb in WRITES:
+            if (
+                verb in WRITES and not was_frozen
+            ):  # else it was on its way while it still led: no lease helps against that
                 self.wrote()
             self._pass()
+            self._hear()
             return answer
         finally:
             if is_last:
@@ -142,6 +152,10 @@ class Line(LocalClient):
     def _pass(self) -> None:
         if self.is_cut:
             raise Unreachable("the network is away")
+
+    def _hear(self) -> None:
+        if self.is_deaf:
+            raise Unreachable("nothing comes back")
 
     async def _die(self) -> None:
         self.dead.set()
@@ -182,11 +196,25 @@ class Running:
         self.candidate = candidate
         self.stop = asyncio.Event()
         """As SIGTERM would."""
-        self.task = asyncio.create_task(lead(candidate, self.stop, lambda: operator.run(self.stop)))
+        context = copy_context()
+        context.run(PROCESS.set, self)
+        leading = lead(candidate, self.stop, lambda: operator.run(self.stop))
+        self.task = asyncio.create_task(leading, context=context)
 
     @property
     def leads(self) -> bool:
         return self.candidate is None or self.candidate.lease.holds()
+
+    def freeze(self) -> None:
+        """Stop the process, as SIGSTOP would."""
+        _loop().freeze(self)
+
+    def thaw(self) -> None:
+        _loop().thaw(self)
+
+    @property
+    def is_frozen(self) -> bool:
+        return _loop().is_frozen(self)
 
     def cut(self) -> None:
         """Cut it off from the API server."""
@@ -194,6 +222,12 @@ class Running:
         if self.candidate is not None:
             assert isinstance(self.candidate.client, Line)
             self.candidate.client.is_cut = True
+
+
+def _loop() -> VirtualLoop:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    return loop
 
 
 class World:
@@ -299,6 +333,7 @@ class World:
         """End an operator between two instructions, as a power cut would."""
         gone = running or self.operators[-1]
         self.operators.remove(gone)
+        gone.thaw()
         if gone.candidate is not None:
             gone.cut()  # it has no time to give the lease back
         gone.task.cancel()

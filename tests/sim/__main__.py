@@ -17,7 +17,8 @@ from tests.sim.scenario import Scenario, scenario_of
 from tests.sim.shrink import shrunk, why_it_fails
 
 SHRINK_S = 120.0
-MUTANT_SEEDS = 200
+MUTANT_SEEDS = 400
+"""So many the rarest needs; all others are found by fewer than fifty."""
 
 
 def main() -> int:
@@ -53,12 +54,15 @@ def _one(seed: int) -> tuple[int, str | None]:
 
 
 def _mutants(jobs: int) -> int:
-    missed = 0
+    missed, began = 0, time.monotonic()
+    print(f"{'seeds':>5}  {'bug':<72}  what it violates", flush=True)
     with multiprocessing.get_context("fork").Pool(jobs, _quiet) as pool:
         for name, seed, why in pool.imap_unordered(_mutant, MUTANTS):
             missed += seed is None
-            print(f"{name}: {'MISSED' if seed is None else f'found by seed {seed}: {why}'}", flush=True)
-    print(f"{len(MUTANTS) - missed} of {len(MUTANTS)} bugs were found by the first {MUTANT_SEEDS} seeds")
+            print(f"{'-' if seed is None else seed + 1:>5}  {name:<72}  {'MISSED' if why is None else why}", flush=True)
+    print(
+        f"{len(MUTANTS) - missed} of {len(MUTANTS)} bugs found in {time.monotonic() - began:.0f} s, by {MUTANT_SEEDS} seeds at most"
+    )
     return min(missed, 1)
 
 
@@ -67,7 +71,7 @@ def _mutant(name: str) -> tuple[str, int | None, str | None]:
         for seed in range(MUTANT_SEEDS):
             why = why_it_fails(scenario_of(seed))
             if why is not None:
-                return name, seed, why[:200]
+                return name, seed, why[:120].partition("{")[0]
     return name, None, None
 
 

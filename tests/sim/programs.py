@@ -49,6 +49,7 @@ _STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "s = 0\nfor r in finish_order([mix(v, k) for k in range({n})]):\n    s = add(s, r)\nv = s",
         ("add", "mix"),
     ),
+    "pair": ("a, b = finish_order([mix(v, 1), mix(v, 2)])\nv = add(a, b)", ("add", "mix")),
     "race": ("v = first([same(v, k) for k in range({n})])", ("same",)),
     "branch": ("if v % 2:\n    v = inc(v)\nelse:\n    v = add(v, 3)", ("inc", "add")),
     "dynamic": ("v = total(*[mix(v, k) for k in range(v % 4 + 1)])", ("total", "mix")),

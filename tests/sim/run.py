@@ -21,8 +21,9 @@ from flowy_operator.core.history import CancelReason, StopRequested, TaskCancell
 from flowy_operator.core.spec import WorkflowSpec
 from tests.app.world import NAMESPACE, Running, World, world
 from tests.fakes.clock import run_virtual
-from tests.fakes.store import CONFIG_MAPS, Refusal
+from tests.fakes.store import CONFIG_MAPS, WORKFLOWS, Json, Refusal
 from tests.sim.scenario import Scenario
+from tests.sim.troubles import GENTLE
 from tests.sim.watch import Violation, Watch
 
 DEFINITION = "video-v1"
@@ -52,7 +53,9 @@ class Run:
         self.world = made
         self.stopped: list[str] = []
         self.deleted: set[str] = set()
-        self.watch = Watch(made, self.deleted)
+        self.watch = Watch(made, self.deleted, scenario.latency_s)
+        if scenario.children_expire:
+            made.store.news.append(self._expire)
         self.passes = self.writes = 0
 
     def leader(self) -> Running | None:
@@ -102,6 +105,19 @@ class Run:
                 scenario.program.source, *scenario.tasks, entrypoint=scenario.entrypoint, **content, **own
             )
 
+    def _expire(self) -> None:
+        """Whoever made a rule for the whole cluster has every new sub-workflow deleted a second after its end."""
+        change = self.world.store.log[-1]
+        if change.kind is not WORKFLOWS or change.old is not None or change.new is None:
+            return
+        name = change.new["metadata"]["name"]
+
+        def mutate(body: Json) -> None:
+            body["spec"]["ttlSecondsAfterFinished"] = 1
+
+        if name != "w":
+            asyncio.get_running_loop().call_soon(self.world.edit, mutate, name)
+
     async def _until(self, is_so: Any, within_s: float, otherwise: str) -> None:
         def look() -> bool:
             if self.watch.violations:
@@ -125,7 +141,8 @@ class Run:
         for trouble in self.scenario.troubles:
             self.watch.calm_since = clock()
             await asyncio.sleep(trouble.after_s)
-            self.watch.calm_since, self.watch.was_troubled = None, True
+            if not isinstance(trouble, GENTLE):
+                self.watch.calm_since, self.watch.was_troubled = None, True
             await trouble.strike(self)
         self.watch.calm_since = clock()
 
@@ -152,7 +169,7 @@ class Run:
             for pod in self.world.kubelet.running():
                 caller = Caller(NAMESPACE, pod["metadata"]["name"], pod["metadata"]["uid"])
                 for running in list(self.world.operators):
-                    if running.leads:
+                    if running.leads and not running.is_frozen:
                         await running.operator.attempts.heartbeat(caller, '{"n": 1}')
             await asyncio.sleep(BEAT_S)
 

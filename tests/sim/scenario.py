@@ -12,7 +12,7 @@ from typing import Any
 from tests.app.kubelet import Act, Call, failure, printed, value
 from tests.fakes.faults import Fault, LoseAnswer, Refuse, Rule
 from tests.sim.programs import ACTIVITIES, FAILURE, Program, fails, name_of, random_program
-from tests.sim.troubles import Jump, Sleep, Trouble, random_troubles
+from tests.sim.troubles import GENTLE, Jump, Sleep, Trouble, random_troubles
 
 MOST_ATTEMPTS = 8
 """Each clock jump and each node that is lost may cost one; by themselves containers fail in the first two."""
@@ -21,6 +21,9 @@ SILENT_S = 6
 STARTS_WITHIN_S = 20
 LONG_S = 500.0
 """Longer than any timeout with an outage on top: an outcome that is there counts, however late."""
+
+CALM = 0.15
+"""The share of seeds in which nothing befalls the operator itself."""
 
 BACKOFF = {"initialSeconds": 2, "multiplier": 3, "maxSeconds": 5, "jitterPercent": 100}
 
@@ -58,6 +61,8 @@ class Scenario:
     """Whether the workflow is of a WorkflowDefinition."""
     ttl_s: int = 60
     """How long the ended Workflow stays."""
+    children_expire: bool = False
+    """Whether sub-workflows go by themselves as soon as their parents know how they ended."""
     latency_s: float = 0.03
     failing: float = 0.15
     evicted: tuple[int, float] = (2, 0.1)
@@ -129,6 +134,7 @@ class Scenario:
             "retry",
             "printed",
             "on_end",
+            "children_expire",
         ):
             without = 0.0 if name == "failing" else (0, 0.0) if name == "evicted" else getattr(plain, name)
             if getattr(self, name) != without:
@@ -146,7 +152,7 @@ def scenario_of(seed: int) -> Scenario:
     timeouts: dict[str, int] = {"startToCloseSeconds": STARTS_WITHIN_S}
     timeouts |= dice.choice([{}, {}, {"heartbeatSeconds": SILENT_S}, {"scheduleToStartSeconds": 60}])
     timeouts = dice.choice([timeouts, timeouts, timeouts, {}])
-    return Scenario(
+    drawn = Scenario(
         seed=seed,
         program=program,
         parallelism=dice.choice([1, 2, 4, 4, 4, 100]),
@@ -166,7 +172,12 @@ def scenario_of(seed: int) -> Scenario:
         troubles=random_troubles(dice, elected=elected, defined=defined),
         # Where nobody is away, nothing happens in that time; it only has to be gone through.
         ttl_s=dice.choice([1, 5, 5, 60]),
+        children_expire=dice.random() < 0.3,
     )
+    if dice.random() >= CALM:
+        return drawn
+    # Nothing hampers the operator here, so that it can be held to doing everything at once.
+    return replace(drawn, refusals=(), troubles=random_troubles(dice, elected=False, defined=False, kinds=GENTLE))
 
 
 def _refusals(dice: random.Random) -> tuple[Refusals, ...]:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from tests.app.kubelet import NODES
 from tests.app.world import NAMESPACE, Running, World
-from tests.fakes.faults import Refuse, Rule
+from tests.fakes.faults import LoseAnswer, Refuse, Rule
 from tests.fakes.store import WORKFLOWS, Refusal
 
 KINDS = ("workflows", "jobs", "pods")
@@ -31,6 +31,8 @@ class Struck(Protocol):
 
 
 class Trouble(Protocol):
+    """Waits for `after_s`, then strikes."""
+
     @property
     def after_s(self) -> float: ...
     async def strike(self, run: Struck) -> None: ...
@@ -113,6 +115,59 @@ class CutOff:
         await asyncio.sleep(self.for_s)
         for line in lines:
             line.is_cut = False  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Deaf:
+    """What the leader sends arrives, and nothing comes back: neither answers nor events."""
+
+    after_s: float
+    for_s: float
+
+    async def strike(self, run: Struck) -> None:
+        running = run.leader()
+        if running is None:
+            return
+        running.line.is_deaf = True
+        await asyncio.sleep(self.for_s)
+        running.line.is_deaf = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """The next answers to writes of a status are lost, and the watch that would tell what came of them is late."""
+
+    after_s: float
+    times: int
+    for_s: float
+
+    async def strike(self, run: Struck) -> None:
+        running = run.leader()
+        if running is None:
+            return
+        running.line.held_until["workflows"] = asyncio.get_running_loop().time() + self.for_s
+        lost = Rule(LoseAnswer(), "patch", "workflows/status", times=self.times)
+        rules = run.world.api.faults.rules
+        rules.append(lost)
+        await asyncio.sleep(self.for_s)
+        if lost in rules:
+            rules.remove(lost)
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """The leader's process stands still, and goes on later, without knowing: a SIGSTOP, a node out of CPU or memory."""
+
+    after_s: float
+    for_s: float
+
+    async def strike(self, run: Struck) -> None:
+        running = run.leader()
+        if running is None:
+            return
+        running.freeze()
+        await asyncio.sleep(self.for_s)
+        running.thaw()
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +314,22 @@ class DeleteJob:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteChild:
+    """Somebody deletes a sub-workflow."""
+
+    after_s: float
+    which: int
+
+    async def strike(self, run: Struck) -> None:
+        children = [child["metadata"]["name"] for child in run.world.objects("workflows")]
+        children = [name for name in children if name != "w"]
+        if children:
+            name = children[self.which % len(children)]
+            run.deleted.add(name)
+            run.world.delete("workflows", name)
+
+
+@dataclass(frozen=True, slots=True)
 class Jump:
     """The clock of the operator's machine is put forward or back."""
 
@@ -373,7 +444,11 @@ _MAKERS: list[tuple[int, Callable[[random.Random, float], Trouble]]] = [
         ),
     ),
     (2, lambda d, at: LoseNode(at, d.choice(NODES), d.random() < 0.5, d.uniform(1, 30))),
-    (1, lambda d, at: DeleteJob(at, d.randint(0, 20))),
+    (2, lambda d, at: DeleteJob(at, d.randint(0, 20))),
+    (1, lambda d, at: DeleteChild(at, d.randint(0, 20))),
+    (2, lambda d, at: Deaf(at, d.uniform(0.5, 20))),
+    (2, lambda d, at: Unsure(at, d.randint(1, 2), d.uniform(0.5, 20))),
+    (2, lambda d, at: Freeze(at, d.choice([d.uniform(0.5, 12), d.uniform(12, 40)]))),
     (1, lambda d, at: Jump(at, d.choice([-1, 1]) * d.choice([0.01, 1, 30, 4000]))),
     (1, lambda d, at: Sleep(at, d.choice([1, 60, 4000]))),
     (1, lambda d, at: Suspend(at, d.uniform(0, 15))),
@@ -382,12 +457,22 @@ _MAKERS: list[tuple[int, Callable[[random.Random, float], Trouble]]] = [
 ]
 
 
-def random_troubles(dice: random.Random, *, elected: bool, defined: bool) -> tuple[Trouble, ...]:
+GENTLE = (Evict, LoseNode, DeleteJob, DeleteChild, Suspend, Touch, Stop)
+"""None of these keeps the operator from hearing what happens, or from acting upon it."""
+
+
+def random_troubles(
+    dice: random.Random, *, elected: bool, defined: bool, kinds: tuple[type, ...] = (object,)
+) -> tuple[Trouble, ...]:
     makers = [*_MAKERS]
-    if not elected:
+    if elected:
+        makers.append((4, lambda d, at: Freeze(at, d.uniform(12, 40))))
+        makers.append((4, lambda d, at: CutOff(at, d.uniform(12, 40))))
+    else:
         makers.append((3, lambda d, at: Two(at, d.uniform(0, 8), d.random() < 0.5)))
     if defined:
         makers.append((3, lambda d, at: Undefine(at, d.choice([0, d.uniform(0, 20)]), d.random() < 0.3)))
     weights, chosen = [weight for weight, _ in makers], [make for _, make in makers]
     picked = dice.choices(chosen, weights, k=dice.randint(0, 7))
-    return tuple(make(dice, dice.choice([0, dice.uniform(0, 2), dice.uniform(0, 8)])) for make in picked)
+    made = [make(dice, dice.choice([0, dice.uniform(0, 2), dice.uniform(0, 8)])) for make in picked]
+    return tuple(trouble for trouble in made if isinstance(trouble, kinds))

@@ -7,7 +7,10 @@ from typing import Any
 
 from flowy_operator.core.conditions import Blocker, by_type, has_ended
 from flowy_operator.core.history import (
+    CancelReason,
     HistoryInvalid,
+    StopRequested,
+    TaskCancelled,
     TaskCompleted,
     TaskDisrupted,
     TaskFailed,
@@ -22,9 +25,12 @@ from flowy_operator.core.state import Phase, State, Task, apply
 from tests.app.world import World
 from tests.fakes.store import Change, Json
 
-NEWS_WITHIN_S = 5.0, 100.0
-"""After so long what a container's end has brought is on record: if nothing was wrong yet, and after what was. Back-offs end at
-60 s."""
+CALM_S, CALM_CALLS = 1.5, 10
+"""After so long, and the time of so many calls, what has happened is on record if nothing hampers the operator: a key rests for
+up to a second."""
+
+TROUBLED_S = 100.0
+"""After so long, once what hampered it is over: back-offs end at 60 s."""
 
 COUNTS_AFTER_S = 10.0
 """An outcome that was there for so long, and still is, counts whatever else has become true."""
@@ -50,7 +56,8 @@ class Watch:
     `calm_since` is when the last trouble was over, by the loop's clock, None while there is one; `was_troubled`: there was one.
     """
 
-    def __init__(self, world: World, deleted: set[str]) -> None:
+    def __init__(self, world: World, deleted: set[str], latency_s: float) -> None:
+        self.latency_s = latency_s
         self.calm_since: float | None = None
         self.was_troubled = False
         self.launches = 0
@@ -60,6 +67,8 @@ class Watch:
         self._deleted = deleted
         self._states: dict[str, State] = {}
         self._ended: dict[str, Json] = {}
+        self._gone_at: dict[str, float] = {}
+        self._stopped_at: dict[str, float] = {}  # by uid
         self._seen = world.store.version
         world.store.news.append(self._look)
 
@@ -88,8 +97,12 @@ class Watch:
         body = change.new
         if change.old is None and body is not None:
             self.made[body["metadata"]["name"]] += 1
-            if self.made[body["metadata"]["name"]] > 1:
+            if self.made[body["metadata"]["name"]] > 1 and body["metadata"]["name"] not in self._deleted:
                 self._fail(f"{body['metadata']['name']} was created twice")
+        if body is None and change.old is not None:
+            self._gone_at[change.old["metadata"]["name"]] = asyncio.get_running_loop().time()
+        if body is not None and body["spec"].get("stop") != (change.old or {"spec": {}})["spec"].get("stop"):
+            self._stopped_at[body["metadata"]["uid"]] = asyncio.get_running_loop().time()
         if body is None or "startTime" not in body.get("status", {}):
             return  # it hasn't begun; it may wait for its definition
         metadata, status = body["metadata"], body["status"]
@@ -108,6 +121,14 @@ class Watch:
         first, history = int(status.get("historyStart", 1)), status.get("history", ())
         new = history[max(state.events + 1 - first, 0) :]
         for event in parse_history(list(new), state.events + 1):
+            if state.last_time is not None and event.time < state.last_time:
+                self._fail(f"{name}: the time of event {event.id} lies before that of the event before it")
+            if isinstance(event.fact, StopRequested):
+                self._check_prompt(name, "the stop", self._stopped_at.get(uid))
+            if isinstance(event.fact, TaskCancelled) and event.fact.reason is CancelReason.DELETED:
+                task = state.tasks.get(event.fact.task)
+                gone_at = None if task is None or task.launch is None else self._gone_at.get(task.launch.job)
+                self._check_prompt(name, f"that the Job of {event.fact.task} was deleted", gone_at)
             if isinstance(event.fact, TaskCompleted | TaskFailed):
                 self._check_outcome(name, state, event.fact)
             if isinstance(event.fact, TaskScheduled):
@@ -162,12 +183,15 @@ class Watch:
 
     def _check_late(self, name: str, task: Task) -> None:
         assert task.launch is not None
-        told_at = self._world.kubelet.told.get(task.launch.job)
-        if told_at is None or self.calm_since is None:
+        self._check_prompt(name, f"the end of {task.key}", self._world.kubelet.told.get(task.launch.job))
+
+    def _check_prompt(self, name: str, what: str, there_at: float | None) -> None:
+        """What goes on record now has been there to be seen since `there_at`, by the loop's clock."""
+        if there_at is None or self.calm_since is None:
             return
-        late_s = asyncio.get_running_loop().time() - max(told_at, self.calm_since)
-        if late_s > NEWS_WITHIN_S[self.was_troubled]:
-            self._fail(f"{name}: the end of {task.key} was recorded {late_s:.0f} s late")
+        late_s = asyncio.get_running_loop().time() - max(there_at, self.calm_since)
+        if late_s > (TROUBLED_S if self.was_troubled else CALM_S + CALM_CALLS * self.latency_s):
+            self._fail(f"{name}: {what} was recorded {late_s:.0f} s late")
 
     def _check_due(self, name: str, state: State, fact: TaskScheduled, at: Any) -> None:
         task = state.tasks.get(fact.task)
@@ -188,8 +212,11 @@ class Watch:
                 self._fail(f"the Job {name} was created, and no history tells of it")
             if self.made[name] > 1 and name not in self._deleted:
                 self._fail(f"the Job {name} was created twice")
-        elif (
-            change.new is None
+        if change.new is None:
+            self._gone_at[name] = asyncio.get_running_loop().time()
+        if (
+            change.old is not None
+            and change.new is None
             and name not in self._deleted
             and owner in self._world.store.uids
             and owner not in self._ended

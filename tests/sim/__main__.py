@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-from tests.sim.mutants import MUTANTS
+from tests.sim.mutants import MUTANTS, SEEDS_OF
 from tests.sim.scenario import Scenario, scenario_of
 from tests.sim.shrink import shrunk, why_it_fails
 
@@ -67,9 +67,10 @@ def _mutants(jobs: int) -> int:
 
 
 def _mutant(name: str) -> tuple[str, int | None, str | None]:
+    made = SEEDS_OF.get(name, scenario_of)
     with MUTANTS[name]():
         for seed in range(MUTANT_SEEDS):
-            why = why_it_fails(scenario_of(seed))
+            why = why_it_fails(made(seed))
             if why is not None:
                 return name, seed, why[:120].partition("{")[0]
     return name, None, None

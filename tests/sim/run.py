@@ -124,6 +124,8 @@ class Run:
                 raise Violation(self.watch.violations[0])
             if self.world.torn:
                 raise Violation(self.world.torn[0])
+            if self.world.unfenced:
+                raise Violation(self.world.unfenced[0])
             return bool(is_so())
 
         try:

@@ -29,24 +29,26 @@ def wait(*items: Any) -> None:
 
     Raises the error that finished first, even if others are pending. Iterators are listed; values are not looked into.
     """
-    done: list[Done] = []
-    failed: list[Failed] = []
-    pending: list[Pending] = []
-    for result in _results_in(items):
-        state = state_of(result)
-        if isinstance(state, Done):
-            done.append(state)
-        elif isinstance(state, Failed):
-            failed.append(state)
-        else:
-            pending.append(state)
-    for failure in failed:
-        failure.observe()
-    if failed:
-        failure = earliest(failed)
-        failure.run.touched(failure)
-        raise failure.exception()
-    if pending:
+    results = list(_results_in(items))
+    while True:
+        done: list[Done] = []
+        failed: list[Failed] = []
+        pending: list[Pending] = []
+        for state in map(state_of, results):
+            if isinstance(state, Done):
+                done.append(state)
+            elif isinstance(state, Failed):
+                failed.append(state)
+            else:
+                pending.append(state)
+        for failure in failed:
+            failure.observe()
+        if failed:
+            failure = earliest(failed)
+            failure.run.touched(failure)
+            raise failure.exception()
+        if not pending:
+            break
         pending[0].run.suspend(pending)
     for passed in done:
         passed.run.touched(passed)

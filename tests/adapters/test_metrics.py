@@ -75,6 +75,7 @@ def test_times_are_told_by_their_kind() -> None:
     metrics.reconciled(Outcome.AGAIN, 2)
     metrics.decided("answered", 0.002)
     metrics.decided("memory", 0.2)
+    metrics.stayed("went-on")
     metrics.launched(0.7)
     metrics.launched(-0.3)  # by a node's clock that is ahead
     found = scraped(metrics)
@@ -83,6 +84,7 @@ def test_times_are_told_by_their_kind() -> None:
     assert found['flowy_reconcile_seconds_count{outcome="failed"}'] == 0, "there from the start, so that it can rise"
     assert found['flowy_decision_seconds_bucket{end="answered",le="0.0025"}'] == 1
     assert found['flowy_decision_seconds_count{end="memory"}'] == 1
+    assert found['flowy_staying_children_total{fate="went-on"}'] == 1
     assert found["flowy_dead_time_seconds_count"] == 2
     assert found["flowy_dead_time_seconds_sum"] == pytest.approx(0.7)
 

@@ -97,6 +97,12 @@ class Metrics:
             "Decisions that weren't asked for: what had ended couldn't change what the last one said",
             registry=registry,
         )
+        self._stayed = Counter(
+            "flowy_staying_children",
+            "What became of processes that stayed for the next decision of their run",
+            ["fate"],
+            registry=registry,
+        )
         self._dead_times = Histogram(
             "flowy_dead_time_seconds",
             "From the end of a container to the creation of the Jobs that follow from it",
@@ -133,6 +139,10 @@ class Metrics:
     def decision_spared(self) -> None:
         """Tasks have ended, and the last decision still holds."""
         self._spared.inc()
+
+    def stayed(self, fate: str) -> None:
+        """`fate` is one of the decider's own words."""
+        self._stayed.labels(fate).inc()
 
     def launched(self, after_s: float) -> None:
         """Jobs were created, so long after the end of the container that they follow from."""

@@ -62,11 +62,16 @@ async def run_operator(settings: Settings, pod: Pod | None) -> None:
         health = Health(candidate)
         metrics = Metrics(health.snapshot)
         decider = DeciderPool(
-            Limits(cpu_s=settings.decision_cpu_ms / 1000, memory_bytes=settings.decision_memory_mib * MIB),
+            Limits(
+                cpu_s=settings.decision_cpu_ms / 1000,
+                memory_bytes=settings.decision_memory_mib * MIB,
+                staying_children=settings.staying_children,
+            ),
             Strictness.INSECURE if settings.insecure_decider else Strictness.REQUIRED,
             socket_path=settings.decider_socket,
             shadow_share=settings.shadow_share,
             ended=metrics.decided,
+            stayed=metrics.stayed,
         )
         probes = Probes(checks=health.checks, figures=metrics.text)
         async with probes.serving(settings.health_port):

@@ -56,6 +56,13 @@ class Settings(BaseSettings):
         le=4096,
         description="Memory of one decision in MiB, above what an idle decider takes.",
     )
+    staying_children: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Decisions that stay in memory for the next one of their run, which then takes a tenth of the time. For "
+        "chains of many tasks. Each takes 3 MiB, and code that wants to can have it take decision_memory_mib.",
+    )
     decider_socket: str | None = Field(
         default=None,
         description="Socket of a decider in a container of its own (`flowy-operator decider`). Without it the operator starts a "

@@ -12,6 +12,7 @@ from flowy.replay.determinism import begin
 from flowy.replay.loading import FILENAME, Factory, compiled, factories, find_entrypoint, fresh_module, tasks_of
 from flowy.replay.run import Run
 from flowy.replay.source import UserSource
+from flowy.replay.steps import Steps, go_on, may_stay
 from flowy.replay.task import Task
 from flowy.replay.trace import Tracer
 from flowy.replay.verdict import verdict
@@ -19,18 +20,27 @@ from flowy.wire import values
 from flowy.wire.messages import Answer, Phase, Request
 
 
-def replay(request: Request, leave: Callable[[Answer], NoReturn] | None = None) -> Answer:
+def replay(request: Request, leave: Callable[[Answer], NoReturn] | None = None, steps: Steps | None = None) -> Answer:
     """Decide once.
 
     With `leave`, for a process of its own on which determinism is imposed, clock, randomness and `print` are those of this
     decision, and the answer goes to `leave` at the barrier itself: nothing unwinds. Without it the barrier raises, and
-    whatever the code does with that has no effect. KeyboardInterrupt and MemoryError leave it: they tell of the process,
+    whatever the code does with that has no effect. With `steps` besides, the process goes on at a barrier where it can, and
+    leaves where it can't. KeyboardInterrupt and MemoryError leave it: they tell of the process,
     not of the code.
     """
 
-    def left(run: Run) -> NoReturn:
+    def left(run: Run) -> None:
         assert leave is not None
-        leave(verdict(run).answer)
+        answer = verdict(run).answer
+        if steps is None or not may_stay(run):
+            leave(answer)
+        try:
+            goes_on = go_on(run, steps.next(answer))
+        except BaseException:  # noqa: BLE001 - half of it may be taken in, and the code must not go on over that
+            goes_on = False
+        if not goes_on:
+            steps.give_up()
 
     run = Run(
         request.records,

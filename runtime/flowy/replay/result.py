@@ -1,7 +1,8 @@
 """What a task call gives: a result, pending, done or failed. Touching its value is a barrier while it is pending.
 
 `Result` is a proxy without a public attribute of its own, because every attribute belongs to the value. What it stands
-for is one of three states beside it, out of reach of workflow code; a result never changes its state in a decision.
+for is one of three states beside it, out of reach of workflow code. A result never changes its state in a decision; between
+two decisions of one process, one that was pending may become done (see `steps`).
 """
 
 import copy
@@ -24,8 +25,11 @@ NEVER = math.inf  # the finish order of what has not finished
 class Owner(Protocol):
     """What a result needs of the replay that it belongs to."""
 
-    def suspend(self, pending: "Sequence[Pending]") -> NoReturn:
-        """End the decision: one of `pending` was touched."""
+    def suspend(self, pending: "Sequence[Pending]") -> None:
+        """End the decision: one of `pending` was touched. Returns in a process that goes on: look again what is pending."""
+
+    def unsettle(self) -> None:
+        """Take note that the code may tell what is pending from what is done, so that only a replay leads further."""
 
     def touched(self, state: "Done | Failed") -> None:
         """Take note that the code has seen this outcome."""
@@ -140,6 +144,7 @@ def earliest(failures: Sequence[Failed]) -> Failed:
 
 def race_of(members: "Sequence[Pending]") -> Race:
     """Stand for whichever of `members` (not empty) finishes first; the sequence may still grow."""
+    members[0].run.unsettle()
     names = [member.key for member in members[:_NAMED_MEMBERS]] + ["…"] * (len(members) > _NAMED_MEMBERS)
     return Race(members[0].run, names[0] if len(names) == 1 else f"one of {', '.join(names)}", members)
 
@@ -158,12 +163,12 @@ def view_of(state: State, race: Pending | None) -> "Result":
 def _touch(result: "Result") -> Any:
     """Give the value, raise the error, or end the decision."""
     state = state_of(result)
-    if isinstance(state, Done):
-        state.run.touched(state)
-        return state.look()
-    if isinstance(state, Pending):
+    while isinstance(state, Pending):
         state.run.suspend((state,))
+        state = state_of(result)
     state.run.touched(state)
+    if isinstance(state, Done):
+        return state.look()
     raise state.exception()
 
 
@@ -214,6 +219,7 @@ class Result:
             return repr(state.look())
         if isinstance(state, Failed):
             return f"⟨{state.key}: {state.kind.__name__}({state.error['message']!r})⟩"
+        state.run.unsettle()
         return f"⟨{state.key}: pending⟩"
 
     __getattribute__ = _of_value(getattr)
@@ -290,3 +296,8 @@ class Result:
 # Attribute access goes to the value, so the state is reached through the slot itself.
 state_of: Callable[[Result], State] = Result.__dict__["_state"].__get__
 _set_state: Callable[[Result, State], None] = Result.__dict__["_state"].__set__
+
+
+def settle(result: Result, done: Done) -> None:
+    """Let a pending result be done, between two decisions."""
+    _set_state(result, done)

@@ -32,13 +32,14 @@ def _answered(key: str, task: str, walked: Walked, line: int | None) -> Answered
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A call with pending arguments. `after` counts the new calls before it."""
+    """A call with pending arguments. `after` counts the new calls before it, `turn` is its place among those that may be open."""
 
     key: str
     task: str
     walked: Walked
     line: int | None
     after: int
+    turn: int
 
     def answered(self, past_of: Callable[[str], Past]) -> AnsweredCall:
         """The call once what it waits for has completed. Raises `ValueRefused` if that can't be passed on."""
@@ -62,7 +63,10 @@ class Room:
 
 
 class Run:
-    """The state of one replay. `leave` is given this at the end of the decision and ends the process; without it the code unwinds."""
+    """The state of one replay. `leave` is given this at the end of the decision, and ends the process; without it the code unwinds.
+
+    It may return where the code waits: `steps.go_on` has taken in what has completed since, and the code goes on.
+    """
 
     def __init__(
         self,
@@ -73,9 +77,9 @@ class Run:
         max_calls: int | None = None,
         max_bytes: int | None = None,
         tracer: Tracer | None = None,
-        leave: Callable[["Run"], NoReturn] | None = None,
+        leave: Callable[["Run"], None] | None = None,
     ) -> None:
-        self.records = records
+        self.records = list(records)
         self.source = UserSource("")  # known once the code is loaded
         self.clock = Clock(started_at)
         self.log = Log()
@@ -90,8 +94,13 @@ class Run:
         self.counters: dict[str, int] = {}
         self.kept: list[Kept] = []
         self.reached = 0
+        self.pending: dict[str, Result] = {}  # of calls, by key
+        self.returned: Walked | None = None
+        self.is_settled = True  # whether nothing the code has seen could look otherwise in a replay over more
+        self._is_restart = False
         self._by_key = {record.key: record for record in records}
         self._wanted = frozenset(wanted)
+        self._max_bytes = max_bytes
         self._room_for_new = Room(max_bytes)
         self._room_for_repeated = Room(max_bytes)
         self._leave = leave
@@ -138,8 +147,9 @@ class Run:
             return Result(self._derived(key, walked.failed))
         if walked.pending:
             line = self.source.line()
-            self.kept.append(Kept(key, task, walked, line, len(self.calls)))
-            return Result(Pending(self, key, walked.pending, line=line))
+            self._turn += 1
+            self.kept.append(Kept(key, task, walked, line, len(self.calls), self._turn))
+            return self._open(Pending(self, key, walked.pending, line=line))
         line = self.source.line()
         # Once one has no room, no later one has: calls are recorded in their order.
         call = None if self._is_full() else _answered(key, task, walked, line)
@@ -148,15 +158,21 @@ class Run:
             return Result(Pending(self, key, (), line=line))
         self.calls.append(call)
         self._turn += 1
-        return Result(Pending(self, key, (), self._turn, line))
+        return self._open(Pending(self, key, (), self._turn, line))
 
-    def suspend(self, pending: Sequence[Pending]) -> NoReturn:
-        """End the decision at a barrier."""
+    def suspend(self, pending: Sequence[Pending]) -> None:
+        """End the decision at a barrier. Returns if the process goes on: what is pending may be done now."""
         if get_ident() != self._thread:
             self._refuse_thread(f"the pending result of {pending[0].key} was touched")
         if self.end is not None or self._is_over:
             self._end_again()
-        self._stop(Suspended(pending, self.source.line()))
+        self._latch(Suspended(pending, self.source.line()))
+        if self.end is not None:
+            raise DecisionEnds
+
+    def unsettle(self) -> None:
+        """The code may have seen what is pending, without having waited for it."""
+        self.is_settled = False
 
     def touched(self, state: Done | FailedState) -> None:
         """Let the clock of the code go on to what it has seen."""
@@ -207,11 +223,32 @@ class Run:
             return Result(Done(self, record))
         if record.state is RecordState.RUNNING:
             self._turn += 1
-            return Result(Pending(self, key, (), self._turn, self.source.line()))
+            return self._open(Pending(self, key, (), self._turn, self.source.line()))
         rank = record.rank or 0
         failed = FailedState(self, key, rank, EXCEPTIONS[record.state], error_of(record), record.finished_at)
         self.failures.append(failed)
         return Result(failed)
+
+    def _open(self, pending: Pending) -> Result:
+        result = self.pending[pending.key] = Result(pending)
+        return result
+
+    def record_of(self, key: str) -> Record | None:
+        """What is on record about a call."""
+        return self._by_key.get(key)
+
+    def take_record(self, record: Record) -> None:
+        """Put on record, between two decisions, a call that the code has made."""
+        if record.key not in self._by_key:
+            self.records.append(record)
+            self.reached += 1
+        self._by_key[record.key] = record
+
+    def take_calls(self, calls: Sequence[AnsweredCall]) -> bool:
+        """Start the next decision's answer with these calls. False if they don't all have room in it."""
+        self.calls, self.repeated, self._wanted = list(calls), [], frozenset()
+        self._room_for_new = Room(self._max_bytes)
+        return (self.max_calls is None or len(calls) <= self.max_calls) and all(map(self._room_for_new.takes, calls))
 
     def _is_full(self) -> bool:
         return self.more or (self.max_calls is not None and len(self.calls) >= self.max_calls)
@@ -278,7 +315,7 @@ class Run:
         try:
             returned = body()
             if self.end is None:
-                self._stop(self._end_of(returned))
+                self._come_to(returned)
         except (DecisionEnds, KeyboardInterrupt, MemoryError):
             raise
         except LoadFailed as failed:
@@ -289,6 +326,14 @@ class Run:
         except BaseException as raised:  # noqa: BLE001 - the code may raise anything, SystemExit too
             if self.end is None:
                 self._stop(self._failure(raised))
+
+    def _come_to(self, returned: object) -> NoReturn:
+        """Latch what the code came to. Once more where it was pending and the process goes on."""
+        self._latch(self._end_of(returned))
+        while self.end is None:
+            assert self.returned is not None
+            self._latch(self._end_of_walked(self.returned))
+        raise DecisionEnds
 
     def _end_of(self, returned: object) -> End:
         """Apply the walking rule to what the workflow returned."""
@@ -301,13 +346,17 @@ class Run:
             return Failed({"type": "ValueRefused", "message": limited(str(refusal))})
         if self.tracer is not None:
             self.tracer.returned(walked.taken(), walked.pending)
+        self.returned, self._is_restart = walked, isinstance(returned, Restart)
+        return self._end_of_walked(walked)
+
+    def _end_of_walked(self, walked: Walked) -> End:
         for failed in walked.failed:
             failed.observe()
         if walked.failed:
             return Failed(earliest(walked.failed).error)
         if walked.pending:
             return Suspended(walked.pending, None)
-        return Restarted(walked.text()) if isinstance(returned, Restart) else Completed(walked.text_of_value())
+        return Restarted(walked.text()) if self._is_restart else Completed(walked.text_of_value())
 
     def _failure(self, raised: BaseException) -> Failed:
         try:

@@ -54,8 +54,10 @@ __all__ = [
     "TracedLook",
     "encode_answer",
     "encode_request",
+    "encode_step",
     "parse_answer",
     "parse_request",
+    "parse_step",
 ]
 
 
@@ -113,6 +115,21 @@ def parse_request(raw: bytes) -> Request:
         max_bytes=integer(request["maxBytes"], "maxBytes", 0, 1 << 31),
         traced=request["traced"] is True,
     )
+
+
+def encode_step(records: Sequence[Record]) -> bytes:
+    """Encode what a process that stayed at its barrier goes on over: the records that are new or other than before.
+
+    Raises `MalformedMessage` for text that UTF-8 cannot carry.
+    """
+    return _encode({"version": VERSION, "records": records})
+
+
+def parse_step(raw: bytes) -> Sequence[Record]:
+    """Decode a step. As in a request, types are checked and contents are not."""
+    step = fields(load_of_friend(raw), "the step", ("version", "records"))
+    check_version(step["version"])
+    return _records(step["records"])
 
 
 _STATES = {state.value: state for state in RecordState}

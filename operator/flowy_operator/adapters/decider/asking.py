@@ -29,6 +29,10 @@ class Asked:
         wall_ms = min(round(limits.brief_wall_s * 1000) + cpu_ms, self.allowance.wall_ms)
         return replace(self, allowance=replace(self.allowance, wall_ms=wall_ms, cpu_ms=cpu_ms))
 
+    def staying(self, limits: Limits) -> "Asked":
+        """The same of a child that may stay for the next decision."""
+        return replace(self, allowance=replace(self.allowance, stay_ms=round(limits.stay_s * 1000)))
+
     def slow(self) -> "Asked":
         """The same with the CPU that the others leave."""
         return replace(self, allowance=replace(self.allowance, niceness=LOWEST))

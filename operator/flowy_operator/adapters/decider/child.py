@@ -1,8 +1,9 @@
-"""One decision, inside the process that exists for it: lock, read, replay, answer, exit.
+"""One decision, inside the process that exists for it: lock, read, replay, answer, exit, or stay for the next one.
 
 The process ends *at the barrier*: the replayer calls `leave` from within the workflow code, and that writes the answer
 and exits. An exception that unwinds the code was tried: `finally`, a bare `except` or a swallowing `__exit__` ran on and
-scheduled more tasks.
+scheduled more tasks. Where the allowance lets it, the process stays *at the barrier*: it reads what has completed since, and
+`leave`'s counterpart returns into the code, which goes on. It has the CPU and the memory of one decision for all of that.
 
 Nothing returns from `run`, and nothing is raised: whatever goes wrong becomes an exit code of `frames`.
 """
@@ -10,12 +11,22 @@ Nothing returns from `run`, and nothing is raised: whatever goes wrong becomes a
 import os
 import select
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 from flowy.replay.replayer import replay
-from flowy.wire.messages import Answer, MalformedMessage, Request, encode_answer, parse_request
+from flowy.replay.steps import Steps
+from flowy.wire.messages import (
+    Answer,
+    MalformedMessage,
+    Record,
+    Request,
+    encode_answer,
+    parse_request,
+    parse_step,
+)
 from flowy_operator.adapters.decider import frames, lockdown, preload
-from flowy_operator.adapters.decider.frames import LENGTH, Allowance
+from flowy_operator.adapters.decider.frames import LENGTH, STAYS, Allowance
 from flowy_operator.adapters.decider.lockdown import CHANNEL, ZygoteLocks
 from flowy_operator.adapters.decider.vdso import FrozenClock
 
@@ -58,14 +69,38 @@ def _decide(request_text: bytes, allowance: Allowance, clock: FrozenClock | None
     def leave(answer: Answer) -> NoReturn:
         try:
             sys.setrecursionlimit(sys.getrecursionlimit() + _FRAMES_TO_LEAVE)
-            _write(answer, allowance.answer_bytes)
+            _write(encode_answer(answer), allowance.answer_bytes)
         except MemoryError:
             os._exit(frames.EXIT_OUT_OF_MEMORY)
         except BaseException:  # noqa: BLE001 - raised into the workflow code, it could be swallowed there
             os._exit(frames.EXIT_OWN_BUG)
         os._exit(0)
 
-    leave(replay(request, leave=leave))
+    def next_step(answer: Answer) -> Sequence[Record]:
+        try:
+            limit = sys.getrecursionlimit()
+            sys.setrecursionlimit(limit + _FRAMES_TO_LEAVE)
+            body = encode_answer(answer)
+            if len(body) > allowance.answer_bytes:
+                leave(answer)
+            _write(body, allowance.answer_bytes, STAYS)
+            (size_bytes,) = LENGTH.unpack(_read(LENGTH.size))
+            records = parse_step(_read(size_bytes))
+            sys.setrecursionlimit(limit)
+        except MemoryError:
+            os._exit(frames.EXIT_OUT_OF_MEMORY)
+        except MalformedMessage:  # also the end of the connection
+            os._exit(frames.EXIT_REQUEST_REFUSED)
+        except BaseException:  # noqa: BLE001 - as above
+            os._exit(frames.EXIT_OWN_BUG)
+        return records
+
+    steps = Steps(next_step, _give_up) if allowance.stay_ms else None
+    leave(replay(request, leave=leave, steps=steps))
+
+
+def _give_up() -> NoReturn:
+    os._exit(frames.EXIT_GAVE_UP)
 
 
 def _is_asked() -> bool:
@@ -84,9 +119,8 @@ def _read(size_bytes: int) -> bytes:
     return bytes(parts)
 
 
-def _write(answer: Answer, limit_bytes: int) -> None:
-    """Send the answer. Of one that is too large only its length goes out: the reader judges by that, and may name it."""
-    body = encode_answer(answer)
-    rest = memoryview(LENGTH.pack(len(body)) + (body if len(body) <= limit_bytes else b""))
+def _write(body: bytes, limit_bytes: int, flag: int = 0) -> None:
+    """Send an answer. Of one that is too large only its length goes out: the reader judges by that, and may name it."""
+    rest = memoryview(LENGTH.pack(len(body) | flag) + (body if len(body) <= limit_bytes else b""))
     while rest:
         rest = rest[os.write(CHANNEL, rest) :]

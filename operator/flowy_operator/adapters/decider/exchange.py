@@ -7,16 +7,17 @@ whole, while the child's slot stays taken until the child is reaped, half a mill
 import asyncio
 from dataclasses import dataclass
 
-from flowy_operator.adapters.decider.frames import LENGTH, Ending
+from flowy_operator.adapters.decider.frames import LENGTH, STAYS, Ending
 
 _OVERRUN_BYTES = 64 * 1024  # behind a length that is refused: enough for a short ending, too little to fill memory
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """The child's answer, as it came. Nothing in it may be believed yet."""
+    """The child's answer, as it came. Nothing in it may be believed yet; nor that it `stays` to be asked again."""
 
     answer: bytes
+    stays: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,9 @@ Finding = Said | TooLarge | Garbage | Ended | Overdue | Lost
 
 
 class Exchange(asyncio.Protocol):
-    """Connected ahead or when needed, asked once. `finding` tells what came of it; `closed` is done at the very end.
+    """Connected ahead or when needed, asked once, and once more each time that the child stays.
+
+    `finding` tells what came of it; `closed` is done at the very end.
 
     The connection stays open until the zygote closes it. Closing it from our side has the zygote kill the child.
     """
@@ -62,6 +65,7 @@ class Exchange(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.finding: asyncio.Future[Finding] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
+        self.has_stayed = False
         self.after_answer: Ending | None = None  # what the child used, known once it is closed
         self._limit_bytes = 0
         self._received = bytearray()
@@ -80,6 +84,17 @@ class Exchange(asyncio.Protocol):
             self._overdue = asyncio.get_running_loop().call_later(within_s, self._on_overdue)
             self._transport.write(request)
 
+    def rest(self) -> None:
+        """Leave it be until it is asked again: no time runs. Without this, a child that says it stays is soon killed."""
+        self.has_stayed = True
+        if self._overdue is not None:
+            self._overdue.cancel()
+
+    def ask_again(self, step: bytes, limit_bytes: int, within_s: float) -> None:
+        """Ask a child that stayed, if it `is_waiting`, with `finding` anew."""
+        self.finding = asyncio.get_running_loop().create_future()
+        self.ask(LENGTH.pack(len(step)) + step, limit_bytes, within_s)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         if self.closed.done():
@@ -90,19 +105,22 @@ class Exchange(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.finding.done():
             self._received = (self._received + data)[-Ending.SIZE :]  # behind an answer only the ending follows
+            if self.has_stayed:  # and nobody has asked: whatever it says, it is of no more use
+                self.close()
             return
         self._received += data
         if len(self._received) < LENGTH.size:
             return
-        (size_bytes,) = LENGTH.unpack_from(self._received)
+        size_bytes, stays = self._said_length()
         if size_bytes > self._limit_bytes:
             # An ending, the number alone, or garbage: that shows when the stream ends. It ends soon, or by force.
             if len(self._received) > LENGTH.size + _OVERRUN_BYTES:
                 self._settle(Garbage())
                 self.close()
         elif self._said_bytes() >= LENGTH.size + size_bytes:
-            self._settle(Said(bytes(self._received[LENGTH.size : LENGTH.size + size_bytes])))
+            answer = bytes(self._received[LENGTH.size : LENGTH.size + size_bytes])
             del self._received[: LENGTH.size + size_bytes]
+            self._settle(Said(answer, stays))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature; the bytes tell more
         self._transport = None
@@ -120,6 +138,10 @@ class Exchange(asyncio.Protocol):
             self._settle(self._judge_stream())
             self.closed.set_result(None)
 
+    def _said_length(self) -> tuple[int, bool]:
+        (length,) = LENGTH.unpack_from(self._received)
+        return length & ~STAYS, bool(length & STAYS)
+
     def _said_bytes(self) -> int:
         """How much of it the child has written. Half an answer must not become whole by the ending behind it."""
         is_ended = Ending.at_end_of(self._received) is not None
@@ -130,7 +152,7 @@ class Exchange(asyncio.Protocol):
         if ending is None:
             return Lost()
         said_bytes = self._said_bytes()
-        if said_bytes >= LENGTH.size and (size_bytes := LENGTH.unpack_from(self._received)[0]) > self._limit_bytes:
+        if said_bytes >= LENGTH.size and (size_bytes := self._said_length()[0]) > self._limit_bytes:
             return TooLarge(size_bytes) if said_bytes == LENGTH.size else Garbage()
         return Ended(ending, said_bytes)
 

@@ -1,7 +1,8 @@
 """The fixed headers on a decision's connection, around the two messages of `flowy.wire`.
 
     pool   -> child   Allowance, then the request: the limits are known, and set, before a byte of the request is read
-    child  -> pool    the answer's length, then the answer
+    child  -> pool    the answer's length, then the answer; with `STAYS` in the length, the child waits for a step
+    pool   -> child   a step's length, then the step; the child answers again, and so on
     zygote -> pool    Ending, once the child is reaped; then the end of the stream
 
 All three share one connection. A second one from the zygote to the pool was considered: the two streams would have to be
@@ -115,6 +116,9 @@ class Greeting:
 
 LENGTH = struct.Struct("!I")
 
+STAYS = 1 << 31
+"""In the length of an answer: the child has not ended, and goes on when it is given more. Far above every limit."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
@@ -126,10 +130,13 @@ class Allowance:
     answer_bytes: int
     request_bytes: int
     niceness: int = 0  # as of `nice`: 0 is the usual priority, 19 the lowest
+    # For so long a child may be there that stays behind its answer; 0: it ends with that. The wall clock of its decisions is
+    # with who asks, since no timer can be wound up again behind the locks: CPU and memory are for all of them together.
+    stay_ms: int = 0
 
     # The number at the front changes with the shape: a zygote of another version must not take bytes for milliseconds.
-    _SHAPE: ClassVar[struct.Struct] = struct.Struct("!8sIIQIIB")
-    _MAGIC: ClassVar[bytes] = b"flowy-d2"
+    _SHAPE: ClassVar[struct.Struct] = struct.Struct("!8sIIQIIBI")
+    _MAGIC: ClassVar[bytes] = b"flowy-d3"
     SIZE: ClassVar[int] = _SHAPE.size
 
     def encode(self) -> bytes:
@@ -141,11 +148,12 @@ class Allowance:
             self.answer_bytes,
             self.request_bytes,
             self.niceness,
+            self.stay_ms,
         )
 
     @classmethod
     def parse(cls, raw: bytes) -> "Allowance":
-        magic, wall_ms, cpu_ms, memory_bytes, answer_bytes, request_bytes, niceness = cls._SHAPE.unpack(raw)
+        magic, wall_ms, cpu_ms, memory_bytes, answer_bytes, request_bytes, niceness, stay_ms = cls._SHAPE.unpack(raw)
         if magic != cls._MAGIC:
             raise ValueError("not an allowance of this version")
         return cls(
@@ -155,6 +163,7 @@ class Allowance:
             answer_bytes=answer_bytes,
             request_bytes=request_bytes,
             niceness=niceness,
+            stay_ms=stay_ms,
         )
 
 
@@ -165,6 +174,7 @@ EXIT_OUT_OF_MEMORY = 91
 EXIT_LOCKDOWN_FAILED = 92
 EXIT_REQUEST_REFUSED = 93
 EXIT_OWN_BUG = 94
+EXIT_GAVE_UP = 95  # of a child that stayed: what it was given takes a replay
 """How a child says what it can't answer. Workflow code can exit with them too, and thereby misname its own end."""
 
 

@@ -106,7 +106,7 @@ def limit(allowance: Allowance, base_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
     # max: a timer of 0 would be none.
     signal.setitimer(signal.ITIMER_PROF, max(allowance.cpu_ms, 1) / 1000)
-    signal.setitimer(signal.ITIMER_REAL, max(allowance.wall_ms, 1) / 1000)
+    signal.setitimer(signal.ITIMER_REAL, max(allowance.stay_ms or allowance.wall_ms, 1) / 1000)
 
 
 def seal(child_filter: Filter | None) -> None:

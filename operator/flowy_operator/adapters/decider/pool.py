@@ -5,14 +5,14 @@ and repeats a share of them. What comes back is judged in `verdict`; what an ans
 """
 
 import asyncio
+import contextlib
 import logging
-from dataclasses import asdict, replace
 from functools import partial
 
-from flowy.wire.messages import Answer, Request
+from flowy.wire.messages import Answer, Outcome, Request
 from flowy_operator.adapters.decider import proof, shadow, verdict
 from flowy_operator.adapters.decider.asking import Asked, asking
-from flowy_operator.adapters.decider.exchange import Exchange, Finding, Lost
+from flowy_operator.adapters.decider.exchange import Exchange, Finding, Lost, Said
 from flowy_operator.adapters.decider.frames import Layout, Locks, Strictness
 from flowy_operator.adapters.decider.homes import ChildHome, ContainerHome, Zygote, ZygoteHome
 from flowy_operator.adapters.decider.keeper import Keeper
@@ -20,6 +20,7 @@ from flowy_operator.adapters.decider.lanes import Lane, Lanes
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.ready import ReadyChildren
 from flowy_operator.adapters.decider.spawn import is_set
+from flowy_operator.adapters.decider.staying import Fate, OnFate, Stay, StayingChildren, Step, may_stay
 from flowy_operator.adapters.decider.turns import Turn
 from flowy_operator.adapters.decider.verdict import End, NoAnswer, OnEnd
 from flowy_operator.core.errors import DecisionStalled, StallReason
@@ -45,12 +46,17 @@ def _nobody_counts(_end: End, _seconds: float) -> None:
     pass
 
 
+def _nobody_hears(_fate: Fate) -> None:
+    pass
+
+
 class DeciderPool:
     """Decisions by processes of their own. `start` before, `close` after; both wait for the processes.
 
     `socket_path` is that of a decider in a container of its own; None: the operator's own child decides. `shadow_share`, from
     0 to 1, is the share of decisions that are made twice. `ended` is called for each child that was asked, unless its
-    decision was cancelled; those of the self-test and of the second decision don't count.
+    decision was cancelled; those of the self-test and of the second decision don't count. `stayed` is told what becomes of
+    children that stay.
     """
 
     def __init__(
@@ -61,9 +67,11 @@ class DeciderPool:
         socket_path: str | None = None,
         shadow_share: float = 0.0,
         ended: OnEnd = _nobody_counts,
+        stayed: OnFate = _nobody_hears,
     ) -> None:
         self._strictness = strictness
         self._ended = ended
+        self._stayed = stayed
         self._limits = Limits() if limits is None else limits
         self._lanes = Lanes(self._limits)
         self._home: ZygoteHome = (
@@ -74,6 +82,7 @@ class DeciderPool:
         self._second = Keeper(lambda: self._begin(Layout.SCRAMBLED), linger_s=_LINGER_S)
         self._exchanges: set[Exchange] = set()  # asked or not, as long as they are connected
         self._ready = ReadyChildren(self._limits.children_ready, self._connect_ahead)
+        self._staying = StayingChildren(self._limits.staying_children, stayed)
 
     async def start(self) -> None:
         """Have a zygote that is proven. Raises `DecisionStalled` (unavailable) if there is none."""
@@ -91,6 +100,7 @@ class DeciderPool:
     async def close(self) -> None:
         """End the zygotes and all children. Decisions in flight end as unavailable."""
         await self._ready.close()
+        self._staying.clear()
         await self._first.close()
         await self._second.close()
         for exchange in tuple(self._exchanges):
@@ -102,19 +112,42 @@ class DeciderPool:
 
         Raises `DecisionStalled`. May be repeated: a decision changes nothing. Cancelling it kills the child.
         """
-        asked = asking(request, namespace, wall_s, self._limits)
-        if not shadow.is_sampled(asked.body, self._shadow_share):
-            return await self._decide(asked, self._first, self._ended)
-        # Both at once, and before anybody acts upon the first: what is recorded has been compared.
+        step = self._staying.take(request)
+        if step is not None and not shadow.is_sampled(step.body, self._shadow_share):
+            answer = await self._go_on(step)
+            if answer is not None:
+                return answer
+            step = None
+        try:
+            asked = asking(request, namespace, wall_s, self._limits)
+        except DecisionStalled:
+            if step is not None:
+                step.stay.exchange.close()
+            raise
+        if step is not None or shadow.is_sampled(asked.body, self._shadow_share):
+            return await self._decide_twice(asked, step)
+        return await self._decide(asked, self._first, self._ended)
+
+    async def _decide_twice(self, asked: Asked, step: Step | None) -> Answer:
+        """Both at once, and before anybody acts upon the first: what is recorded has been compared.
+
+        The second one replays all, so that it also tells whether a step says the same.
+        """
         repeated = asyncio.create_task(self._repeat(asked), name="shadow replay")
         try:
-            answer = await self._decide(asked, self._first, self._ended)
+            answer = None if step is None else await self._go_on(step)
+            if answer is None:
+                answer = await self._decide(asked, self._first, self._ended)
             again = await repeated
         finally:
             repeated.cancel()
             await asyncio.wait([repeated])
         difference = None if again is None else shadow.difference(answer, again)
         return answer if difference is None else shadow.stalled(difference)
+
+    def forget(self) -> None:
+        """End all children that stay: the next decision of each run is a replay."""
+        self._staying.clear()
 
     async def _repeat(self, asked: Asked) -> Answer | None:
         """The answer of the other zygote. None if it gives none: that may be its own trouble, and proves nothing."""
@@ -124,6 +157,52 @@ class DeciderPool:
             log.warning("A decision could not be repeated", extra={"reason": stalled.reason, "error": str(stalled)})
             return None
 
+    async def _go_on(self, step: Step) -> Answer | None:
+        """The answer of a child that stayed. None if it comes to anything else: a replay says what is right."""
+        stay, loop = step.stay, asyncio.get_running_loop()
+        exchange = stay.exchange
+        try:
+            turn = await self._lanes.take(Lane.FAST, stay.namespace)
+        except BaseException:
+            exchange.close()
+            raise
+        exchange.closed.add_done_callback(lambda _: turn.end())
+        if not exchange.is_waiting:
+            exchange.close()
+            self._stayed(Fate.ENDED)
+            return None
+        asked_at = loop.time()
+        within_s = stay.allowance.wall_ms / 1000 + self._limits.stay_grace_s
+        exchange.ask_again(step.body, stay.allowance.answer_bytes, within_s)
+        finding = await _found(exchange)
+        answer = None
+        if isinstance(finding, Said):
+            with contextlib.suppress(NoAnswer):
+                answer = verdict.judge(finding, step.request, stay.allowance)
+        # That it left its history is a thing to be told by a replay, which has seen all of it.
+        if answer is None or answer.outcome is Outcome.STALLED:
+            exchange.close()
+            turn.end()
+            self._stayed(Fate.GAVE_UP if verdict.gave_up(finding) else Fate.ENDED)
+            return None
+        self._ended(End.ANSWERED, loop.time() - asked_at)
+        self._stayed(Fate.WENT_ON)
+        self._leave_or_keep(finding, answer, step.done(), turn)
+        return answer
+
+    def _leave_or_keep(self, finding: Finding, answer: Answer, stay: Stay, turn: Turn) -> None:
+        """Keep the child if it has stayed, and waits for the next decision of its run. Else it ends by itself."""
+        if not isinstance(finding, Said) or not finding.stays:
+            return
+        if answer.outcome is not Outcome.SUSPENDED:  # only code that answers by itself stays behind an end
+            stay.exchange.close()
+            return
+        turn.end()
+        self._lanes.learn(stay.request.seed, Lane.FAST)
+        self._staying.keep(stay)
+        if self._lanes.are_calm:
+            self._ready.fill()
+
     async def _decide(self, asked: Asked, keeper: Keeper, ended: OnEnd) -> Answer:
         """Where it belongs, and if it is slow after all in the slow lane."""
         run = asked.request.seed
@@ -131,6 +210,8 @@ class DeciderPool:
         if lane is not Lane.SLOW:
             brief = asked.brief(self._limits)
             is_all = brief.allowance == asked.allowance
+            if keeper is self._first and self._limits.staying_children and may_stay(asked.request):
+                brief = brief.staying(self._limits)
 
             def told(end: End, seconds: float) -> None:
                 ended(End.PUT_BACK if end in _OUT_OF_TIME and not is_all else end, seconds)
@@ -159,7 +240,8 @@ class DeciderPool:
                     turn.end()
                     raise
                 exchange.closed.add_done_callback(partial(self._is_over, exchange, asked, keeper, turn))
-                finding = await _ask(exchange, asked)
+                grace_s = self._limits.stay_grace_s if asked.allowance.stay_ms else _GRACE_S
+                finding = await _ask(exchange, asked, grace_s)
                 seconds = loop.time() - asked_at
                 if isinstance(finding, Lost) and await is_set(zygote.gone, _GONE_WITHIN_S):
                     ended(End.UNAVAILABLE, seconds)
@@ -169,8 +251,12 @@ class DeciderPool:
                     answer = verdict.judge(finding, asked.request, asked.allowance)
                 except NoAnswer as none:
                     ended(none.end, seconds)
+                    if asked.allowance.stay_ms:  # its answer was refused, and it may be there for long
+                        exchange.close()
                     raise
                 ended(End.ANSWERED, seconds)
+                stay = Stay(exchange, asked.request, asked.allowance, asked.namespace, len(asked.body))
+                self._leave_or_keep(finding, answer, stay, turn)
                 return answer
         raise DecisionStalled(
             StallReason.UNAVAILABLE, f"The decider's zygote died during the decision, and again {last_words}".rstrip()
@@ -179,6 +265,8 @@ class DeciderPool:
     def _is_over(self, exchange: Exchange, asked: Asked, keeper: Keeper, turn: Turn, _: object) -> None:
         """The child is reaped, which may be after its answer is known. A second decision teaches nothing about the run."""
         turn.end()
+        if exchange.has_stayed:  # what it used was for several decisions, and one that did not fit is made again
+            return
         # While others decide, a child that is made ahead is made in their way: they have to wait for the fork, and for what it
         # does to get warm. In the end that was more work than it saved.
         if self._lanes.are_calm:
@@ -192,44 +280,18 @@ class DeciderPool:
         """A zygote that has proven its locks. One that has not decides nothing."""
         if layout is Layout.PLAIN:
             self._ready.drop()  # those of the one before
+            self._staying.clear()
         zygote = await self._home.start(layout, self._limits.start_s)
         try:
-            _report(zygote.locks, layout)
-            await self._prove(zygote)
+            proof.report(zygote.locks, layout)
+            await proof.prove(zygote, self._strictness, self._limits, partial(self._tried_by, zygote))
         except BaseException:
             await zygote.close()
             raise
         return zygote
 
-    async def _prove(self, zygote: Zygote) -> None:
-        """Make the probes, on the way of every decision. Raises `DecisionStalled` for one that gets through."""
-        if zygote.pid is not None and zygote.locks.seccomp and proof.is_filtered(zygote.pid) is False:
-            raise DecisionStalled(
-                StallReason.UNAVAILABLE,
-                "The decider says that it is locked, and the kernel says that it is not",
-            )
-        if self._strictness is Strictness.REQUIRED and not zygote.locks.seccomp:
-            raise DecisionStalled(
-                StallReason.UNAVAILABLE,
-                "The decider runs without a filter of system calls; only with --insecure-decider the operator uses it",
-            )
-        limits = replace(self._limits, cpu_s=min(self._limits.cpu_s, proof.SPIN_CPU_S))
-        for probe in proof.probes(limits):
-            if probe.needs_filter and not zygote.locks.seccomp:
-                continue  # insecure, and it said so
-            asked = asking(probe.request, "", self._limits.start_s, limits)
-            finding = await _ask(await self._connect(zygote), asked)
-            told: proof.Told
-            try:
-                told = verdict.judge(finding, probe.request, asked.allowance)
-            except NoAnswer as stalled:
-                if stalled.reason is StallReason.UNAVAILABLE:
-                    raise
-                told = stalled
-            if not probe.holds(told):
-                raise DecisionStalled(
-                    StallReason.UNAVAILABLE, f"The decider is not safe to use, its self-test got {probe.name}: {told}"
-                )
+    async def _tried_by(self, zygote: Zygote, asked: Asked) -> Finding:
+        return await _ask(await self._connect(zygote), asked)
 
     @property
     def zygote_pid(self) -> int | None:
@@ -264,22 +326,14 @@ class DeciderPool:
         return exchange
 
 
-async def _ask(exchange: Exchange, asked: Asked) -> Finding:
-    exchange.ask(asked.message(), asked.allowance.answer_bytes, asked.allowance.wall_ms / 1000 + _GRACE_S)
+async def _ask(exchange: Exchange, asked: Asked, grace_s: float = _GRACE_S) -> Finding:
+    exchange.ask(asked.message(), asked.allowance.answer_bytes, asked.allowance.wall_ms / 1000 + grace_s)
+    return await _found(exchange)
+
+
+async def _found(exchange: Exchange) -> Finding:
     try:
         return await exchange.finding
     except asyncio.CancelledError:
         exchange.close()
         raise
-
-
-def _report(locks: Locks, layout: Layout) -> None:
-    """Say at each start of a zygote what it is locked by, and loudly what is missing."""
-    if not locks.seccomp:
-        log.warning(
-            "INSECURE DECIDER: no filter of system calls is in force. Workflow code can do whatever the operator can: "
-            "read its token and its files, reach the network. Whoever may create a Workflow has the operator's rights"
-        )
-    if not locks.landlock:
-        log.warning("The kernel has no Landlock, so the decider's second wall is missing", extra=asdict(locks))
-    log.info("The decider's zygote is ready", extra=asdict(locks) | {"layout": layout})

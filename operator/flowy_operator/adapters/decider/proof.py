@@ -4,14 +4,22 @@ A filter that is installed but lets a call through (a wrong table, a kernel that
 not in an incident. What the zygote says of itself is no proof, hence also a look at what the kernel says of it.
 """
 
+import logging
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from flowy.wire.messages import Answer, Outcome, Request
+from flowy_operator.adapters.decider import verdict
+from flowy_operator.adapters.decider.asking import Asked, asking
+from flowy_operator.adapters.decider.exchange import Finding
+from flowy_operator.adapters.decider.frames import Layout, Locks, Strictness
+from flowy_operator.adapters.decider.homes import Zygote
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.core.errors import DecisionStalled, StallReason
+
+log = logging.getLogger(__name__)
 
 SPIN_CPU_S = 0.1  # each start waits for it; a usual decision takes 2 ms of CPU
 
@@ -96,3 +104,48 @@ def _is_minus_1(told: Told) -> bool:
 
 def _ended(reason: StallReason) -> Callable[[Told], bool]:
     return lambda told: isinstance(told, DecisionStalled) and told.reason is reason
+
+
+async def prove(
+    zygote: Zygote, strictness: Strictness, limits: Limits, found: Callable[[Asked], Awaitable[Finding]]
+) -> None:
+    """Make the probes, by `found` on the way of every decision. Raises `DecisionStalled` for one that gets through."""
+    if zygote.pid is not None and zygote.locks.seccomp and is_filtered(zygote.pid) is False:
+        raise DecisionStalled(
+            StallReason.UNAVAILABLE,
+            "The decider says that it is locked, and the kernel says that it is not",
+        )
+    if strictness is Strictness.REQUIRED and not zygote.locks.seccomp:
+        raise DecisionStalled(
+            StallReason.UNAVAILABLE,
+            "The decider runs without a filter of system calls; only with --insecure-decider the operator uses it",
+        )
+    limits = replace(limits, cpu_s=min(limits.cpu_s, SPIN_CPU_S))
+    for probe in probes(limits):
+        if probe.needs_filter and not zygote.locks.seccomp:
+            continue  # insecure, and it said so
+        asked = asking(probe.request, "", limits.start_s, limits)
+        finding = await found(asked)
+        told: Told
+        try:
+            told = verdict.judge(finding, probe.request, asked.allowance)
+        except verdict.NoAnswer as stalled:
+            if stalled.reason is StallReason.UNAVAILABLE:
+                raise
+            told = stalled
+        if not probe.holds(told):
+            raise DecisionStalled(
+                StallReason.UNAVAILABLE, f"The decider is not safe to use, its self-test got {probe.name}: {told}"
+            )
+
+
+def report(locks: Locks, layout: Layout) -> None:
+    """Say at each start of a zygote what it is locked by, and loudly what is missing."""
+    if not locks.seccomp:
+        log.warning(
+            "INSECURE DECIDER: no filter of system calls is in force. Workflow code can do whatever the operator can: "
+            "read its token and its files, reach the network. Whoever may create a Workflow has the operator's rights"
+        )
+    if not locks.landlock:
+        log.warning("The kernel has no Landlock, so the decider's second wall is missing", extra=asdict(locks))
+    log.info("The decider's zygote is ready", extra=asdict(locks) | {"layout": layout})

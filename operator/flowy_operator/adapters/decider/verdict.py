@@ -12,6 +12,7 @@ from types import MappingProxyType
 from flowy.wire.messages import Answer, MalformedMessage, Request, parse_answer
 from flowy_operator.adapters.decider.exchange import Ended, Finding, Garbage, Lost, Overdue, Said, TooLarge
 from flowy_operator.adapters.decider.frames import (
+    EXIT_GAVE_UP,
     EXIT_LOCKDOWN_FAILED,
     EXIT_OUT_OF_MEMORY,
     EXIT_OWN_BUG,
@@ -72,7 +73,7 @@ class NoAnswer(DecisionStalled):
 def judge(finding: Finding, request: Request, allowance: Allowance) -> Answer:
     """Give the answer to `request`, of which nothing was believed before. Raises `NoAnswer`, and never anything else."""
     match finding:
-        case Said(answer):
+        case Said(answer, _):
             try:
                 return parse_answer(answer, request, allowance.answer_bytes)
             except MalformedMessage as error:
@@ -87,6 +88,15 @@ def judge(finding: Finding, request: Request, allowance: Allowance) -> Answer:
             raise out_of_time(allowance)
         case Lost():
             raise channel_closed()
+
+
+def gave_up(finding: Finding) -> bool:
+    """Whether a child that stayed says that it can't go on over what it was given."""
+    match finding:
+        case Ended(ending, _):
+            return os.WIFEXITED(ending.status) and os.waitstatus_to_exitcode(ending.status) == EXIT_GAVE_UP
+        case _:
+            return False
 
 
 def of_ending(ending: Ending, said_bytes: int, allowance: Allowance) -> NoAnswer:

@@ -123,6 +123,10 @@ MINUTES ?= 5
 fuzz: $(READY)  ## try hostile objects, requests and files for MINUTES=5; a case that breaks something is made smaller
 	$(BIN)/python -m tests.fuzz $(MINUTES)
 
+.PHONY: golden
+golden: $(READY)  ## record runs for tests/golden that aren't there yet; those that are there are never touched
+	$(BIN)/python -m tests.golden
+
 .PHONY: browser
 browser: $(READY) chromium  ## the tests of the HTML report in Chromium, which it installs (Debian, 100 MB)
 	$(BIN)/pytest -m browser $(PYTEST_ARGS)

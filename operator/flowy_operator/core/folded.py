@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flowy_operator.core.history import Event, HistoryInvalid, Restarted, event_line, in_milliseconds, parse_time
+from flowy_operator.core.history import (
+    Event,
+    FromNewer,
+    HistoryInvalid,
+    Restarted,
+    event_line,
+    in_milliseconds,
+    parse_time,
+)
 from flowy_operator.core.pages import PageInvalid, Tail, base_of, parse_tail
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State, apply
@@ -61,6 +69,9 @@ def completed(unread: Unread, before: State) -> Folded:
 
 def history_message(error: Exception) -> str:
     """Why a history can't be gone on with, and what to do."""
+    if isinstance(error, FromNewer) or isinstance(error.__cause__, FromNewer):
+        then = "if a newer version of Flowy has written it, update the operator, else put it back as it was to go on"
+        return f"{error}; {then}"
     what = "the page back with its spec, labels and owner" if isinstance(error, PageInvalid) else "status.history back"
     return f"{error}; put {what} as it was to go on"
 

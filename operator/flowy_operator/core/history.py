@@ -25,6 +25,10 @@ class HistoryInvalid(Exception):
     """The history isn't one that we wrote: an event is malformed, out of order, or contradicts those before it."""
 
 
+class FromNewer(HistoryInvalid):
+    """An event has a type, a field or one of its words that this version doesn't know: a newer one may have written it."""
+
+
 class FailureClass(StrEnum):
     """Whose fault a failed attempt is. The values are history, hence never renamed."""
 
@@ -264,7 +268,7 @@ def parse_event(raw: object) -> Event:
     where = f"event {number}"
     cls = _TYPES.get(str(raw.get("type")))
     if cls is None:
-        raise HistoryInvalid(f"{where}: unknown type {raw.get('type')!r}")
+        raise FromNewer(f"{where}: unknown type {raw.get('type')!r}")
     time = _decode_value(datetime, raw.get("time"), where, "time")
     rest = {k: v for k, v in raw.items() if k not in {"id", "time", "type"}}
     return Event(number, time, _decode(cls, rest, where))
@@ -337,7 +341,7 @@ def _encode(item: Fact | Failure | ValueRef) -> dict[str, Any]:
 def _decode(cls: type, raw: Mapping[str, object], where: str) -> Any:
     if not raw.keys() <= _KEYS[cls]:
         surplus = next(key for key in raw if key not in _KEYS[cls])
-        raise HistoryInvalid(f"{where}: unknown field {surplus!r}")
+        raise FromNewer(f"{where}: unknown field {surplus!r}")
     values: dict[str, object] = {}
     for f in _FIELDS[cls]:
         if f.key in raw:
@@ -357,7 +361,8 @@ def _decode_value(kind: type, value: object, where: str, key: str) -> Any:
         elif kind in _NESTED and isinstance(value, Mapping):
             return _decode(kind, value, f"{where}: {key}")
     except ValueError as error:
-        raise HistoryInvalid(f"{where}: {key}: {error}") from error
+        wrong = FromNewer if issubclass(kind, StrEnum) else HistoryInvalid
+        raise wrong(f"{where}: {key}: {error}") from error
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
     raise HistoryInvalid(f"{where}: {key} is {value!r}, not {kind.__name__}")

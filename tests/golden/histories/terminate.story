@@ -1,0 +1,8 @@
+exit code 0
+decision 1   at the start
+  line 8      calls a-0(1)
+  line 8      waits for a-0
+decision 2   2026-01-01 12:00:01   after event 3
+  a-0 was cancelled: StopRequested
+  line 10     calls b-0("clean-up")
+  line 10     waits for b-0

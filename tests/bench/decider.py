@@ -15,6 +15,7 @@ from pathlib import Path
 
 from flowy.wire.messages import Outcome, Record, RecordState, Request
 from flowy.wire.values import digest
+from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
 from flowy_operator.app.decisions import FIRST_STALL_S
 from flowy_operator.core.errors import DecisionStalled
@@ -40,7 +41,14 @@ def main(probe, join):
         return join(json.dumps({"total": total, "sizes": sorted(by_size)}))
     return run
 """
+CHAIN = """
+def main(probe):
+    def run(n):
+        return sum(int(probe(i)) for i in range(n))
+    return run
+"""
 SMALL, MEDIUM, LARGE = 3, 64, 1000
+STEPS = 300
 CLIENTS = 4
 HOSTILE = 20
 _WALL_S = 60.0
@@ -76,6 +84,7 @@ class Costs:
     child_private_mib: float
     waiting_private_mib: float
     zygote_mib: float
+    step_ms: float
 
 
 def figures() -> list[Figure]:
@@ -85,6 +94,7 @@ def figures() -> list[Figure]:
         ("decision-small-ms", costs.small_ms, "ms", "<= 2 ms", None),
         ("decision-medium-ms", costs.medium_ms, "ms", "", None),
         ("decision-1000-ms", costs.large_ms, "ms", "<= 8 ms", None),
+        ("decision-step-ms", costs.step_ms, "ms", "<= 0.3 ms", None),
         ("decision-beside-hostile-p99-ms", costs.beside_hostile_p99_ms, "ms", "< 5 x beside it", costs.small_p99_ms),
         ("decisions-per-s", costs.per_s, "/s", "", None),
         ("decision-private-mib", costs.child_private_mib, "MiB", "", None),
@@ -118,6 +128,7 @@ async def measure(rounds: int = 300) -> Costs:
             per_s,
             *await _private_mib(pool, zygote_pid),
             _kib(Path(f"/proc/{zygote_pid}/status"), "VmRSS") / 1024,
+            statistics.median(await _steps_s()) * 1000,
         )
     finally:
         await pool.close()
@@ -160,6 +171,29 @@ async def _times_s(
         assert answer.outcome in {Outcome.SUSPENDED, Outcome.COMPLETED}, answer
         await asyncio.sleep(pause_s)
     return times
+
+
+async def _steps_s() -> Sequence[float]:
+    """A chain's decisions by children that stay: steps, but for a few replays."""
+    pool = DeciderPool(Limits(staying_children=1))
+    await pool.start()
+    asked = replace(
+        request(0), source=CHAIN, tasks=("probe",), input=json.dumps({"args": [STEPS], "kwargs": {}}), seed="steps/0"
+    )
+    times: list[float] = []
+    try:
+        while True:
+            began = time.perf_counter()
+            answer = await pool.decide(asked, namespace="bench", wall_s=_WALL_S)
+            times.append(time.perf_counter() - began)
+            if answer.outcome is Outcome.COMPLETED:
+                return times
+            (call,) = answer.scheduled
+            rank = len(asked.records)
+            done = Record(call.key, RecordState.COMPLETED, call.digest, call.line, "1", None, rank, 1.7e9 + rank)
+            asked = replace(asked, records=(*asked.records, done))
+    finally:
+        await pool.close()
 
 
 async def _beside_hostile_s(pool: DeciderPool, rounds: int) -> Sequence[float]:

@@ -17,6 +17,7 @@ from flowy_operator.adapters.crd import model, rules
 from flowy_operator.adapters.crd.shape import MAX_JSON, MAX_SECONDS
 from flowy_operator.adapters.decider import zygote
 from flowy_operator.adapters.decider.limits import Limits
+from flowy_operator.adapters.decider.staying import Fate
 from flowy_operator.adapters.decider.verdict import End
 from flowy_operator.adapters.gateway import connections, server, tokens, uploads
 from flowy_operator.adapters.metrics import Metrics, Outcome, Snapshot, TaskEnd
@@ -126,6 +127,7 @@ def test_the_words_of_the_labels_are_those_of_the_code() -> None:
     assert meanings["flowy_tasks_total"] == set(TaskEnd)
     assert meanings["flowy_reconcile_seconds"] == set(Outcome)
     assert meanings["flowy_decision_seconds"] == set(End)
+    assert meanings["flowy_staying_children_total"] == set(Fate)
     assert server.OTHER_PATH in meanings["flowy_gateway_calls_total"]
 
 
@@ -149,6 +151,7 @@ FULL = Snapshot(
 def _use_all(metrics: Metrics) -> None:
     """Everything once: labels show only then."""
     metrics.decided(End.ANSWERED, 0)
+    metrics.stayed("evicted")
     metrics.ended("Completed")
     metrics.stalled("HistoryFull")
     metrics.answered("/heartbeat", 200)

@@ -52,6 +52,7 @@ class History:
     stayed: int = 0  # to be given records
     gave_up: int = 0  # having been given some
     max_calls: int = 1000
+    text: str | None = None  # what each task gives, instead of something by its arguments
 
     def request(self) -> Request:
         return Request(
@@ -88,7 +89,8 @@ class History:
         if self.fails and luck == 0:
             error = {"type": "ValueError", "message": f"{call.key} failed"}
             return Record(call.key, RecordState.FAILED, *known, None, error, rank, at)
-        return Record(call.key, RecordState.COMPLETED, *known, json.dumps(value), None, rank, at)
+        text = json.dumps(value) if self.text is None else self.text
+        return Record(call.key, RecordState.COMPLETED, *known, text, None, rank, at)
 
     def decide(self, evicts: float = 0.0) -> Answer:
         """Run to the end, in as few processes as it can be done; each is ended by chance where it waits."""
@@ -199,6 +201,16 @@ def test_an_error_is_left_to_a_replay() -> None:
     history = run_of(*lines, fails=True, most_at_once=1)
     failed = sum(record.state is RecordState.FAILED for record in history.records.values())
     assert 0 < failed == history.gave_up
+
+
+NO_VALUE = '"\\ud800"'  # JSON can hold half a character, and nobody can pass it on
+
+
+@pytest.mark.parametrize("line", ["return str(red(task(1)))", "return [task(1)]"])
+def test_what_can_not_be_passed_on_fails_in_a_replay(line: str) -> None:
+    history = run_of(line, text=NO_VALUE)
+    assert (history.answers[-1].error or {}).get("type") == "ValueRefused"
+    assert history.gave_up == 1
 
 
 def test_more_calls_than_an_answer_holds_are_left_to_replays() -> None:

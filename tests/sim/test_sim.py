@@ -50,6 +50,15 @@ def test_seeds(first: int) -> None:
             raise
 
 
+AFTER_A_SET_BACK = 167
+"""A delay that is waited for while the history's time stands still."""
+
+
+@pytest.mark.parametrize("seed", [AFTER_A_SET_BACK])
+def test_seeds_that_once_were_wrong(seed: int) -> None:
+    run(scenario_of(seed))
+
+
 @pytest.mark.parametrize("name", COMMON)
 def test_the_bug_is_found(name: str) -> None:
     with MUTANTS[name]():

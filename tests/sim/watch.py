@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import Counter
-from datetime import timedelta
 from typing import Any
 
 from flowy_operator.core.conditions import Blocker, by_type, has_ended
 from flowy_operator.core.history import (
     CancelReason,
     HistoryInvalid,
+    RetryScheduled,
     StopRequested,
     TaskCancelled,
     TaskCompleted,
@@ -67,6 +67,7 @@ class Watch:
         self._deleted = deleted
         self._states: dict[str, State] = {}
         self._ended: dict[str, Json] = {}
+        self._waits_from: dict[tuple[str, str], float] = {}  # when a delay went on record, by uid and task
         self._gone_at: dict[str, float] = {}
         self._stopped_at: dict[str, float] = {}  # by uid
         self._seen = world.store.version
@@ -123,6 +124,8 @@ class Watch:
         for event in parse_history(list(new), state.events + 1):
             if state.last_time is not None and event.time < state.last_time:
                 self._fail(f"{name}: the time of event {event.id} lies before that of the event before it")
+            if isinstance(event.fact, RetryScheduled):
+                self._waits_from[uid, event.fact.task] = asyncio.get_running_loop().time()
             if isinstance(event.fact, StopRequested):
                 self._check_prompt(name, "the stop", self._stopped_at.get(uid))
             if isinstance(event.fact, TaskCancelled) and event.fact.reason is CancelReason.DELETED:
@@ -195,7 +198,11 @@ class Watch:
 
     def _check_due(self, name: str, state: State, fact: TaskScheduled, at: Any) -> None:
         task = state.tasks.get(fact.task)
-        if task is not None and task.due_at is not None and at < task.due_at - timedelta(seconds=0):
+        if task is None or task.due_at is None or at >= task.due_at:
+            return
+        # After a clock was set back the history's time stands still, and the delay has been waited for all the same.
+        stands_still = at == state.last_time
+        if not stands_still or self._waits_from.get((state.uid, fact.task)) == asyncio.get_running_loop().time():
             self._fail(f"{name}: attempt {fact.attempt} of {fact.task} came before its time")
 
     def _job(self, change: Change) -> None:

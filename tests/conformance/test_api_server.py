@@ -239,6 +239,23 @@ async def test_a_watch_of_a_selection_sees_objects_enter_and_leave_it(server: Se
     assert [event.type for event in seen] == ["ADDED", "MODIFIED", "DELETED"]
 
 
+async def test_a_watch_ends_in_time_with_a_bookmark(server: Server) -> None:
+    made = await server.config_map("a", labels=OURS)
+    watch = server.client.watch(
+        paths.configmaps(server.namespace),
+        resource_version=made["metadata"]["resourceVersion"],
+        label_selector="ours=yes",
+        timeout_s=4,
+    )
+    async with aclosing(watch) as events:
+        seen = [event async for event in events]
+    assert {event.type for event in seen} == {"BOOKMARK"}
+    last = seen[-1].object
+    assert version(last) >= version(made)
+    assert last["kind"] == "ConfigMap"
+    assert "data" not in last
+
+
 async def test_a_version_that_is_too_old_is_gone(server: Server) -> None:
     await server.config_map("a")
     with pytest.raises(errors.Gone):

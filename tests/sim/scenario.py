@@ -108,6 +108,8 @@ class Scenario:
         if call.attempt < 3 and call.name != "frail" and dice.random() < self.failing:
             if self.timeouts and dice.random() < 0.4:
                 lasts_s = dice.choice([None, LONG_S])
+                if self.on_end == "Abandon":
+                    lasts_s = LONG_S  # nobody would end it any more, and the Workflow stays as long as it runs
             else:
                 return failure(lasts_s=lasts_s)
         result = ACTIVITIES[call.name](*call.args)

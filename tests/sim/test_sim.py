@@ -54,7 +54,11 @@ AFTER_A_SET_BACK = 167
 """A delay that is waited for while the history's time stands still."""
 
 
-@pytest.mark.parametrize("seed", [AFTER_A_SET_BACK])
+ABANDONED_FOR_EVER = 695
+"""A container that hangs, of a race that was decided, in a workflow that abandons what it leaves."""
+
+
+@pytest.mark.parametrize("seed", [AFTER_A_SET_BACK, ABANDONED_FOR_EVER])
 def test_seeds_that_once_were_wrong(seed: int) -> None:
     run(scenario_of(seed))
 

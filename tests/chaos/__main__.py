@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 import uuid
 from pathlib import Path
@@ -20,6 +21,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--share", type=float, help="of the whole run; a part writes no page")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it early gets the cluster back whole
     size = FULL if given.share is None else share_of(FULL, given.share)
     if cluster.external_kubeconfig() is not None:
         sys.exit("chaos kills parts of the embedded cluster: unset KUBECONFIG, which names another one")

@@ -23,7 +23,8 @@ from tests.chaos import etcd
 from tests.chaos.plan import FROZEN_S, OUTAGE_S, Blow
 from tests.chaos.relay import Relay
 from tests.chaos.replicas import Replicas, user_of
-from tests.cluster import certificates, cluster, network
+from tests.cluster import certificates, cluster, network, processes
+from tests.cluster.components import API_CLIENTS
 
 _FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
 STORM = "flowy-chaos"
@@ -38,8 +39,12 @@ class Arena:
     replicas: Replicas
     relay: Relay
     token: str
+    parts: asyncio.Lock
+    """Held by whoever ends or starts a part of the control plane."""
     refused: Counter[str] = field(default_factory=Counter)
     """How many requests the API server has refused in storms."""
+    ended: Counter[str] = field(default_factory=Counter)
+    """Parts of the control plane that ended by themselves."""
 
 
 async def strike(blow: Blow, arena: Arena, dice: random.Random) -> float:
@@ -55,29 +60,42 @@ async def strike(blow: Blow, arena: Arena, dice: random.Random) -> float:
             for process in replicas.processes:
                 replicas.kill(process)
         case Blow.API_SERVER_KILLED:
-            await _killed("kube-apiserver")
+            await _killed(arena, "kube-apiserver")
         case Blow.ETCD_KILLED:
-            await _killed("etcd")
+            await _killed(arena, "etcd")
         case Blow.CONTROLLERS_KILLED:
-            await _killed("kube-controller-manager")
+            await _killed(arena, "kube-controller-manager")
         case Blow.WATCHES_CUT:
             arena.relay.cut()
         case Blow.STORM | Blow.STORM_OF_OBJECTS:
             await _storm(arena, blow)
         case Blow.ETCD_FULL:
-            assert await asyncio.to_thread(etcd.fill) == 1
-            try:
-                await asyncio.sleep(OUTAGE_S)
-            finally:
-                await asyncio.to_thread(etcd.empty)
+            async with arena.parts:
+                try:
+                    await asyncio.to_thread(etcd.fill)
+                    await asyncio.sleep(OUTAGE_S)
+                finally:
+                    await asyncio.to_thread(etcd.empty)
         case Blow.FROZEN:
             return await _frozen(replicas, dice)
     return time.time()
 
 
-async def _killed(component: str) -> None:
-    await asyncio.to_thread(cluster.kill, component)
-    await asyncio.to_thread(cluster.start, component)
+async def _killed(arena: Arena, component: str) -> None:
+    async with arena.parts:
+        await asyncio.to_thread(cluster.kill, component)
+        await asyncio.to_thread(cluster.start, component)
+
+
+async def keep_running(arena: Arena) -> None:
+    """Start again what has ended by itself, as every cluster does: the controller manager is one that gives up."""
+    while True:
+        async with arena.parts:
+            for name in API_CLIENTS:
+                if processes.find(name) is None:
+                    arena.ended[name] += 1
+                    await asyncio.to_thread(cluster.start, name)
+        await asyncio.sleep(1)
 
 
 async def _frozen(replicas: Replicas, dice: random.Random) -> float:

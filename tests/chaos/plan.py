@@ -61,7 +61,7 @@ class Size:
     alone: int
     others: dict[Blow, int]
     strike_s: float
-    ends_within_s: float = 240.0
+    ends_within_s: float = 210.0
 
 
 FULL = Size(

@@ -15,7 +15,7 @@ from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import Json, KubeClient
 from flowy_operator.adapters.kube.errors import ApiError, NotFound
 from flowy_operator.core.history import HistoryInvalid
-from tests.chaos import blows, verdict
+from tests.chaos import blows, etcd, verdict
 from tests.chaos.fake_kubelet import FakeKubelet
 from tests.chaos.observer import Observer
 from tests.chaos.plan import Deed, Load, Plan
@@ -133,7 +133,7 @@ class Run:
                 return
 
     async def _strike(self, began: float) -> None:
-        """Salvo after salvo, as soon as the one before seems to be recovered from; without waiting when time runs out."""
+        """Salvo after salvo, as soon as the one before seems to be recovered from; with shorter waits as time runs out."""
         dice = random.Random(f"{self._plan.seed} moments")
         for n, salvo in enumerate(self._plan.salvos, 1):
             started = counts_from = time.time()
@@ -142,9 +142,10 @@ class Run:
                 counts_from = await blows.strike(blow, self._arena, dice)
                 await asyncio.sleep(dice.uniform(0, SALVO_GAP_S) if len(salvo) > 1 else 0)
             self._struck.append(Struck(salvo, started, counts_from))
-            left_s = max(began + self._plan.size.strike_s - time.monotonic(), 0.0)
             self._share = n / len(self._plan.salvos)
-            await _until(partial(self._goes_on, time.time()), min(PAUSE_S, left_s))
+            left_s = max(began + self._plan.size.strike_s - time.monotonic(), 0.0)
+            most_s = min(PAUSE_S, 2 * left_s / (len(self._plan.salvos) - n + 1))
+            await _until(partial(self._goes_on, time.time()), most_s)
             await asyncio.sleep(dice.uniform(LEAST_GAP_S, MOST_GAP_S))
 
     def _goes_on(self, since: float) -> bool:
@@ -206,6 +207,8 @@ class Run:
             "operator processes": f"{self._arena.replicas.lives:,}",
             "of them ended by themselves, for want of the Lease or the API server": f"{self._arena.replicas.ends.total():,}",
         }
+        for name, count in self._arena.ended.items():
+            report.facts[f"{name} ended by itself"] = str(count)
         if self._arena.refused:
             report.facts["requests refused with 429"] = f"{self._arena.refused.total():,}"
         for deed in Deed:
@@ -287,16 +290,19 @@ async def carry_out(plan: Plan, kube: Kube, folder: Path, say: Callable[[str], N
         stack.enter_context(fake_nodes(kube.kubeconfig, FAKE_NODES, Pods.UNTOUCHED))
         client = await stack.enter_async_context(await KubeClient.connect(str(kube.kubeconfig)))
         await blows.calm(client)
+        if etcd.is_full():  # a run was killed that had filled it
+            etcd.empty()
         relay = await stack.enter_async_context(Relay(NODE_ADDRESS, API_PORT))
         kubeconfig, token = make_account(kube, relay.port, folder)
         kubelet = FakeKubelet(client, kube.namespace, plan.scenarios, log / "fake")
         observer = Observer(client, kube.namespace, kubelet)
         replicas = Replicas(kubeconfig, kube.namespace, folder)
-        others = [kubelet.run(), observer.run(), replicas.supervise()]
+        arena = blows.Arena(client, kube.namespace, replicas, relay, token, asyncio.Lock())
+        others = [kubelet.run(), observer.run(), replicas.supervise(), blows.keep_running(arena)]
         replicas.start()
         try:
             async with _beside(others):
-                run = Run(plan, blows.Arena(client, kube.namespace, replicas, relay, token), kubelet, observer, folder)
+                run = Run(plan, arena, kubelet, observer, folder)
                 report = await run.whole(say)
         finally:
             codes = replicas.stop()

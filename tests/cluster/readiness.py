@@ -1,6 +1,7 @@
 """Whether a component works, and waiting until it does."""
 
 import http.client
+import json
 import socket
 import time
 import urllib.error
@@ -8,7 +9,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from tests.cluster import api, paths, processes
+from tests.cluster import api, certificates, paths, processes
 from tests.cluster.component import Component
 from tests.cluster.errors import ClusterError
 from tests.cluster.place import FIRST, Place
@@ -42,6 +43,25 @@ def wait_for(component: Component) -> None:
         return is_ready(component)
 
     wait_until(check, f"{component.name} to answer at {component.ready}", component.name)
+
+
+def wait_for_rules() -> None:
+    """Wait until the API server has read its RBAC rules: until the controller manager may do what it needs for its start."""
+    asked = {"verb": "get", "resource": "serviceaccounts", "namespace": "kube-system"}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": certificates.CONTROLLER_MANAGER.user, "resourceAttributes": asked},
+    }
+
+    def check() -> bool:
+        try:
+            answer = json.loads(api.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review))
+        except (OSError, api.ApiError):
+            return False
+        return bool(answer["status"]["allowed"])
+
+    wait_until(check, "the API server to have read its rules", "kube-apiserver")
 
 
 def wait_for_node(place: Place = FIRST) -> None:

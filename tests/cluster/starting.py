@@ -70,6 +70,8 @@ def again(components: Mapping[str, Component], name: str) -> None:
     start(components[name])
     readiness.wait_for(components[name])
     if name == "kube-apiserver":
+        # The controller manager is one that doesn't wait: forbidden to read what it needs, it ends.
+        readiness.wait_for_rules()
         clients = [components[client] for client in API_CLIENTS]
         _start_together([client for client in clients if processes.stop(client.name, grace_s=client.grace_s)])
 

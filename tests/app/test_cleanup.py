@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from flowy_operator.app.late import LATE_S
 from flowy_operator.app.settings import Settings
 from flowy_operator.core.history import Restarted
 from flowy_operator.core.state import Launch, LaunchEnd, State, apply
@@ -360,6 +361,7 @@ async def test_what_a_restarted_workflow_owns_does_not_grow() -> None:
     """Of older runs the last one's is there, at most, and Jobs with their values for as long as they are kept."""
     source = AGAIN.replace("n < 4", "n < 30")
     async with world(long, settings=Settings(history_tail_bytes=700)) as w:
+        await w.settle(LATE_S)
         w.submit(source, LOGGED, jobs={"keepSucceededSeconds": 5})
         most = Counter[str]()
         while w.condition()["status"] == "Unknown":

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from flowy_operator.adapters.crd.definition import content_digest
+from flowy_operator.app.late import LATE_S
 from flowy_operator.app.settings import Settings
 from tests.app.kubelet import NEVER_ENDS, Act, Call, value
 from tests.app.world import World, simulated, world
@@ -96,6 +97,7 @@ async def test_a_definitions_own_bounds_hold() -> None:
             ttlSecondsAfterFinished=20,
             jobs={"keepSucceededSeconds": 5},
         )
+        await asyncio.sleep(LATE_S)
         w.refer(input=input_of(1))
         await w.ended()
         await asyncio.sleep(10)

@@ -248,7 +248,8 @@ async def _any_trouble(dice: random.Random) -> None:
                     await w.kill(running)
                 case "stop":
                     running.stop.set()
-                    await running.task
+                    with suppress(LeaseLost):  # its time may be over before it has given the lease back
+                        await running.task
                     w.operators.remove(running)
                 case "cut":
                     running.cut()

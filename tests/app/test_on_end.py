@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from flowy_operator.app.late import LATE_S
 from flowy_operator.app.settings import Settings
 from flowy_operator.core.history import CancelReason, TaskCancelled
 from tests.app.kubelet import NEVER_ENDS, Act, Call, failure, value
@@ -163,7 +164,7 @@ async def test_abandon_ends_at_once_and_the_jobs_run_on() -> None:
         await asyncio.sleep(4)
         # The Workflow itself, whose time came long ago, has stayed for them.
         assert w.status() == before
-        await w.until(lambda: not w.objects("workflows"), within_s=5)
+        await w.until(lambda: not w.objects("workflows"), within_s=LATE_S)  # it has just begun
 
 
 @simulated

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from flowy_operator.app.late import LATE_S
 from flowy_operator.core.history import TaskCompleted, TaskDisrupted, TaskFailed, TaskTimedOut
 from tests.app.kubelet import NEVER_ENDS, NEVER_STARTS, Act, Call, failure, value
 from tests.app.world import World, simulated, world
@@ -318,7 +319,7 @@ async def test_the_workflow_goes_after_its_ttl_with_all_it_owns() -> None:
         await w.settle(99)
         assert w.objects("workflows")
         await w.restart()
-        await w.settle(2)
+        await w.settle(2 + LATE_S)
         assert w.objects("workflows") == w.objects("jobs") == w.objects("pods") == []
 
 

@@ -30,6 +30,9 @@ SPEC = workflow_spec(keep_succeeded_s=300, keep_failed_s=86_400)
 
 ABANDONED = cancelled(reason=CancelReason.ABANDONED)
 
+LONG_AGO = at(-(10**6))
+"""Since when nothing can be made anew."""
+
 CASES: dict[str, tuple[Fact | None, float | None]] = {
     "open": (None, None),
     "succeeded": (completed(), 310),
@@ -48,11 +51,20 @@ def test_a_job_stays_so_long(end: Fact | None, due: float | None) -> None:
     job = job_record(first.job)
     seen = view(job)
     if due is None:
-        assert tidy(SPEC, state, seen, at(10**9)) == Tidying([], None)
+        assert tidy(SPEC, state, seen, at(10**9), LONG_AGO) == Tidying([], None)
         return
     if due > 10:
-        assert tidy(SPEC, state, seen, at(due - 0.001)) == Tidying([], at(due))
-    assert tidy(SPEC, state, seen, at(due)) == Tidying([job], None)
+        assert tidy(SPEC, state, seen, at(due - 0.001), LONG_AGO) == Tidying([], at(due))
+    assert tidy(SPEC, state, seen, at(due), LONG_AGO) == Tidying([job], None)
+
+
+@pytest.mark.parametrize(("end", "due"), CASES.values(), ids=CASES)
+def test_what_has_run_stays_while_it_could_be_made_anew(end: Fact | None, due: float | None) -> None:
+    state = state_of(scheduled(), 10, *([] if end is None else [end]))
+    job = job_record(next(iter(state.launches)))
+    found = tidy(SPEC, state, view(job), at(10**6), at(10**6 + 7))
+    is_stopped = due is not None and due <= 10
+    assert found == Tidying([job] if is_stopped else [], at(10**6 + 7) if due is not None and not is_stopped else None)
 
 
 ABANDONED_JOBS: dict[str, tuple[dict[str, Any], float | None]] = {
@@ -69,9 +81,9 @@ def test_an_abandoned_job_stays_for_as_long_after_its_own_end(fields: dict[str, 
     (name,) = state.launches
     job = job_record(name, **fields)
     assert abandoned_runs_on(SPEC, state, view(job)) == (due is None)
-    assert tidy(SPEC, state, view(job), at(20)) == Tidying([], None if due is None else at(due))
+    assert tidy(SPEC, state, view(job), at(20), LONG_AGO) == Tidying([], None if due is None else at(due))
     if due is not None:
-        assert tidy(SPEC, state, view(job), at(due)) == Tidying([job], None)
+        assert tidy(SPEC, state, view(job), at(due), LONG_AGO) == Tidying([job], None)
 
 
 def test_only_an_abandoned_job_runs_on() -> None:
@@ -114,9 +126,9 @@ def test_a_job_whose_launch_nobody_remembers(
     job = job_record(run=1, **fields)
     pods = [] if phase is None else [pod_record(phase=phase, finished_at=None if phase == "Running" else at(40))]
     state = state_of(Restarted(run=2, input="{}")) if is_restarted else None
-    assert tidy(spec, state, view(job, *pods), at(10**9)) == Tidying([] if due is None else [job], None)
+    assert tidy(spec, state, view(job, *pods), at(10**9), LONG_AGO) == Tidying([] if due is None else [job], None)
     if due:
-        assert tidy(spec, state, view(job, *pods), at(due - 0.001)) == Tidying([], at(due))
+        assert tidy(spec, state, view(job, *pods), at(due - 0.001), LONG_AGO) == Tidying([], at(due))
     assert abandoned_runs_on(spec, state, view(job, *pods)) == (on_end is OnEnd.ABANDON and not fields)
 
 
@@ -124,14 +136,14 @@ def test_jobs_of_others_and_jobs_that_go_already_are_left_alone() -> None:
     state = state_of(scheduled(), cancelled())
     first = next(iter(state.launches.values()))
     seen = view(job_record("somebody-elses"), job_record(first.job, deleting=True))
-    assert tidy(SPEC, state, seen, at(0)) == Tidying([], None)
+    assert tidy(SPEC, state, seen, at(0), LONG_AGO) == Tidying([], None)
 
 
 def test_the_next_one_is_the_earliest() -> None:
     state = state_of(scheduled("a-0"), scheduled("b-0"), scheduled("c-0"), 5, completed("a-0"), 2000, failed("b-0"))
     jobs = [job_record(launch.job) for launch in state.launches.values()]
-    assert tidy(SPEC, state, view(*jobs), at(6)) == Tidying([], at(305))
-    assert tidy(SPEC, state, view(*jobs), at(305)) == Tidying([jobs[0]], at(88_400))
+    assert tidy(SPEC, state, view(*jobs), at(6), LONG_AGO) == Tidying([], at(305))
+    assert tidy(SPEC, state, view(*jobs), at(305), LONG_AGO) == Tidying([jobs[0]], at(88_400))
 
 
 EXPIRY: dict[str, tuple[int | None, datetime | None]] = {"never": (None, None), "after its time": (60, at(60))}

@@ -7,11 +7,13 @@ import asyncio
 import math
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from tests.fakes.faults import Delay, Faults, LoseAnswer, Refuse
+from tests.fakes.faults import Delay, Faults, Late, LoseAnswer, Refuse
 from tests.fakes.store import Change, Json, Kind, Refusal, Store
 
 REQUEST_LIMIT = 3 * 1024 * 1024
@@ -71,7 +73,7 @@ class Api:
         if verb == "get" and target.name is None:
             verb = "list"
         resource = target.kind.plural + (f"/{target.subresource}" if target.subresource else "")
-        lose = await self._strike(verb, resource)
+        lose = await self._strike(verb, resource, partial(self._do, verb, target, query, body))
         answer = self._do(verb, target, query, body)
         if lose:
             raise LostError
@@ -140,7 +142,7 @@ class Api:
             self._watches.remove(watch)
             self._opened.set()
 
-    async def _strike(self, verb: str, resource: str) -> bool:
+    async def _strike(self, verb: str, resource: str, do: Callable[[], Any] = lambda: None) -> bool:
         self.calls[verb, resource] += 1
         lose = False
         for fault in self.faults.strike(verb, resource):
@@ -152,6 +154,9 @@ class Api:
                     raise Refusal(status, reason, "a fault of the test's", retry_after_s=retry_after_s, kind=kind)
                 case LoseAnswer():
                     lose = True
+                case Late(seconds):
+                    asyncio.get_running_loop().call_later(seconds, _quietly, do)
+                    raise LostError
         return lose
 
     def _do(self, verb: str, target: Target, query: Mapping[str, str], body: Any) -> Json:
@@ -252,6 +257,12 @@ class Api:
         for watch in self._watches:
             if watch.kind is kind:
                 watch.news.set()
+
+
+def _quietly(do: Callable[[], Any]) -> None:
+    """Nobody waits for its answer any more."""
+    with suppress(Refusal):
+        do()
 
 
 def only_metadata(answer: Json) -> Json:

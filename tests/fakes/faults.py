@@ -21,11 +21,18 @@ class LoseAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """The connection ends before the answer, and it is done so much later all the same: it stood in the server's queue."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Delay:
     seconds: float
 
 
-Fault = Refuse | LoseAnswer | Delay
+Fault = Refuse | LoseAnswer | Late | Delay
 
 
 @dataclass(slots=True)

@@ -31,6 +31,7 @@ from flowy_operator.app.attempts import Attempts
 from flowy_operator.app.decisions import Decider
 from flowy_operator.app.definitions import Specs
 from flowy_operator.app.figures import snapshot
+from flowy_operator.app.late import Late
 from flowy_operator.app.listening import RETURN, Listening
 from flowy_operator.app.pages import Pages
 from flowy_operator.app.reconciler import Reconciler
@@ -119,6 +120,7 @@ class Operator:
             namespaces=self._namespaces,
         )
         self._results = Results(client, self._values, self._queue.add)
+        self._late = Late()
         self.listening = Listening(clock)
         self.attempts = Attempts(
             client=client,
@@ -143,6 +145,7 @@ class Operator:
                 PageLimits(tail_bytes=settings.history_tail_bytes, run_bytes=settings.history_run_bytes),
             ),
             clock=clock,
+            late=self._late,
             gateway_url=gateway_url,
             pod_template={str(part): fields for part, fields in settings.pod_template.items()},
         )
@@ -163,6 +166,7 @@ class Operator:
             host = group.create_task(self._host(self._workflow_changed, stop))
             await unless(stop, self._synced())
             if not stop.is_set():
+                self._late.begin()
                 self.listening.begin(RETURN if self._settings.leader_election else timedelta())
                 _log.info("operator is ready", extra={"namespaces": list(self._namespaces or ()) or "all"})
                 await self._queue.run(self._work, self._settings.workers, grace_s=GRACE_S)

@@ -22,6 +22,7 @@ from flowy_operator.adapters.kube.errors import (
     QuotaExceeded,
 )
 from flowy_operator.adapters.kube.fields import controller
+from flowy_operator.app.late import is_unheard
 from flowy_operator.app.values import ValueInTheWay
 from flowy_operator.core.job import KIND, UID_LABEL
 
@@ -45,12 +46,16 @@ class Created:
 
 @dataclass(slots=True)
 class Launched:
-    """What became of a set of launches, by their names. `later`: not now, and why; `refused`: never, and why."""
+    """What became of a set of launches, by their names. `later`: not now, and why; `refused`: never, and why.
+
+    `unheard`: some of them may come to pass all the same.
+    """
 
     created: dict[str, Created] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     later: dict[str, str] = field(default_factory=dict)
     after_s: float | None = None
+    unheard: bool = False
 
 
 class Launcher:
@@ -107,6 +112,7 @@ class Launcher:
                 launched.later[name] = error.message
             except ApiError as error:
                 launched.later[name] = str(error)
+                launched.unheard |= is_unheard(error)
                 if error.retry_after_s is not None:
                     launched.after_s = max(launched.after_s or 0.0, error.retry_after_s)
 

@@ -1,5 +1,6 @@
 """Launches that the history tells of and the cluster lacks: what they are made of, and what became of making them."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -68,6 +69,8 @@ class Launches:
                         self._values.store_input, workflow.owner, name, arguments, run=state.run
                     )
         launched = await self._launcher.launch(manifests, first)
+        if launched.unheard:
+            workflow.unheard_at = asyncio.get_running_loop().time()
         workflow.forget_long_arguments(state, launched.created)
         made_at = self._clock()
         for name, made in launched.created.items():

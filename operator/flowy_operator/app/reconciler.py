@@ -23,6 +23,7 @@ from flowy_operator.app.announce import announce
 from flowy_operator.app.children import tend_children
 from flowy_operator.app.decisions import Decider, Decisions, is_used_up
 from flowy_operator.app.definitions import Specs
+from flowy_operator.app.late import Late
 from flowy_operator.app.launches import Launches, last_end
 from flowy_operator.app.missing import UNSEEN, fill_gaps
 from flowy_operator.app.obstacles import Obstacles, ask_at
@@ -82,6 +83,7 @@ class Reconciler:
         metrics: Metrics,
         pages: Pages,
         clock: Callable[[], datetime],
+        late: Late,
         gateway_url: str,
         pod_template: Mapping[str, Any],
     ) -> None:
@@ -95,6 +97,7 @@ class Reconciler:
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
+        self._late = late
         self._launches = Launches(client, values, metrics, clock, gateway_url, pod_template)
         self._obstacles = Obstacles(client)
 
@@ -145,7 +148,7 @@ class Reconciler:
             return now
         postponed = await self._launches.create_missing(workflow, version, spec, state, view, now)
         untended = await tend_children(self._client, spec, state, view)
-        tidy_at = await self._tidy(spec, state, view, now)
+        tidy_at = await self._tidy(workflow, spec, state, view, now)
         await self._drop_older_runs(workflow, version, state, view)
         # What is due and couldn't be recorded waits for room, under the cap or in the history, and not for time.
         timers = [at for at in _timers(workflow, version, spec, state, view, now) if at is not None and at > now]
@@ -289,8 +292,10 @@ class Reconciler:
 
     # -- tidy ---------------------------------------------------------------------------------------------------------
 
-    async def _tidy(self, spec: WorkflowSpec, state: State | None, view: View, now: datetime) -> datetime | None:
-        tidying = tidy(spec, state, view, now)
+    async def _tidy(
+        self, workflow: Workflow, spec: WorkflowSpec, state: State | None, view: View, now: datetime
+    ) -> datetime | None:
+        tidying = tidy(spec, state, view, now, self._late.settled_at(workflow, now))
         for job in tidying.jobs:
             if job.has_input_map:  # first, since nothing but the Job tells that it is there
                 await self._client.delete(paths.configmaps(job.namespace, input_name(job.name)))
@@ -313,12 +318,15 @@ class Reconciler:
         if spec is None:
             return None
         untended = await tend_children(self._client, spec, version.state, view)
-        wake_at = await self._tidy(spec, version.state, view, now)
+        wake_at = await self._tidy(workflow, spec, version.state, view, now)
         if untended is not None:
             raise RetryLater(str(untended), untended.after_s, wake_at=wake_at)
         completed_at = workflow.completed_at(version, now)
         expires_at = None if completed_at is None else workflow_expires_at(spec, completed_at)
-        if expires_at is None or expires_at > now:
+        if expires_at is None:
+            return wake_at
+        expires_at = max(expires_at, self._late.settled_at(workflow, now))
+        if expires_at > now:
             return _earliest(wake_at, expires_at)
         if abandoned_runs_on(spec, version.state, view):
             return wake_at  # the end of the Job or child will tell
@@ -342,7 +350,12 @@ class Reconciler:
                 return False
             self._workflows.accept(key, body, self._clock())
         parent = self._workflows.get(key)
-        if parent is None or parent.owner.uid != lineage.parent_uid or parent.version.deleting or parent.version.ended:
+        if parent is None or parent.owner.uid != lineage.parent_uid or parent.version.deleting:
+            return False
+        now = self._clock()
+        if self._late.settled_at(parent, now) > now:
+            return True
+        if parent.version.ended:
             return False
         state = parent.version.state
         launch = None if state is None else state.launches.get(workflow.owner.name)

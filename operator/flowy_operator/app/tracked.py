@@ -153,6 +153,8 @@ class Workflow:
 
     dropped_before: int = 1  # runs before this one have left nothing in the cluster
 
+    unheard_at: float | None = None  # when a create of it last ended without an answer, by the loop's clock
+
     # Launches. Arguments aren't part of the history; the decider repeats them when asked.
     calls: dict[str, AnsweredCall] = field(default_factory=dict)
     follows_end_at: datetime | None = None  # of the last container whose outcome what is launched next follows from

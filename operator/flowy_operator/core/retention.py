@@ -23,11 +23,20 @@ class Tidying:
     next_at: datetime | None
 
 
-def tidy(spec: WorkflowSpec, state: State | None, view: View, now: datetime) -> Tidying:
-    """Which of our Jobs have stayed long enough. Without a state: of a workflow that has ended, all of them."""
-    due = list(_due(spec, state, view))
+def tidy(spec: WorkflowSpec, state: State | None, view: View, now: datetime, settled_at: datetime) -> Tidying:
+    """Which of our Jobs have stayed long enough. Without a state: of a workflow that has ended, all of them.
+
+    What has run stays until `settled_at`: before, a create that is late could make it anew.
+    """
+    due = [(job, at if _is_unwanted(state, job) else max(at, settled_at)) for job, at in _due(spec, state, view)]
     later = [at for _, at in due if at > now]
     return Tidying([job for job, at in due if at <= now], min(later, default=None))
+
+
+def _is_unwanted(state: State | None, job: JobRecord) -> bool:
+    """Whether it may still run, and is to stop at once: should it be made anew, it goes again."""
+    launch = None if state is None else state.launches.get(job.name)
+    return not _has_ended(job) if launch is None else launch.end is LaunchEnd.STOPPED
 
 
 def _due(spec: WorkflowSpec, state: State | None, view: View) -> Iterator[tuple[JobRecord, datetime]]:

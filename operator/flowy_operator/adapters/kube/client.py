@@ -29,6 +29,10 @@ from flowy_operator.adapters.kube.paths import resource_of
 __all__ = ["Json", "KubeClient", "NoClusterError", "WatchEvent"]  # the third for those who call `connect`
 
 CALL_TIMEOUT_S = 30.0
+
+CREATE_TIMEOUT_S = 10.0
+"""A create is told to the API server with this bound, which counts its queues as well: it may come to pass so long after it
+has arrived, whoever still waits for it. Its own bound, if we said none, is a minute."""
 """For one call, connecting and reading included. The API server gives up on its own side after 60 s."""
 
 INACTIVITY_TIMEOUT_S = 70.0
@@ -183,7 +187,7 @@ class KubeClient:
         return list(page.get("items") or ())
 
     async def create(self, path: str, body: Mapping[str, Any]) -> Json:
-        return await self._write("create", "POST", path, body)
+        return await self._write("create", "POST", path, body, query={"timeout": f"{CREATE_TIMEOUT_S:g}s"})
 
     async def json_patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> Json:
         """Apply all operations or none. Conflict if a `test` among them fails."""
@@ -255,10 +259,18 @@ class KubeClient:
                 return items, str(metadata.get("resourceVersion", ""))
             query["continue"] = token
 
-    async def _write(self, verb: str, method: str, path: str, body: Any, content_type: str = _JSON) -> Json:
+    async def _write(
+        self,
+        verb: str,
+        method: str,
+        path: str,
+        body: Any,
+        content_type: str = _JSON,
+        query: Mapping[str, str] | None = None,
+    ) -> Json:
         if self._may_write is not None and not self._may_write():
             raise NotLeading(f"{verb} {path} was kept back: this operator doesn't lead any more")
-        return await self._call(verb, method, path, body=body, content_type=content_type)
+        return await self._call(verb, method, path, query=query, body=body, content_type=content_type)
 
     async def _call(
         self,

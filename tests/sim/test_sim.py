@@ -11,7 +11,7 @@ from tests.sim.run import run
 from tests.sim.scenario import scenario_of
 from tests.sim.shrink import why_it_fails
 
-SEEDS = int(os.environ.get("SIM_SEEDS", "150"))
+SEEDS = int(os.environ.get("SIM_SEEDS", "600"))
 A_TEST = 10
 
 FOUND_WITHIN = 25

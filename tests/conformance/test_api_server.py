@@ -239,7 +239,7 @@ async def test_a_watch_of_a_selection_sees_objects_enter_and_leave_it(server: Se
     assert [event.type for event in seen] == ["ADDED", "MODIFIED", "DELETED"]
 
 
-async def test_a_watch_ends_in_time_with_a_bookmark(server: Server) -> None:
+async def test_a_watch_ends_in_time_with_a_bookmark_at_most(server: Server) -> None:
     made = await server.config_map("a", labels=OURS)
     watch = server.client.watch(
         paths.configmaps(server.namespace),
@@ -249,11 +249,12 @@ async def test_a_watch_ends_in_time_with_a_bookmark(server: Server) -> None:
     )
     async with aclosing(watch) as events:
         seen = [event async for event in events]
-    assert {event.type for event in seen} == {"BOOKMARK"}
-    last = seen[-1].object
-    assert version(last) >= version(made)
-    assert last["kind"] == "ConfigMap"
-    assert "data" not in last
+    # None is promised: the real server leaves it out of a short watch now and then.
+    assert {event.type for event in seen} <= {"BOOKMARK"}
+    for event in seen:
+        assert version(event.object) >= version(made)
+        assert event.object["kind"] == "ConfigMap"
+        assert "data" not in event.object
 
 
 async def test_a_version_that_is_too_old_is_gone(server: Server) -> None:

@@ -147,15 +147,6 @@ def _applied(kube: Kube) -> None:
     kube.apply({"apiVersion": "v1", "kind": "List", "items": items})
 
 
-def _until_running(kube: Kube, name: str) -> None:
-    """`kubectl wait` gives up at once where there is no pod yet."""
-    chosen = ("pods", "-l", f"flowy.dev/workflow={name}", "-o", "jsonpath={.items[*].status.phase}")
-    deadline = time.monotonic() + 60
-    while "Running" not in (phases := kube.run("get", *chosen).stdout):
-        assert time.monotonic() < deadline, f"no pod of {name} runs: {phases}"
-        time.sleep(0.2)
-
-
 def _patched(kube: Kube, names: list[str], **spec: Any) -> None:
     kube.run("patch", WORKFLOWS, *names, "--type=merge", "-p", json.dumps({"spec": spec}))
 
@@ -164,7 +155,9 @@ def _patched(kube: Kube, names: list[str], **spec: Any) -> None:
 def ended(kube: Kube, operator: OperatorProcess) -> dict[str, str]:
     _applied(kube)
     for name in ("stopped", "terminated", "deleted"):
-        _until_running(kube, name)
+        pods = ("pod", "-l", f"flowy.dev/workflow={name}", "--timeout=60s")
+        kube.run("wait", "--for=create", *pods)  # the next one gives up at once where there is none yet
+        kube.run("wait", "--for=jsonpath={.status.phase}=Running", *pods)
     _patched(kube, ["stopped"], stop="Cancel")
     _patched(kube, ["terminated"], stop="Terminate")
     kube.run("delete", WORKFLOWS, "deleted")

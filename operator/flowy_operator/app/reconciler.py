@@ -330,14 +330,14 @@ class Reconciler:
             return _earliest(wake_at, expires_at)
         if abandoned_runs_on(spec, version.state, view):
             return wake_at  # the end of the Job or child will tell
-        if await self._is_awaited(workflow, version):
+        if await self._is_awaited(workflow, version, now):
             return now + PARENT_AGAIN
         owner = workflow.owner
         with suppress(WriteConflict):  # another object has the name by now
             await self._client.delete(paths.workflows(owner.namespace, owner.name), uid=owner.uid)
         return None
 
-    async def _is_awaited(self, workflow: Workflow, version: Version) -> bool:
+    async def _is_awaited(self, workflow: Workflow, version: Version, now: datetime) -> bool:
         """Whether a parent hasn't recorded yet how this child ended: held up for longer than its time to live."""
         lineage = version.lineage
         if lineage is None:
@@ -352,7 +352,6 @@ class Reconciler:
         parent = self._workflows.get(key)
         if parent is None or parent.owner.uid != lineage.parent_uid or parent.version.deleting:
             return False
-        now = self._clock()
         if self._late.settled_at(parent, now) > now:
             return True
         if parent.version.ended:

@@ -6,15 +6,18 @@ Each trouble waits, strikes, and is over when its `strike` returns; what it leav
 import asyncio
 import operator
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from functools import wraps
+from typing import Any, Protocol, TypeVar
 
 from tests.app.kubelet import NODES
 from tests.app.world import NAMESPACE, Running, World
 from tests.fakes.faults import LoseAnswer, Refuse, Rule
 from tests.fakes.store import WORKFLOWS, Refusal
+
+T = TypeVar("T")
 
 KINDS = ("workflows", "jobs", "pods")
 
@@ -38,6 +41,20 @@ class Trouble(Protocol):
     async def strike(self, run: Struck) -> None: ...
 
 
+def _at_the_leader(
+    strike: Callable[[T, Struck, Running], Coroutine[Any, Any, None]],
+) -> Callable[[T, Struck], Coroutine[Any, Any, None]]:
+    """A strike at whoever leads: at nobody where nobody does."""
+
+    @wraps(strike)
+    async def at_the_leader(self: T, run: Struck) -> None:
+        running = run.leader()
+        if running is not None:
+            await strike(self, run, running)
+
+    return at_the_leader
+
+
 async def _replace(run: Struck, running: Running, away_s: float) -> None:
     """Let another operator follow, unless this one is gone already."""
     if running in run.world.operators:
@@ -55,10 +72,8 @@ class Die:
     applied: bool
     away_s: float
 
-    async def strike(self, run: Struck) -> None:
-        running = run.leader()
-        if running is None:
-            return
+    @_at_the_leader
+    async def strike(self, run: Struck, running: Running) -> None:
         line = running.line
         line.writes_left, line.dies_after = self.writes, self.applied
         dying = asyncio.create_task(line.dead.wait())
@@ -74,10 +89,8 @@ class Stopped:
     after_s: float
     away_s: float
 
-    async def strike(self, run: Struck) -> None:
-        running = run.leader()
-        if running is None:
-            return
+    @_at_the_leader
+    async def strike(self, run: Struck, running: Running) -> None:
         running.stop.set()
         await asyncio.wait([running.task], timeout=6)
         await _replace(run, running, self.away_s)
@@ -104,10 +117,8 @@ class CutOff:
     after_s: float
     for_s: float
 
-    async def strike(self, run: Struck) -> None:
-        running = run.leader()
-        if running is None:
-            return
+    @_at_the_leader
+    async def strike(self, run: Struck, running: Running) -> None:
         lines = [running.line, *([] if running.candidate is None else [running.candidate.client])]
         for line in lines:
             line.is_cut = True  # type: ignore[attr-defined]
@@ -124,10 +135,8 @@ class Deaf:
     after_s: float
     for_s: float
 
-    async def strike(self, run: Struck) -> None:
-        running = run.leader()
-        if running is None:
-            return
+    @_at_the_leader
+    async def strike(self, run: Struck, running: Running) -> None:
         running.line.is_deaf = True
         await asyncio.sleep(self.for_s)
         running.line.is_deaf = False
@@ -141,10 +150,8 @@ class Unsure:
     times: int
     for_s: float
 
-    async def strike(self, run: Struck) -> None:
-        running = run.leader()
-        if running is None:
-            return
+    @_at_the_leader
+    async def strike(self, run: Struck, running: Running) -> None:
         running.line.held_until["workflows"] = asyncio.get_running_loop().time() + self.for_s
         lost = Rule(LoseAnswer(), "patch", "workflows/status", times=self.times)
         rules = run.world.api.faults.rules
@@ -161,10 +168,8 @@ class Freeze:
     after_s: float
     for_s: float
 
-    async def strike(self, run: Struck) -> None:
-        running = run.leader()
-        if running is None:
-            return
+    @_at_the_leader
+    async def strike(self, run: Struck, running: Running) -> None:
         running.freeze()
         await asyncio.sleep(self.for_s)
         running.thaw()

@@ -159,3 +159,7 @@ demo-local: $(READY)  ## the video workflow without a cluster: one after the oth
 bench: $(READY) cluster  ## dead time, chains and fan-outs beside bare Jobs; writes docs/performance.*
 	$(BIN)/python -m compileall -q cli operator runtime  # as pip leaves what it installs
 	$(BIN)/python -m tests.bench
+
+.PHONY: bench-ranges
+bench-ranges: $(READY)  ## take the figures of docs/performance.json into the ranges, as one more run that was as it should be
+	$(BIN)/python -m tests.bench.moved --widen

@@ -62,6 +62,7 @@ _STATUS: Shape = {
     "definitionDigest": str,
     "historyStart": int,
     "launchedThrough": int,
+    "decidedThrough": int,
     "historyDigest": str,
     "history": ListOf(dict),
 }

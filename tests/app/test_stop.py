@@ -395,7 +395,9 @@ def test_code_that_stalls_for_ever_is_stopped(mode: str) -> None:
         async with world(hangs_at("work")) as w:
             w.submit(WORK, "work", "undo", timeouts={"cancelSeconds": 60})
             await running(w)
-            await w.restart()
+            await w.kill()
+            w.edit(lambda body: body["status"].pop("decidedThrough"))  # so the next one asks
+            w.start()
             w.decider.stall(10_000)
             await w.until(lambda: w.stalled() == "DecisionTimeout")
             stop(w, mode)

@@ -246,12 +246,13 @@ VERDICTS: dict[str, tuple[State, Answer, Verdict]] = {
         Verdict(
             facts=[TaskScheduled(task=f"task-{n}", digest=DIGEST, line=1) for n in (1, 2)],
             waiting_on=WAITS,
+            decided=True,
         ),
     ),
     "suspended: calls on record are not scheduled again": (
         ONE_OPEN,
         suspended(*calls(1), waiting_on=["task-0"]),
-        Verdict(facts=[], waiting_on=WAITS),
+        Verdict(facts=[], waiting_on=WAITS, decided=True),
     ),
     "completed: what runs is cancelled": (
         ONE_OPEN,
@@ -296,6 +297,12 @@ def test_a_restart_with_open_tasks_leaves_none_behind() -> None:
     after = followed(state, verdict.facts, at(5))
     assert (after.run, after.input, dict(after.tasks)) == (2, RESTART_INPUT, {})
     assert all(launch.ended_at == at(5) for launch in after.launches.values())
+
+
+def test_what_is_held_back_or_left_for_a_next_answer_is_not_all_that_the_code_has_to_say() -> None:
+    held_back = conclude(SPEC, ONE_OPEN, suspended(*calls(2, first=1)), at(5), Launching.SUSPENDED)
+    cut = conclude(SPEC, ONE_OPEN, replace(suspended(*calls(2, first=1)), more=True), at(5), ALLOWED)
+    assert (held_back.decided, cut.decided) == (False, False)
 
 
 def test_suspended_by_the_spec_everything_is_held_back() -> None:

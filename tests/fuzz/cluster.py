@@ -135,7 +135,7 @@ class Stage:
             case {"do": "drop-event", "at": at}:
                 self._edit(lambda body: body["status"]["history"].pop(at))
             case {"do": "history", "events": events, "keeps": keeps}:
-                rest = {name: step[name] for name in ("run", "launchedThrough") if name in step}
+                rest = {name: step[name] for name in ("run", "launchedThrough", "decidedThrough") if name in step}
                 await world.kill()  # whoever has seen the history before knows better
                 try:
                     self._edit(lambda body: body["status"].update(_rewritten(body["status"], keeps, events) | rest))

@@ -288,6 +288,7 @@ _steps = st.one_of(
         optional={
             "run": st.integers(1, 3),
             "launchedThrough": st.integers(0, 9) | numbers.filter(lambda n: 0 <= n < 2**31),
+            "decidedThrough": st.integers(0, 9) | numbers.filter(lambda n: 0 <= n < 2**31),
         },
     ),
     st.fixed_dictionaries({"do": st.just("spec"), "fields": specs()}),

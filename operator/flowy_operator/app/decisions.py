@@ -1,8 +1,10 @@
 """What follows from a workflow's state: asking the decider, and keeping what it said until it could say something new."""
 
 import logging
+import platform
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from importlib import metadata
 from typing import Protocol
 
 from flowy.wire.messages import Answer, AnsweredCall, Request
@@ -12,6 +14,7 @@ from flowy_operator.app.tracked import Basis, Version, Workflow
 from flowy_operator.app.values import ValueLost, Values
 from flowy_operator.core.admission import due_retries
 from flowy_operator.core.conditions import Blocker, Stall
+from flowy_operator.core.decided import recorded_waits
 from flowy_operator.core.decision import conclude, decision_request, says_the_same, value_refs
 from flowy_operator.core.ending import end_without_code
 from flowy_operator.core.errors import DecisionStalled, StallReason
@@ -27,6 +30,11 @@ _log = logging.getLogger(__name__)
 
 FIRST_STALL_S = 1.0
 LONGEST_STALL_S = 600.0
+
+VERSIONS = {
+    "python": ".".join(platform.python_version_tuple()[:2]),  # the decider runs on the operator's own interpreter
+    "flowy": metadata.version("flowy-operator"),
+}
 
 UNAVAILABLE_AGAIN_S = 2.0
 """After so long a decider that wasn't there is asked again, each time: its restart is no fault of the workflow."""
@@ -62,6 +70,10 @@ class Decisions:
             return overruled
         ready = [*launchable(workflow, spec, state, view, now), *due_retries(state, now)]
         wanted = [task.key for task in ready if workflow.arguments_of(task) is None]
+        if workflow.answered_upon is None and not wanted:
+            waits = recorded_waits(version.status or {}, spec, state, made_with(spec))
+            if waits is not None:
+                return Verdict(waiting_on=waits, decided=True)
         retry_at = workflow.retry_decision_at
         self._keep_answer(workflow, spec, before, state)
         if (
@@ -143,6 +155,11 @@ class Decisions:
         workflow.retry_decision_at = now + timedelta(seconds=pause_s)
         workflow.stall = Stall(stall.reason, f"{stall.message}; tried again after {pause_s:,.0f} s")
         _log.warning("decision stalled", extra=workflow.log_fields | {"reason": stall.reason})
+
+
+def made_with(spec: WorkflowSpec) -> dict[str, str]:
+    """What decisions are made with: nothing, without the definition that has the code."""
+    return {"digest": spec.source_digest, **VERSIONS} if spec.source else {}
 
 
 def is_used_up(workflow: Workflow, state: State) -> bool:

@@ -6,11 +6,9 @@ is still the one that was read.
 """
 
 import logging
-import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from importlib import metadata
 from typing import Any
 
 from flowy_operator.adapters.kube import paths
@@ -21,7 +19,7 @@ from flowy_operator.adapters.metrics import Metrics
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app.announce import announce
 from flowy_operator.app.children import tend_children
-from flowy_operator.app.decisions import Decider, Decisions, is_used_up
+from flowy_operator.app.decisions import Decider, Decisions, is_used_up, made_with
 from flowy_operator.app.definitions import Specs
 from flowy_operator.app.late import Late
 from flowy_operator.app.launches import Launches, last_end
@@ -53,11 +51,6 @@ _log = logging.getLogger(__name__)
 
 PAGES_AGAIN = timedelta(seconds=15)
 """After so long pages that were missing are looked for again: nobody tells when one is put back."""
-
-VERSIONS = {
-    "python": ".".join(platform.python_version_tuple()[:2]),  # the decider runs on the operator's own interpreter
-    "flowy": metadata.version("flowy-operator"),
-}
 
 PARENT_AGAIN = timedelta(seconds=15)
 """How often a child whose time is over looks whether its parent has recorded its end."""
@@ -219,12 +212,13 @@ class Reconciler:
             suspended=spec.suspend,
             cancel_until=cancel_deadline(spec, state),
             finishing=verdict.finishing,
-            code={"digest": spec.source_digest, **VERSIONS} if spec.source else {},  # none, without its definition
+            code=made_with(spec),
             definition_digest=spec.definition_digest,
             notes=workflow.notes,
             tasks=spec.tasks,
             history_start=tail.first,
             launched_through=made,
+            decided=verdict.decided,
         )
         fields = status_fields(version.status or {}, state, standing, view, now)
         patch = status_patch(version.status, fields, events, str(version.resource_version), version.tail)

@@ -90,7 +90,9 @@ def conclude(spec: WorkflowSpec, state: State, answer: Answer, now: datetime, la
         case Outcome.SUSPENDED:
             calls = [call for call in answer.scheduled if call.key not in state.tasks]
             admission = admit(spec, state, calls, now, launching)
-            return Verdict(facts=admission.facts, waiting_on=answer.waiting_on, held_back=admission.held_back)
+            held_back = admission.held_back
+            decided = not answer.more and not held_back
+            return Verdict(facts=admission.facts, waiting_on=answer.waiting_on, held_back=held_back, decided=decided)
         case Outcome.STALLED:
             return Verdict(stall=Stall(Blocker.NON_DETERMINISM, str((answer.error or {}).get("message", ""))))
         case Outcome.COMPLETED | Outcome.FAILED | Outcome.RESTARTED:

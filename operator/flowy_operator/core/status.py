@@ -55,6 +55,7 @@ class Standing:
     tasks: Mapping[str, TaskSpec] = field(default_factory=dict)
     history_start: int = 1  # id of the first event that stands in the status
     launched_through: int = 0  # id of the event up to which all launches have been made; 0: of none
+    decided: bool = False  # the code has nothing more to say until a task ends
 
 
 def status_fields(
@@ -73,6 +74,8 @@ def status_fields(
     }
     if standing.launched_through:
         fields["launchedThrough"] = standing.launched_through
+    if standing.decided:
+        fields["decidedThrough"] = state.events
     if state.chain.digest:
         fields["historyDigest"] = state.chain.digest
     if standing.code:
@@ -115,7 +118,7 @@ def status_patch(
                 changes.append({"op": "add", "path": f"/status/{name}", "value": value})
         changes += [
             {"op": "remove", "path": f"/status/{name}"}
-            for name in ("waitingOn", "error", "ignoredErrors", "result")
+            for name in ("waitingOn", "decidedThrough", "error", "ignoredErrors", "result")
             if name in previous and name not in fields
         ]
         if fields.get("historyStart", 1) != previous.get("historyStart", 1):

@@ -24,6 +24,7 @@ class Verdict:
 
     `cut`: more has become true than one write takes, and nobody was asked what follows before the rest is on record.
     `ending`: what is cut is an end, or a restart, which comes whatever else there is.
+    `decided`: with these facts on record the code has nothing more to say until a task ends.
     """
 
     facts: Sequence[Fact] = ()
@@ -34,3 +35,4 @@ class Verdict:
     finishing: bool = False
     cut: bool = False
     ending: bool = False
+    decided: bool = False

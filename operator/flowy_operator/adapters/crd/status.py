@@ -133,6 +133,11 @@ class Status(Shape):
         description="Id of an event: the Jobs and Workflows of all events up to it have been made. One of them that isn't"
         " there any more was deleted.",
     )
+    decided_through: Count | None = Field(
+        None,
+        description="Id of an event: the code has been asked about all events up to it, and has nothing to add until a task"
+        " ends.",
+    )
     history_digest: Annotated[str, Field(max_length=16, pattern="^[0-9a-f]{16}$")] | None = Field(
         None, description="Digest of the history: events changed by anyone else are found by it."
     )

@@ -13,6 +13,8 @@ from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from flowy.replay import bytecode
+
 FILENAME = "<workflow>"
 MODULE = "workflow"
 
@@ -34,7 +36,7 @@ def compiled(source: str) -> CodeType:
     """Compile workflow source. Raises `LoadFailed` with the line."""
     try:
         with warnings.catch_warnings(action="ignore"):  # nobody reads them where workflows run
-            return compile(source, FILENAME, "exec", dont_inherit=True)
+            return bytecode.compiled(source, FILENAME)
     except SyntaxError as error:
         raise LoadFailed(type(error).__name__, error.msg, error.lineno) from error
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:

@@ -13,15 +13,17 @@ LOWEST = 19
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`body` is the encoded request; `allowance` goes before it."""
+    """`body` is the encoded request; `allowance` goes before it, `bytecode` of an earlier decision of the run behind it."""
 
     request: Request
     body: bytes
     allowance: Allowance
     namespace: str
+    bytecode: bytes = b""
 
     def message(self) -> bytes:
-        return self.allowance.encode() + self.body
+        allowance = replace(self.allowance, bytecode_bytes=len(self.bytecode))
+        return b"".join((allowance.encode(), self.body, self.bytecode))
 
     def brief(self, limits: Limits) -> "Asked":
         """The same with no more time than a decision has that is not slow."""

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from flowy.replay import bytecode
+from flowy.replay.bytecode import Bytecode
 from flowy.replay.replayer import replay
 from flowy.replay.steps import Steps
 from flowy.wire.messages import (
@@ -26,7 +28,7 @@ from flowy.wire.messages import (
     parse_step,
 )
 from flowy_operator.adapters.decider import frames, lockdown, preload
-from flowy_operator.adapters.decider.frames import LENGTH, STAYS, Allowance
+from flowy_operator.adapters.decider.frames import BEHIND_ANSWER, LENGTH, STAYS, Allowance
 from flowy_operator.adapters.decider.lockdown import CHANNEL, ZygoteLocks
 from flowy_operator.adapters.decider.vdso import FrozenClock
 
@@ -50,7 +52,7 @@ def run(connection: int, zygote: int, base_bytes: int, locks: ZygoteLocks) -> No
     except Exception:  # noqa: BLE001 - no part of a lock may be missing, whatever the reason
         os._exit(frames.EXIT_LOCKDOWN_FAILED)
     try:
-        _decide(_read(allowance.request_bytes), allowance, locks.clock)
+        _decide(_read(allowance.request_bytes), _read(allowance.bytecode_bytes), allowance, locks.clock)
     except MemoryError:  # also one that the workflow code let pass: no failure of the workflow, a larger limit helps
         os._exit(frames.EXIT_OUT_OF_MEMORY)
     except MalformedMessage:
@@ -61,15 +63,17 @@ def run(connection: int, zygote: int, base_bytes: int, locks: ZygoteLocks) -> No
         os._exit(frames.EXIT_OWN_BUG)
 
 
-def _decide(request_text: bytes, allowance: Allowance, clock: FrozenClock | None) -> NoReturn:
+def _decide(request_text: bytes, handed_on: bytes, allowance: Allowance, clock: FrozenClock | None) -> NoReturn:
     request: Request = parse_request(request_text)
+    compiled = Bytecode(handed_on)
+    bytecode.begin(compiled)
     if clock is not None:  # it stays there; the clocks that code usually reads are the replay's, and go on with history
         clock.show(request.started_at)
 
     def leave(answer: Answer) -> NoReturn:
         try:
             sys.setrecursionlimit(sys.getrecursionlimit() + _FRAMES_TO_LEAVE)
-            _write(encode_answer(answer), allowance.answer_bytes)
+            _write(_with_bytecode(encode_answer(answer), compiled, allowance), allowance.answer_bytes)
         except MemoryError:
             os._exit(frames.EXIT_OUT_OF_MEMORY)
         except BaseException:  # noqa: BLE001 - raised into the workflow code, it could be swallowed there
@@ -84,7 +88,7 @@ def _decide(request_text: bytes, allowance: Allowance, clock: FrozenClock | None
             if len(body) > allowance.answer_bytes:
                 _write(body, allowance.answer_bytes)
                 os._exit(0)
-            _write(body, allowance.answer_bytes, STAYS)
+            _write(_with_bytecode(body, compiled, allowance), allowance.answer_bytes, STAYS)
             (size_bytes,) = LENGTH.unpack(_read(LENGTH.size))
             records = parse_step(_read(size_bytes))
             sys.setrecursionlimit(limit)
@@ -98,6 +102,12 @@ def _decide(request_text: bytes, allowance: Allowance, clock: FrozenClock | None
 
     steps = Steps(next_step, _give_up) if allowance.stay_ms else None
     leave(replay(request, leave=leave, steps=steps))
+
+
+def _with_bytecode(answer: bytes, compiled: Bytecode, allowance: Allowance) -> bytes:
+    """The answer and what was compiled for it, unless that is known or has no room."""
+    whole = answer + BEHIND_ANSWER + handed_on if (handed_on := compiled.hand_on()) else answer
+    return whole if len(whole) <= allowance.answer_bytes else answer
 
 
 def _give_up() -> NoReturn:

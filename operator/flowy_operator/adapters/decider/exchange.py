@@ -7,17 +7,21 @@ whole, while the child's slot stays taken until the child is reaped, half a mill
 import asyncio
 from dataclasses import dataclass
 
-from flowy_operator.adapters.decider.frames import LENGTH, STAYS, Ending
+from flowy_operator.adapters.decider.frames import BEHIND_ANSWER, LENGTH, STAYS, Ending
 
 _OVERRUN_BYTES = 64 * 1024  # behind a length that is refused: enough for a short ending, too little to fill memory
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """The child's answer, as it came. Nothing in it may be believed yet; nor that it `stays` to be asked again."""
+    """The child's answer, as it came. Nothing in it may be believed yet; nor that it `stays` to be asked again.
+
+    `bytecode` is for the next decision of the same run, and for nobody else. Empty: there is none, or nothing new.
+    """
 
     answer: bytes
     stays: bool
+    bytecode: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,8 @@ class Exchange(asyncio.Protocol):
         elif self._said_bytes() >= LENGTH.size + size_bytes:
             answer = bytes(self._received[LENGTH.size : LENGTH.size + size_bytes])
             del self._received[: LENGTH.size + size_bytes]
-            self._settle(Said(answer, stays))
+            text, _, bytecode = answer.partition(BEHIND_ANSWER)
+            self._settle(Said(text, stays, bytecode))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature; the bytes tell more
         self._transport = None

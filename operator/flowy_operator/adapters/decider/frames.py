@@ -1,6 +1,6 @@
 """The fixed headers on a decision's connection, around the two messages of `flowy.wire`.
 
-    pool   -> child   Allowance, then the request: the limits are known, and set, before a byte of the request is read
+    pool   -> child   Allowance, then the request and its bytecode: the limits are known, and set, before a byte of those is read
     child  -> pool    the answer's length, then the answer; with `STAYS` in the length, the child waits for a step
     pool   -> child   a step's length, then the step; the child answers again, and so on
     zygote -> pool    Ending, once the child is reaped; then the end of the stream
@@ -119,24 +119,29 @@ LENGTH = struct.Struct("!I")
 STAYS = 1 << 31
 """In the length of an answer: the child has not ended, and goes on when it is given more. Far above every limit."""
 
+BEHIND_ANSWER = b"\0"
+"""What stands within an answer's length between its text, which is JSON and has no such byte, and the bytecode for the run's next
+decision."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """What one child may use, and how many bytes of request follow. All of it is the operator's word."""
+    """What one child may use, and how many bytes of request follow, and then of bytecode. All of it is the operator's word."""
 
     wall_ms: int
     cpu_ms: int
     memory_bytes: int
     answer_bytes: int
     request_bytes: int
+    bytecode_bytes: int = 0
     niceness: int = 0  # as of `nice`: 0 is the usual priority, 19 the lowest
     # For so long a child may be there that stays behind its answer; 0: it ends with that. The wall clock of its decisions is
     # with who asks, since no timer can be wound up again behind the locks: CPU and memory are for all of them together.
     stay_ms: int = 0
 
     # The number at the front changes with the shape: a zygote of another version must not take bytes for milliseconds.
-    _SHAPE: ClassVar[struct.Struct] = struct.Struct("!8sIIQIIBI")
-    _MAGIC: ClassVar[bytes] = b"flowy-d3"
+    _SHAPE: ClassVar[struct.Struct] = struct.Struct("!8sIIQIIIBI")
+    _MAGIC: ClassVar[bytes] = b"flowy-d4"
     SIZE: ClassVar[int] = _SHAPE.size
 
     def encode(self) -> bytes:
@@ -147,13 +152,15 @@ class Allowance:
             self.memory_bytes,
             self.answer_bytes,
             self.request_bytes,
+            self.bytecode_bytes,
             self.niceness,
             self.stay_ms,
         )
 
     @classmethod
     def parse(cls, raw: bytes) -> "Allowance":
-        magic, wall_ms, cpu_ms, memory_bytes, answer_bytes, request_bytes, niceness, stay_ms = cls._SHAPE.unpack(raw)
+        magic, wall_ms, cpu_ms, memory_bytes, answer_bytes, *others = cls._SHAPE.unpack(raw)
+        request_bytes, bytecode_bytes, niceness, stay_ms = others
         if magic != cls._MAGIC:
             raise ValueError("not an allowance of this version")
         return cls(
@@ -162,6 +169,7 @@ class Allowance:
             memory_bytes=memory_bytes,
             answer_bytes=answer_bytes,
             request_bytes=request_bytes,
+            bytecode_bytes=bytecode_bytes,
             niceness=niceness,
             stay_ms=stay_ms,
         )

@@ -12,6 +12,7 @@ from functools import partial
 from flowy.wire.messages import Answer, Outcome, Request
 from flowy_operator.adapters.decider import proof, shadow, verdict
 from flowy_operator.adapters.decider.asking import Asked, asking
+from flowy_operator.adapters.decider.bytecodes import Bytecodes
 from flowy_operator.adapters.decider.exchange import Exchange, Finding, Lost, Said
 from flowy_operator.adapters.decider.frames import Layout, Locks, Strictness
 from flowy_operator.adapters.decider.homes import ChildHome, ContainerHome, Zygote, ZygoteHome
@@ -83,6 +84,7 @@ class DeciderPool:
         self._exchanges: set[Exchange] = set()  # asked or not, as long as they are connected
         self._ready = ReadyChildren(self._limits.children_ready, self._connect_ahead)
         self._staying = StayingChildren(self._limits.staying_children, stayed)
+        self._bytecodes = Bytecodes()
 
     async def start(self) -> None:
         """Have a zygote that is proven. Raises `DecisionStalled` (unavailable) if there is none."""
@@ -126,18 +128,26 @@ class DeciderPool:
             raise
         if step is not None or shadow.is_sampled(asked.body, self._shadow_share):
             return await self._decide_twice(asked, step)
-        return await self._decide(asked, self._first, self._ended)
+        return await self._decide_first(asked)
+
+    async def _decide_first(self, asked: Asked) -> Answer:
+        """With what is known of its run. What led to no answer is known no more."""
+        try:
+            return await self._decide(self._bytecodes.added(asked), self._first, self._ended)
+        except NoAnswer:
+            self._bytecodes.forget(asked)
+            raise
 
     async def _decide_twice(self, asked: Asked, step: Step | None) -> Answer:
         """Both at once, and before anybody acts upon the first: what is recorded has been compared.
 
-        The second one replays all, so that it also tells whether a step says the same.
+        The second one replays all, and compiles all, so that it also tells whether a step or bytecode says the same.
         """
         repeated = asyncio.create_task(self._repeat(asked), name="shadow replay")
         try:
             answer = None if step is None else await self._go_on(step)
             if answer is None:
-                answer = await self._decide(asked, self._first, self._ended)
+                answer = await self._decide_first(asked)
             again = await repeated
         finally:
             repeated.cancel()
@@ -255,6 +265,8 @@ class DeciderPool:
                         exchange.close()
                     raise
                 ended(End.ANSWERED, seconds)
+                if keeper is self._first:
+                    self._bytecodes.keep(asked, finding)
                 stay = Stay(exchange, asked.request, asked.allowance, asked.namespace, len(asked.body))
                 self._leave_or_keep(finding, answer, stay, turn)
                 return answer
@@ -281,6 +293,7 @@ class DeciderPool:
         if layout is Layout.PLAIN:
             self._ready.drop()  # those of the one before
             self._staying.clear()
+            self._bytecodes.clear()
         zygote = await self._home.start(layout, self._limits.start_s)
         try:
             proof.report(zygote.locks, layout)

@@ -16,6 +16,8 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import flowy
+from flowy.replay import bytecode
+from flowy.replay.bytecode import Bytecode
 from flowy.replay.determinism import impose
 from flowy.replay.loading import compiled
 from flowy.replay.replayer import replay
@@ -61,6 +63,10 @@ def main(warm, last):
 """
 
 
+# After a few calls, the interpreter adapts a function to what it meets. Each child would do it anew, and copy the pages.
+_ROUNDS = 24
+
+
 class _Unavailable:
     """The last finder on the path: it finds nothing, and says why."""
 
@@ -81,8 +87,10 @@ def preload() -> None:
         getattr(flowy, name)  # loaded when first asked for, which would be too late
     keep_zones()
     impose()
-    warm_up()
-    warm_up(fail=True)
+    bytecode.impose()
+    for _ in range(_ROUNDS):
+        _decide()
+    _decide(fail=True)
     sys.path.clear()
     sys.meta_path[:] = [_Unavailable]
     for name in _HIDDEN:
@@ -103,8 +111,17 @@ class _Left(BaseException):
     pass
 
 
-def warm_up(*, fail: bool = False) -> None:
-    """Decide in the very steps of a child, up to a barrier or to a failure."""
+def warm_up() -> None:
+    """Decide in the very steps of a child, up to a barrier."""
+    _decide()
+    gc.collect()  # the classes of the little program, which code could find: collections are off in a child
+
+
+_known = b""  # the bytecode of the little program, since most decisions have theirs
+
+
+def _decide(*, fail: bool = False) -> None:
+    global _known  # noqa: PLW0603 - of the zygote, for all children
     request = Request(
         source=_WARM_UP,
         entrypoint="main",
@@ -118,6 +135,8 @@ def warm_up(*, fail: bool = False) -> None:
         raise _Left
 
     compiled.cache_clear()
+    used = Bytecode(_known)
+    bytecode.begin(used)
     with contextlib.suppress(_Left):
         replay(parse_request(encode_request(request)), leave)
-    gc.collect()  # the classes of the little program, which code could find: collections are off in a child
+    _known = used.hand_on() or _known

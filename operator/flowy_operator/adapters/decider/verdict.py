@@ -73,7 +73,7 @@ class NoAnswer(DecisionStalled):
 def judge(finding: Finding, request: Request, allowance: Allowance) -> Answer:
     """Give the answer to `request`, of which nothing was believed before. Raises `NoAnswer`, and never anything else."""
     match finding:
-        case Said(answer, _):
+        case Said(answer):
             try:
                 return parse_answer(answer, request, allowance.answer_bytes)
             except MalformedMessage as error:

@@ -21,7 +21,8 @@ from flowy.wire import values
 from flowy.wire.messages import Answer, Request
 from flowy_cli.documents import run_of_file
 from flowy_cli.errors import CliError
-from flowy_cli.replaying.decider import Decide, decide_here, run_of
+from flowy_cli.replaying.decider import Decide
+from flowy_cli.replaying.here import decide_here, run_of
 from flowy_cli.replaying.replacing import MANIFESTS, spec_of_manifest, with_code
 from flowy_cli.replaying.story import story
 from flowy_cli.replaying.telling import told

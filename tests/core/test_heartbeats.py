@@ -8,9 +8,9 @@ import pytest
 from flowy.policy.retry import RetryWhen
 from flowy.policy.timeout import Deadline, Timer
 from flowy_operator.core.attempts import Beat
-from flowy_operator.core.decision import decision_request
 from flowy_operator.core.history import CancelReason, Fact, Failure, TaskCancelled, TaskCompleted, TaskFailed
 from flowy_operator.core.observe import Launching, View, deadline, observe
+from flowy_operator.core.request import decision_request
 from flowy_operator.core.state import State
 from tests.builders import (
     at,

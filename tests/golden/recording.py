@@ -15,7 +15,7 @@ from flowy_cli.main import flowy
 from flowy_cli.replaying.flow import ARGUMENTS_BYTES, calls_of_all
 from flowy_cli.run import Run as ReadRun
 from flowy_cli.specs import spec_of
-from flowy_operator.core.decision import decision_request
+from flowy_operator.core.request import decision_request
 from tests.app.world import World, world
 from tests.fakes.store import Json
 from tests.golden.runs import Run

@@ -16,8 +16,8 @@ from flowy_operator.adapters.lease import LeaseLost
 from flowy_operator.app.settings import Settings
 from flowy_operator.core.attempts import Caller
 from flowy_operator.core.config_map import text_of
-from flowy_operator.core.decision import decision_request, value_refs
 from flowy_operator.core.history import CancelReason, StopRequested, TaskCancelled, TaskScheduled
+from flowy_operator.core.request import decision_request, value_refs
 from flowy_operator.core.spec import WorkflowSpec
 from tests.app.world import NAMESPACE, Running, World, world
 from tests.fakes.clock import run_virtual

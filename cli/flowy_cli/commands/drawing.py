@@ -63,9 +63,9 @@ def graph(desk: Desk, form: Form, *, every: bool, **source: Any) -> None:
     Dashed arrows lead from what the code had looked at before it made a call. Tasks that look the same are one node, if
     they are more than eight. The code is replayed for it, in a process that can reach nothing.
     """
+    execution = _read(desk, **source)
     from flowy_cli.pictures.graph import STACKED, graph_of
 
-    execution = _read(desk, **source)
     drawn = graph_of(execution, stacked=len(execution.calls) if every else STACKED)
     match form:
         case Form.SVG:
@@ -93,9 +93,9 @@ def graph(desk: Desk, form: Form, *, every: bool, **source: Any) -> None:
 @picture_options
 def timeline(desk: Desk, form: Form, **source: Any) -> None:
     """Draw a run along the clock: waiting, running, retries, the critical path, and when the code moved on."""
+    execution = _read(desk, **source)
     from flowy_cli.pictures.timeline import timeline_of
 
-    execution = _read(desk, **source)
     drawn = timeline_of(execution)
     if form is Form.SVG:
         from flowy_cli.pictures.timeline_svg import timeline_svg

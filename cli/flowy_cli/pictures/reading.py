@@ -18,9 +18,9 @@ from flowy_cli.run import Run
 from flowy_cli.sources import events_of
 from flowy_cli.specs import spec_of
 from flowy_operator.core.conditions import Reason
-from flowy_operator.core.decision import decision_request, value_refs
 from flowy_operator.core.definition import Reference
 from flowy_operator.core.history import Event
+from flowy_operator.core.request import decision_request, value_refs
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State, apply
 

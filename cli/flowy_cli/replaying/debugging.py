@@ -14,12 +14,12 @@ from flowy.replay.run import Run
 from flowy.wire.messages import Answer, Request
 from flowy_cli.describing import outcome_of
 from flowy_cli.errors import NotThere
-from flowy_cli.replaying.decider import decide_here, run_of
+from flowy_cli.replaying.here import decide_here, run_of
 from flowy_cli.replaying.points import seen_by_code
 from flowy_cli.run import Run as RecordedRun
-from flowy_operator.core.decision import decision_request
 from flowy_operator.core.history import Event
 from flowy_operator.core.printable import printable
+from flowy_operator.core.request import decision_request
 from flowy_operator.core.sentences import line
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import apply

@@ -12,8 +12,8 @@ from flowy_cli.replaying.flow import flow_of
 from flowy_cli.replaying.points import Point, points_of, seen_by_code
 from flowy_cli.run import Run
 from flowy_operator.core.conditions import Reason
-from flowy_operator.core.decision import decision_request, value_refs
 from flowy_operator.core.history import Event, Restarted
+from flowy_operator.core.request import decision_request, value_refs
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State, apply
 

@@ -15,12 +15,13 @@ from flowy_operator.app.values import ValueLost, Values
 from flowy_operator.core.admission import due_retries
 from flowy_operator.core.conditions import Blocker, Stall
 from flowy_operator.core.decided import recorded_waits
-from flowy_operator.core.decision import conclude, decision_request, says_the_same, value_refs
+from flowy_operator.core.decision import conclude, says_the_same
 from flowy_operator.core.ending import end_without_code
 from flowy_operator.core.errors import DecisionStalled, StallReason
 from flowy_operator.core.history import TaskScheduled
 from flowy_operator.core.observe import View, is_being_collected
 from flowy_operator.core.pages import TAIL_BYTES
+from flowy_operator.core.request import decision_request, value_refs
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State, apply, place
 from flowy_operator.core.stop import comes_first, launching, pass_on, requested

@@ -18,7 +18,6 @@ from flowy_operator.core.child import ChildEnd, ChildRecord, Lineage, standing_o
 from flowy_operator.core.collected import Collected
 from flowy_operator.core.conditions import Blocker, Stall, has_ended
 from flowy_operator.core.contested import Said
-from flowy_operator.core.decision import Records
 from flowy_operator.core.definition import Definition, Reference
 from flowy_operator.core.folded import Folded, Unread, check_tasks, completed, fold, history_message
 from flowy_operator.core.history import Chain, HistoryInvalid, parse_time
@@ -27,6 +26,7 @@ from flowy_operator.core.key import Key
 from flowy_operator.core.launched import FIELD
 from flowy_operator.core.pages import Tail
 from flowy_operator.core.records import PodRecord
+from flowy_operator.core.request import Records
 from flowy_operator.core.setback import is_ahead, set_back
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State, Task

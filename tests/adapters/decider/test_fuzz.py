@@ -24,9 +24,10 @@ from flowy.wire.messages import MAX_LOG_BYTES, Answer, AnsweredCall, AnsweredWai
 from flowy_operator.adapters.decider import verdict
 from flowy_operator.adapters.decider.exchange import Exchange
 from flowy_operator.adapters.decider.frames import LENGTH, Allowance, Ending
-from flowy_operator.core.decision import conclude, decision_request
+from flowy_operator.core.decision import conclude
 from flowy_operator.core.errors import DecisionStalled, StallReason
 from flowy_operator.core.observe import Launching
+from flowy_operator.core.request import decision_request
 from flowy_operator.core.status import Standing, status_fields
 from tests.builders import START, at, completed, failed, scheduled, state_of, task_spec, view, workflow_spec
 

@@ -287,7 +287,7 @@ async def test_one_of_the_operators_own_user_is_warned_of(decider: Decider, capl
     assert [r.levelno for r in caplog.records if "a user of its own" in r.message] == [logging.WARNING]
 
 
-GREETING = Greeting(release=homes.RELEASE, python=homes.PYTHON, layout=Layout.PLAIN, locks=Locks(seccomp=True))
+GREETING = Greeting(release=homes.release(), python=homes.PYTHON, layout=Layout.PLAIN, locks=Locks(seccomp=True))
 STRANGERS = {
     "another release": (replace(GREETING, release="0.0.0").encode(), "run both from one image"),
     "another interpreter": (replace(GREETING, python="3.9").encode(), "on Python 3.9, the operator"),

@@ -14,8 +14,8 @@ from flowy.local.engine import MAX_DEPTH
 from flowy.local.plan import DEFAULT_PARALLELISM, OnEnd, Plan, Question
 from flowy.wire import values
 from flowy_operator.core import child, spec
-from flowy_operator.core.decision import decision_request
 from flowy_operator.core.history import StopMode, event_json, parse_history, parse_time
+from flowy_operator.core.request import decision_request
 from flowy_operator.core.spec import TaskSpec, WorkflowSpec
 from flowy_operator.core.state import State, apply
 from tests.runtime.local import functions as f

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import NoReturn
 
 from flowy_operator.adapters.decider.frames import Home, Layout, Start, Strictness, life_path
-from flowy_operator.adapters.decider.homes import RELEASE, socket_path_of
+from flowy_operator.adapters.decider.homes import release, socket_path_of
 from flowy_operator.adapters.decider.spawn import ENVIRONMENT, command
 
 _LONGEST_PATH = 107  # bytes of a unix socket's path, by the kernel
@@ -49,6 +49,6 @@ def _start(socket_path: str, layout: Layout, strictness: Strictness, companion: 
         strictness=strictness,
         home=Home.CONTAINER,
         layout=layout,
-        release=RELEASE,
+        release=release(),
         companion=companion,
     )

@@ -42,15 +42,15 @@ class Layout(StrEnum):
 class Start:
     """How a zygote is to be: the argument of its command line.
 
-    `release` is that of the package whose code it runs. `companion` is the pid of a process whose end is the zygote's too,
-    0: none.
+    `release` is that of the package whose code it runs, empty for a child, whose code is the operator's own. `companion` is
+    the pid of a process whose end is the zygote's too, 0: none.
     """
 
     socket_path: str
     strictness: Strictness
     home: Home
     layout: Layout
-    release: str
+    release: str = ""
     companion: int = 0
 
     @property

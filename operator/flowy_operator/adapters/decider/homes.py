@@ -6,6 +6,7 @@ it, and in how one learns that it is ready and that it is gone.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import shutil
@@ -13,7 +14,6 @@ import socket
 import struct
 import sys
 import tempfile
-from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
@@ -23,12 +23,19 @@ from flowy_operator.core.errors import DecisionStalled, StallReason
 
 log = logging.getLogger(__name__)
 
-RELEASE = metadata.version("flowy-operator")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 _AGAIN_S = 0.05  # between two attempts to connect; a container that starts takes a second
 _GREETING_S = 5.0  # a zygote greets when it accepts, which it does between two forks
 _CREDENTIALS = struct.Struct("3i")  # `struct ucred`: pid, uid, gid
+
+
+@functools.cache
+def release() -> str:
+    """The version of this package."""
+    from importlib import metadata  # noqa: PLC0415 - 50 ms with the look-up; `flowy graph`, whose zygote is a child, does without
+
+    return metadata.version("flowy-operator")
 
 
 class Zygote(Protocol):
@@ -75,7 +82,6 @@ class ChildHome:
             strictness=self._strictness,
             home=Home.CHILD,
             layout=layout,
-            release=RELEASE,
         )
         return await ZygoteProcess.start(start, within_s)
 
@@ -186,7 +192,7 @@ async def _greeted(reader: asyncio.StreamReader, socket_path: str, layout: Layou
             StallReason.UNAVAILABLE,
             f"What listens at {socket_path} is no decider of this version; it did not greet as one",
         )
-    said, ours = (greeting.release, greeting.python), (RELEASE, PYTHON)
+    said, ours = (greeting.release, greeting.python), (release(), PYTHON)
     if said != ours:
         # Another interpreter or another replay decides otherwise: histories would not be continued, but left.
         raise DecisionStalled(

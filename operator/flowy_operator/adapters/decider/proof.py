@@ -4,7 +4,9 @@ A filter that is installed but lets a call through (a wrong table, a kernel that
 not in an incident. What the zygote says of itself is no proof, hence also a look at what the kernel says of it.
 """
 
+import asyncio
 import logging
+import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,19 +23,21 @@ from flowy_operator.core.errors import DecisionStalled, StallReason
 
 log = logging.getLogger(__name__)
 
-SPIN_CPU_S = 0.1  # each start waits for it; a usual decision takes 2 ms of CPU
+# Each start waits for it. A child that gets no further than its first line by then is ended by the same timer.
+SPIN_CPU_S = 0.03
 
 Told = Answer | DecisionStalled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """One attempt. `holds` tells from what came of it whether the lock held."""
+    """One attempt, by a child that may use `cpu_s` at most. `holds` tells from what came of it whether the lock held."""
 
     name: str
     request: Request
     holds: Callable[[Told], bool]
     needs_filter: bool
+    cpu_s: float = math.inf
 
 
 def probes(limits: Limits) -> Sequence[Probe]:
@@ -60,6 +64,7 @@ def probes(limits: Limits) -> Sequence[Probe]:
             request=_asking("while True: pass"),
             holds=_ended(StallReason.TIMEOUT),
             needs_filter=False,
+            cpu_s=SPIN_CPU_S,
         ),
         Probe(
             name="memory above the limit",
@@ -109,7 +114,10 @@ def _ended(reason: StallReason) -> Callable[[Told], bool]:
 async def prove(
     zygote: Zygote, strictness: Strictness, limits: Limits, found: Callable[[Asked], Awaitable[Finding]]
 ) -> None:
-    """Make the probes, by `found` on the way of every decision. Raises `DecisionStalled` for one that gets through."""
+    """Make the probes, by `found` on the way of every decision, all at once: each has a child of its own.
+
+    Raises `DecisionStalled` for one that gets through.
+    """
     if zygote.pid is not None and zygote.locks.seccomp and is_filtered(zygote.pid) is False:
         raise DecisionStalled(
             StallReason.UNAVAILABLE,
@@ -120,23 +128,27 @@ async def prove(
             StallReason.UNAVAILABLE,
             "The decider runs without a filter of system calls; only with --insecure-decider the operator uses it",
         )
-    limits = replace(limits, cpu_s=min(limits.cpu_s, SPIN_CPU_S))
-    for probe in probes(limits):
-        if probe.needs_filter and not zygote.locks.seccomp:
-            continue  # insecure, and it said so
-        asked = asking(probe.request, "", limits.start_s, limits)
-        finding = await found(asked)
-        told: Told
-        try:
-            told = verdict.judge(finding, probe.request, asked.allowance)
-        except verdict.NoAnswer as stalled:
-            if stalled.reason is StallReason.UNAVAILABLE:
-                raise
-            told = stalled
+    needed = [
+        probe for probe in probes(limits) if zygote.locks.seccomp or not probe.needs_filter
+    ]  # insecure: it said so
+    async with asyncio.TaskGroup() as group:
+        attempts = [group.create_task(_attempted(probe, limits, found), name=probe.name) for probe in needed]
+    for probe, attempt in zip(needed, attempts, strict=True):
+        told = attempt.result()
+        if isinstance(told, DecisionStalled) and told.reason is StallReason.UNAVAILABLE:
+            raise told
         if not probe.holds(told):
             raise DecisionStalled(
                 StallReason.UNAVAILABLE, f"The decider is not safe to use, its self-test got {probe.name}: {told}"
             )
+
+
+async def _attempted(probe: Probe, limits: Limits, found: Callable[[Asked], Awaitable[Finding]]) -> Told:
+    asked = asking(probe.request, "", limits.start_s, replace(limits, cpu_s=min(limits.cpu_s, probe.cpu_s)))
+    try:
+        return verdict.judge(await found(asked), probe.request, asked.allowance)
+    except verdict.NoAnswer as stalled:
+        return stalled
 
 
 def report(locks: Locks, layout: Layout) -> None:

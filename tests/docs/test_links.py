@@ -15,6 +15,7 @@ PAGES = [
     "following-a-run.md",
     "installing.md",
     "operating.md",
+    "reliability.md",
     "runbook.md",
     "security.md",
     "testing.md",

@@ -79,7 +79,8 @@ FULL = Size(
         Blow.ETCD_FULL: 1,
         Blow.FROZEN: 4,
     },
-    strike_s=900.0,
+    strike_s=780.0,
+    ends_within_s=300.0,
 )
 SLICE = Size(
     fake=10, real=0, operator_kills=3, alone=1, others={Blow.API_SERVER_KILLED: 1}, strike_s=12.0, ends_within_s=60.0

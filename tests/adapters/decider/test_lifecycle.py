@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -16,7 +17,15 @@ from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
 from flowy_operator.adapters.decider.spawn import ZygoteProcess
 from flowy_operator.core.errors import DecisionStalled, StallReason
-from tests.adapters.decider.processes import PATIENCE_S, children_of, is_running, open_descriptors, threads_of, until
+from tests.adapters.decider.processes import (
+    PATIENCE_S,
+    children_of,
+    cpu_ticks,
+    is_running,
+    open_descriptors,
+    threads_of,
+    until,
+)
 from tests.adapters.decider.programs import GOOD, GOOD_KEYS, HANGING, body
 
 WALL_S = 60.0  # far beyond the test: no child ends by it
@@ -122,6 +131,26 @@ async def test_nothing_is_left_of_many_decisions(pool: DeciderPool) -> None:
     await until(lambda: not children_of(zygote))
     assert zygote_of(pool) == zygote
     await until(lambda: open_descriptors(zygote) <= before[0] and open_descriptors(os.getpid()) <= before[1])
+
+
+async def test_a_zygote_without_free_descriptors_lets_others_wait(pool: DeciderPool) -> None:
+    zygote = zygote_of(pool)
+    most = open_descriptors(zygote) + 2
+    resource.prlimit(zygote, resource.RLIMIT_NOFILE, (most, most))
+    hanging = [asyncio.create_task(pool.decide(HANGING, namespace=f"x{n}", wall_s=WALL_S)) for n in range(2)]
+    await until(lambda: len(children_of(zygote)) == 2)
+    waiting = asyncio.create_task(is_good(pool))
+    before = cpu_ticks(zygote)
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    assert cpu_ticks(zygote) - before < 10  # of 30
+    hanging[0].cancel()
+    assert await waiting
+    assert zygote_of(pool) == zygote
+    hanging[1].cancel()
+    await asyncio.wait(hanging)
+    assert await is_good(pool)
+    assert zygote_of(pool) == zygote
 
 
 async def test_closing_ends_everything_and_decisions_in_flight_too() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -30,7 +31,7 @@ from flowy_operator.adapters.decider.pool import DeciderPool
 from flowy_operator.adapters.decider.staying import Fate
 from flowy_operator.adapters.decider.verdict import End
 from flowy_operator.core.errors import DecisionStalled, StallReason
-from tests.adapters.decider.processes import children_of, is_running, is_sleeping, until
+from tests.adapters.decider.processes import children_of, cpu_ticks, is_running, is_sleeping, until
 from tests.adapters.decider.programs import GOOD, GOOD_KEYS, NATIVE, body, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -51,11 +52,6 @@ def main(a, b, c):
         return found
     return run
 """
-
-
-def cpu_ticks(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
 
 
 def filters_of(pid: int) -> tuple[str, str]:
@@ -221,6 +217,27 @@ async def test_what_a_step_can_not_take_in_is_replayed(pool: Watched) -> None:
     assert (answer.outcome, answer.result) == (Outcome.COMPLETED, '"no"')
     assert pool.fates == {Fate.GAVE_UP: 1}
     await until(lambda: not pool.children())
+
+
+@pytest.mark.parametrize(("size", "fates"), [(3 << 20, {Fate.GAVE_UP: 1}), (200_000, {Fate.WENT_ON: 1})])
+async def test_a_step_that_is_too_long_is_replayed(pool: Watched, size: int, fates: dict[Fate, int]) -> None:
+    """A request has a limit; what no replay could be asked for must not be decided by a step either."""
+    asked = body("return len(str(a(1)))")
+    answer = await pool.decide(going_on(asked, await pool.decide(asked), lambda _: "x" * size))
+    assert answer.result == str(size)
+    assert pool.fates == fates
+
+
+async def test_nothing_is_kept_of_the_steps_before(pool: Watched) -> None:
+    """Each holds a list as long as the history, so together they would be as much as the square of that."""
+    asked = request(CHAIN, 20, seed="uid-long/0")
+    for _ in range(9):
+        asked = going_on(asked, await pool.decide(asked))
+    assert pool.fates == {Fate.WENT_ON: 8}
+    kept = [
+        made for made in gc.get_objects() if type(made) is Request and made.seed == asked.seed and made is not asked
+    ]
+    assert [len(made.records) for made in kept] == [8]
 
 
 OUTDATED: dict[str, Callable[[Request], Request]] = {
@@ -391,6 +408,29 @@ async def test_one_that_only_says_it_stays_answers_no_step(brief: Watched, lines
     assert await is_good(brief)
     await until(lambda: len(brief.children()) <= 1)
     await until(lambda: all(map(is_sleeping, brief.children())))
+
+
+# More than `brief_cpu_s`, less than `cpu_s`; of no machine that is ten times as fast or slow, the answer would be another.
+SLOW = "for n in range(5_000_000): pass"
+
+
+async def test_one_that_says_it_stays_and_was_not_asked_to_is_ended(pool: Watched) -> None:
+    """A slow decision has twenty times the CPU, and the kernel's clock ends it only when all of its time is over."""
+    asked = replace(body(SLOW, f"os.write(3, {FORGED!r})", "while True: pass"), seed="hostile/2")
+    assert await pool.decide(asked, "hostile") == await_answer(asked)
+    await until(lambda: not pool.children())
+    assert pool.fates == {}
+    assert pool.ends == {End.PUT_BACK: 1, End.ANSWERED: 1}
+    pool.ends.clear()
+    assert await pool.decide(asked, "hostile") == await_answer(asked)  # it is known to be slow
+    assert pool.ends == {End.ANSWERED: 1}
+
+
+async def test_nothing_stays_where_nothing_is_to(replays: DeciderPool) -> None:
+    asked = replace(body(f"os.write(3, {FORGED!r})", "os.read(3, 1)"), seed="hostile/3")
+    assert await replays.decide(asked, namespace="hostile", wall_s=WALL_S) == await_answer(asked)
+    assert replays.zygote_pid is not None
+    await until(lambda: not any(map(is_running, children_of(replays.zygote_pid or 0))))
 
 
 AFTER_A_STEP = {

@@ -25,7 +25,9 @@ from flowy_operator.adapters.decider.vdso import FrozenClock
 CHANNEL = 3
 """The connection, and a child's only descriptor."""
 
-ZYGOTE_DESCRIPTORS = 1024  # the zygote's limit, so what a child has to close; one for each child, and a few
+# The zygote's limit, so what a child has to close: one for each child, of which a thousand may stay, and a few. Where fewer
+# are allowed, connections wait for one.
+ZYGOTE_DESCRIPTORS = 4096
 
 ENDING_SIGNALS = (signal.SIGPROF, signal.SIGALRM, signal.SIGXCPU, signal.SIGINT, signal.SIGTERM)
 

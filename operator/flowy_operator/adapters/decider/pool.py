@@ -7,6 +7,7 @@ and repeats a share of them. What comes back is judged in `verdict`; what an ans
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from functools import partial
 
 from flowy.wire.messages import Answer, Outcome, Request
@@ -176,7 +177,11 @@ class DeciderPool:
         except BaseException:
             exchange.close()
             raise
-        exchange.closed.add_done_callback(lambda _: turn.end())
+
+        def is_over(_: object) -> None:
+            turn.end()
+
+        exchange.closed.add_done_callback(is_over)
         if not exchange.is_waiting:
             exchange.close()
             self._stayed(Fate.ENDED)
@@ -197,16 +202,23 @@ class DeciderPool:
             return None
         self._ended(End.ANSWERED, loop.time() - asked_at)
         self._stayed(Fate.WENT_ON)
-        self._leave_or_keep(finding, answer, step.done(), turn)
+        self._leave_or_keep(finding, answer, step.done(), turn, is_over)
         return answer
 
-    def _leave_or_keep(self, finding: Finding, answer: Answer, stay: Stay, turn: Turn) -> None:
-        """Keep the child if it has stayed, and waits for the next decision of its run. Else it ends by itself."""
+    def _leave_or_keep(
+        self, finding: Finding, answer: Answer, stay: Stay, turn: Turn, is_over: Callable[[object], None]
+    ) -> None:
+        """Keep the child if it has stayed, and waits for the next decision of its run. Else it ends by itself.
+
+        `is_over` is what was to be done at its end, with all that this decision was about.
+        """
         if not isinstance(finding, Said) or not finding.stays:
             return
-        if answer.outcome is not Outcome.SUSPENDED:  # only code that answers by itself stays behind an end
+        # Only code that answers by itself stays unasked, or behind an end.
+        if not stay.allowance.stay_ms or answer.outcome is not Outcome.SUSPENDED:
             stay.exchange.close()
             return
+        stay.exchange.closed.remove_done_callback(is_over)
         turn.end()
         self._lanes.learn(stay.request.seed, Lane.FAST)
         self._staying.keep(stay)
@@ -249,7 +261,8 @@ class DeciderPool:
                 except BaseException:
                     turn.end()
                     raise
-                exchange.closed.add_done_callback(partial(self._is_over, exchange, asked, keeper, turn))
+                is_over = partial(self._is_over, exchange, asked, keeper, turn)
+                exchange.closed.add_done_callback(is_over)
                 grace_s = self._limits.stay_grace_s if asked.allowance.stay_ms else _GRACE_S
                 finding = await _ask(exchange, asked, grace_s)
                 seconds = loop.time() - asked_at
@@ -268,7 +281,7 @@ class DeciderPool:
                 if keeper is self._first:
                     self._bytecodes.keep(asked, finding)
                 stay = Stay(exchange, asked.request, asked.allowance, asked.namespace, len(asked.body))
-                self._leave_or_keep(finding, answer, stay, turn)
+                self._leave_or_keep(finding, answer, stay, turn, is_over)
                 return answer
         raise DecisionStalled(
             StallReason.UNAVAILABLE, f"The decider's zygote died during the decision, and again {last_words}".rstrip()
@@ -277,8 +290,6 @@ class DeciderPool:
     def _is_over(self, exchange: Exchange, asked: Asked, keeper: Keeper, turn: Turn, _: object) -> None:
         """The child is reaped, which may be after its answer is known. A second decision teaches nothing about the run."""
         turn.end()
-        if exchange.has_stayed:  # what it used was for several decisions, and one that did not fit is made again
-            return
         # While others decide, a child that is made ahead is made in their way: they have to wait for the fork, and for what it
         # does to get warm. In the end that was more work than it saved.
         if self._lanes.are_calm:

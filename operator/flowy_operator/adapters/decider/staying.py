@@ -7,6 +7,7 @@ its own, and there of the child that was used least recently. So nobody is pushe
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -71,12 +72,13 @@ class StayingChildren:
         if stay.sent_bytes > MOST_BYTES or not exchange.is_waiting:
             exchange.close()
             return
+        if not exchange.has_stayed:  # once, and not for each of its steps
+            exchange.closed.add_done_callback(partial(self._is_gone, run, exchange))
         exchange.rest()
         before = self._stays.pop(run, None)
         if before is not None:
             before.exchange.close()
         self._stays[run] = stay
-        exchange.closed.add_done_callback(partial(self._is_gone, run, stay))
         while len(self._stays) > self._most:
             self._evict()
 
@@ -85,14 +87,16 @@ class StayingChildren:
         stay = self._stays.pop(request.seed, None)
         if stay is None:
             return None
-        changed = _changed(stay.request, request) if stay.exchange.is_waiting else None
+        fate, changed = Fate.OUTDATED, _changed(stay.request, request) if stay.exchange.is_waiting else None
         if changed is not None:
-            try:
-                return Step(stay, request, encode_step(changed))
-            except MalformedMessage:  # the replay fails at the same, and says so
-                pass
+            fate = Fate.GAVE_UP
+            with suppress(MalformedMessage):  # the replay fails at the same, and says so
+                body = encode_step(changed)
+                # A step that is longer than a request may be would decide what no replay could.
+                if stay.sent_bytes + len(body) <= MOST_BYTES:
+                    return Step(stay, request, body)
         stay.exchange.close()
-        self._told(Fate.OUTDATED)
+        self._told(fate)
         return None
 
     def clear(self) -> None:
@@ -107,8 +111,9 @@ class StayingChildren:
         self._stays.pop(run).exchange.close()
         self._told(Fate.EVICTED)
 
-    def _is_gone(self, run: str, stay: Stay, _: object) -> None:
-        if self._stays.get(run) is stay:
+    def _is_gone(self, run: str, exchange: Exchange, _: object) -> None:
+        stay = self._stays.get(run)
+        if stay is not None and stay.exchange is exchange:
             del self._stays[run]
             self._told(Fate.ENDED)
 

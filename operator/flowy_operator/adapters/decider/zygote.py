@@ -14,6 +14,7 @@ connects there is told what this zygote is, and sees by the connection's end tha
 """
 
 import contextlib
+import errno
 import gc
 import os
 import resource
@@ -34,6 +35,7 @@ _READY = 1  # standard output
 _STOPS = (signal.SIGTERM, signal.SIGINT)  # of one in a container, where the first process has no default actions
 _FOR_GROUP = 0o660  # mode of the sockets in a shared volume: its folder's group may connect, which setgid hands down
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_NONE_FREE = (errno.EMFILE, errno.ENFILE)
 _BACKLOG = 256  # connections that wait for accept; the pool never has that many open
 
 
@@ -57,6 +59,7 @@ class Zygote:
         self._door = _listen(life_path(start.socket_path), start.home) if start.home is Home.CONTAINER else None
         self._start = start
         self._visitors: dict[int, socket.socket] = {}
+        self._deaf: list[socket.socket] = []  # listeners that wait for a free descriptor
         self._pid = os.getpid()
         self._by_pid: dict[int, _Child] = {}
         self._by_connection: dict[int, _Child] = {}
@@ -94,7 +97,7 @@ class Zygote:
                     self._greet(greeting)
                 elif descriptor in self._visitors:
                     self._poller.unregister(descriptor)
-                    self._visitors.pop(descriptor).close()
+                    self._close(self._visitors.pop(descriptor))
                 elif descriptor == self._listener.fileno():
                     is_called = True
                 elif descriptor in self._by_connection:  # an earlier event of the same poll may have ended it
@@ -105,9 +108,8 @@ class Zygote:
                 self._accept(locks)
 
     def _accept(self, locks: ZygoteLocks) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
+        connection = self._accepted(self._listener)
+        if connection is None:
             return
         try:
             pid = kernel.fork()
@@ -123,6 +125,24 @@ class Zygote:
         self._by_pid[pid] = started
         self._by_connection[connection.fileno()] = started
         self._poller.register(connection, 0)  # no event asked for: that the other side hung up is always told
+
+    def _accepted(self, listener: socket.socket) -> socket.socket | None:
+        """The connection that waits. None if it is gone, or has to wait until a descriptor is free."""
+        try:
+            return listener.accept()[0]
+        except (BlockingIOError, ConnectionAbortedError):
+            return None
+        except OSError as error:
+            if error.errno not in _NONE_FREE:
+                raise
+            self._poller.unregister(listener)  # it would be told again and again
+            self._deaf.append(listener)
+            return None
+
+    def _close(self, connection: socket.socket) -> None:
+        connection.close()
+        while self._deaf:
+            self._poller.register(self._deaf.pop(), select.POLLIN)
 
     def _become_child(self, connection: socket.socket, locks: ZygoteLocks) -> NoReturn:
         try:
@@ -140,14 +160,13 @@ class Zygote:
 
     def _greet(self, greeting: bytes) -> None:
         assert self._door is not None
-        try:
-            visitor, _ = self._door.accept()
-        except (BlockingIOError, ConnectionAbortedError):
+        visitor = self._accepted(self._door)
+        if visitor is None:
             return
         try:
             visitor.send(greeting, socket.MSG_DONTWAIT)  # one line into an empty buffer: all of it, or nobody is there
         except OSError:
-            visitor.close()
+            self._close(visitor)
             return
         self._visitors[visitor.fileno()] = visitor
         self._poller.register(visitor, select.POLLIN)  # nothing comes but the end
@@ -191,7 +210,7 @@ class Zygote:
         with contextlib.suppress(KeyError):  # hung up before, or never registered
             self._poller.unregister(known.connection)
         del self._by_connection[known.connection.fileno()]
-        known.connection.close()
+        self._close(known.connection)
 
 
 def _mapped_bytes() -> int:

@@ -46,6 +46,12 @@ _METADATA: Shape = {
     "labels": MapOf(str), "annotations": MapOf(str), "ownerReferences": ListOf(dict),
 }  # fmt: skip
 _CODE: Shape = {"entrypoint": str, "source": str}
+_SPEC: Shape = {
+    "code": _CODE,
+    "definitionRef": {"name": str, "entrypoint": str},
+    "input": {"args": list, "kwargs": dict, "json": str},
+    "tasks": ListOf({"name": str, "activity": dict, "workflow": dict}),
+}
 _STATUS: Shape = {
     "conditions": ListOf(
         {"type": str, "status": str, "reason": str, "message": str, "lastTransitionTime": Time},
@@ -69,7 +75,7 @@ _STATUS: Shape = {
 
 OBJECT: Shape = {"kind": str, "apiVersion": str, "metadata": _METADATA}
 _OWN: Mapping[str, Shape] = {
-    "Workflow": {"spec": {"code": _CODE, "definitionRef": {"name": str, "entrypoint": str}}, "status": _STATUS},
+    "Workflow": {"spec": _SPEC, "status": _STATUS},
     "WorkflowDefinition": {"spec": {"code": _CODE}},
     "HistoryPage": {
         "spec": {

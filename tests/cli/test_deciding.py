@@ -1,5 +1,6 @@
 """The locked process that replays code for a user: begun early, waited for when it is needed, gone afterwards."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -21,8 +22,11 @@ REQUEST = Request(
 
 def children() -> set[int]:
     """The processes that this one has started and not seen the end of."""
-    tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
-    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+    found: set[int] = set()
+    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile has none
+            found.update(map(int, (task / "children").read_text().split()))
+    return found
 
 
 def test_it_decides_and_is_gone() -> None:

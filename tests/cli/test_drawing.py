@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -18,6 +19,14 @@ SAGA = str(HISTORIES / "saga.json")
 def desk(shell: Shell) -> Shell:
     """A terminal of 80 columns."""
     return Shell(shell.kubeconfig, shell.now, {"COLUMNS": "80"})
+
+
+def saga() -> dict[str, Any]:
+    """The Workflow alone."""
+    found: dict[str, Any] = next(
+        item for item in json.loads(Path(SAGA).read_text())["items"] if item["kind"] == "Workflow"
+    )
+    return found
 
 
 def test_a_run_of_the_cluster_with_its_children(desk: Shell) -> None:
@@ -38,6 +47,35 @@ def test_svg_and_page_can_be_read(desk: Shell) -> None:
     page = desk.ok("report", SAGA, "--unlocked")
     assert page.startswith("<!doctype html>")
     assert page.rstrip().endswith("</html>")
+
+
+@pytest.mark.parametrize("picture", ["graph", "timeline"])
+def test_a_run_that_has_called_nothing_has_nothing_to_show(picture: str, desk: Shell, tmp_path: Path) -> None:
+    run = saga()
+    run["spec"]["code"]["source"] = "import nonsense"
+    run["status"] = {"startTime": run["status"]["startTime"]}
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps(run))
+    assert desk.ok(picture, str(file), "--unlocked").endswith("\n\nno task has been called\n")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    {
+        "arguments as text": ("input", {"json": '{"args": [3], "kwargs": {}}'}),
+        "tasks without names": ("tasks", [{}]),
+        "no tasks": ("tasks", []),
+        "arguments that are no JSON": ("input", {"json": "nonsense"}),
+    }.values(),
+)
+def test_a_spec_that_was_edited_is_drawn_as_far_as_it_goes(
+    field: str, value: object, desk: Shell, tmp_path: Path
+) -> None:
+    run = saga()
+    run["spec"][field] = value
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps(run))
+    assert "cancel-1" in desk.ok("graph", str(file), "--unlocked")
 
 
 def test_all_draws_each_task(desk: Shell) -> None:

@@ -12,7 +12,6 @@ from flowy_cli.target import Target
 
 if TYPE_CHECKING:
     from flowy_cli.pictures.execution import Execution
-    from flowy_cli.pictures.reading import Detail
 
 _NARROW = 100  # columns, where there is no terminal
 
@@ -63,28 +62,22 @@ def graph(desk: Desk, form: Form, *, every: bool, **source: Any) -> None:
     Dashed arrows lead from what the code had looked at before it made a call. Tasks that look the same are one node, if
     they are more than eight. The code is replayed for it, in a process that can reach nothing.
     """
-    execution = _read(desk, **source)
-    from flowy_cli.pictures.graph import STACKED, graph_of
+    with _reading(desk, **source) as read:
+        from flowy_cli.pictures import dot, graph_svg, graph_text, mermaid
+        from flowy_cli.pictures.graph import STACKED, graph_of
 
+        execution = read()
     drawn = graph_of(execution, stacked=len(execution.calls) if every else STACKED)
     match form:
         case Form.SVG:
-            from flowy_cli.pictures.graph_svg import graph_svg
-
             with _layout():
-                written = graph_svg(drawn, _heading(execution))
+                written = graph_svg.graph_svg(drawn, _heading(execution))
         case Form.DOT:
-            from flowy_cli.pictures.dot import dot
-
-            written = dot(drawn, _heading(execution))
+            written = dot.dot(drawn, _heading(execution))
         case Form.MERMAID:
-            from flowy_cli.pictures.mermaid import mermaid
-
-            written = mermaid(drawn)
+            written = mermaid.mermaid(drawn)
         case Form.TEXT:
-            from flowy_cli.pictures.graph_text import graph_text
-
-            written = f"{_heading(execution)}\n\n{graph_text(drawn, _width())}"
+            written = f"{_heading(execution)}\n\n{graph_text.graph_text(drawn, _width())}"
     click.echo(written, nl=False)
 
 
@@ -93,18 +86,16 @@ def graph(desk: Desk, form: Form, *, every: bool, **source: Any) -> None:
 @picture_options
 def timeline(desk: Desk, form: Form, **source: Any) -> None:
     """Draw a run along the clock: waiting, running, retries, the critical path, and when the code moved on."""
-    execution = _read(desk, **source)
-    from flowy_cli.pictures.timeline import timeline_of
+    with _reading(desk, **source) as read:
+        from flowy_cli.pictures import timeline_svg, timeline_text
+        from flowy_cli.pictures.timeline import timeline_of
 
+        execution = read()
     drawn = timeline_of(execution)
     if form is Form.SVG:
-        from flowy_cli.pictures.timeline_svg import timeline_svg
-
-        written = timeline_svg(drawn, _heading(execution))
+        written = timeline_svg.timeline_svg(drawn, _heading(execution))
     else:
-        from flowy_cli.pictures.timeline_text import timeline_text
-
-        written = f"{_heading(execution)}\n\n{timeline_text(drawn, _width())}"
+        written = f"{_heading(execution)}\n\n{timeline_text.timeline_text(drawn, _width())}"
     click.echo(written, nl=False)
 
 
@@ -115,25 +106,21 @@ def report(desk: Desk, **source: Any) -> None:
 
     The page needs nothing but a browser: flowy report talk-42 > talk-42.html
     """
-    from flowy_cli.pictures.reading import Detail
-    from flowy_cli.pictures.report import report as page
+    with _reading(desk, **source) as read:
+        from flowy_cli.pictures.reading import Detail
+        from flowy_cli.pictures.report import report as page
 
-    execution = _read(desk, detail=Detail.ARGUMENTS, **source)
+        execution = read(Detail.ARGUMENTS)
     with _layout():
         written = page(execution)
     click.echo(written, nl=False)
 
 
-def _read(
-    desk: Desk,
-    *,
-    source: str,
-    name: str | None,
-    number: int | None,
-    unlocked: bool,
-    target: Target,
-    detail: "Detail | None" = None,
-) -> "Execution":
+@contextmanager
+def _reading(
+    desk: Desk, *, source: str, name: str | None, number: int | None, unlocked: bool, target: Target
+) -> "Iterator[Callable[..., Execution]]":
+    """What reads the run, to be called once in the block: the decider starts while the block loads what it needs to draw."""
     from flowy_cli.pictures.traces import trace_in
     from flowy_cli.replaying import decider
     from flowy_cli.texts import is_file, place_of, read_text
@@ -143,30 +130,33 @@ def _read(
     if trace is not None:
         from flowy_cli.pictures.local import execution_of_trace
 
-        return execution_of_trace(trace, number)
+        yield lambda _=None: execution_of_trace(trace, number)
+        return
     with decider.unlocked() if unlocked else decider.locked() as within:
-        # All the rest is loaded, and the run read, while the decider starts.
         from flowy_cli import documents
         from flowy_cli.errors import Unreadable
         from flowy_cli.pictures.reading import Detail, execution_of
         from flowy_cli.sources import run_of_source
         from flowy_operator.core.history import HistoryInvalid
 
-        if text is None:
-            run = run_of_source(source, name, target, children=True, values=True)
-        else:
-            where = place_of(source)
-            run = documents.run_of(documents.objects(text, where), where, name)
-        try:
-            execution = execution_of(
-                run, now=desk.now(), replay=within(_WALL_S), number=number, detail=detail or Detail.SHAPE
-            )
-        except HistoryInvalid as error:
-            raise Unreadable(f"the history of {run.name} can't be read: {error}", "somebody has edited it") from error
-    for each in execution.everything():
-        if each.flow:
-            click.echo(f"flowy: {each.name}: arrows are missing: {each.flow}", err=True)
-    return execution
+        def read(detail: Detail = Detail.SHAPE) -> "Execution":
+            if text is None:
+                run = run_of_source(source, name, target, children=True, values=True)
+            else:
+                where = place_of(source)
+                run = documents.run_of(documents.objects(text, where), where, name)
+            try:
+                execution = execution_of(run, now=desk.now(), replay=within(_WALL_S), number=number, detail=detail)
+            except HistoryInvalid as error:
+                raise Unreadable(
+                    f"the history of {run.name} can't be read: {error}", "somebody has edited it"
+                ) from error
+            for each in execution.everything():
+                if each.flow:
+                    click.echo(f"flowy: {each.name}: arrows are missing: {each.flow}", err=True)
+            return execution
+
+        yield read
 
 
 _WALL_S = 60.0

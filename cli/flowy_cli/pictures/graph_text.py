@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from flowy_cli.pictures.nodes import Flow, Graph, Node, Shape
-from flowy_cli.pictures.words import SIGNS, columns, one_line, shortened
+from flowy_cli.pictures.words import NOTHING, SIGNS, columns, one_line, shortened
 
 _LEAST_REASON = 20
 _NAMED = 6  # of what a call needed; the rest is counted
@@ -15,6 +15,8 @@ def graph_text(graph: Graph, width: int) -> str:
     `←` names the results that went into a call, `⇠` what the code looked at before.
     """
     rows = list(_rows(graph, ""))
+    if not rows:
+        return NOTHING
     widest = max((columns(name) for name, *_ in rows), default=0)
     widest_detail = max((columns(detail) for _, detail, *_ in rows), default=0)
     lines = []

@@ -11,12 +11,12 @@ from enum import Enum, auto
 
 from flowy.wire.messages import Answer, Request
 from flowy_cli.errors import CliError, Unreadable
+from flowy_cli.pictures.begun import spec_of_begun
 from flowy_cli.pictures.calls import calls_of
 from flowy_cli.pictures.execution import Execution, Look, Standing
 from flowy_cli.replaying.flow import ARGUMENTS_BYTES, calls_of_all
 from flowy_cli.run import Run
 from flowy_cli.sources import events_of
-from flowy_cli.specs import spec_of
 from flowy_operator.core.conditions import Reason
 from flowy_operator.core.definition import Reference
 from flowy_operator.core.history import Event
@@ -79,7 +79,7 @@ def execution_of(
 def _spec(run: Run, state: State) -> tuple[WorkflowSpec, str]:
     """The spec, and what is unknown of it: then only the names of its tasks are there."""
     try:
-        return spec_of(run), ""
+        return spec_of_begun(run), ""
     except Unreadable as error:
         return Reference(name="").alone(state), error.message
 

@@ -3,7 +3,7 @@
 from flowy_cli.pictures.execution import Standing
 from flowy_cli.pictures.ruler import marks
 from flowy_cli.pictures.timeline import Phase, Row, Timeline
-from flowy_cli.pictures.words import SIGNS, columns, shortened
+from flowy_cli.pictures.words import NOTHING, SIGNS, columns, shortened
 
 _LABEL_COLUMNS = 32
 _LEAST_BAR = 20
@@ -24,6 +24,8 @@ _LEGEND = (
 
 def timeline_text(timeline: Timeline, width: int) -> str:
     """The timeline in lines of `width` columns; more if that leaves no room for the bars."""
+    if not timeline.rows:
+        return NOTHING
     labels = [_label(row) for row in timeline.rows]
     side = max(map(columns, labels), default=0)
     times = max((columns(row.took) for row in timeline.rows), default=0)

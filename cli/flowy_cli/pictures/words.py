@@ -22,6 +22,9 @@ SIGNS = {
 }
 """One character each, as wide as one in every terminal font."""
 
+NOTHING = "no task has been called\n"
+"""In place of a picture in text that has nothing to show."""
+
 
 def spoken(standing: Standing) -> str:
     return _SPOKEN.get(standing, str(standing))

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from flowy.policy.retry import RetrySpec
 from flowy.policy.timeout import TimeoutSpec
+from flowy.wire import values
 from flowy_operator.core.history import StopMode
 
 Raw = Mapping[str, Any]
@@ -19,6 +20,11 @@ Raw = Mapping[str, Any]
 
 DEFAULT_PARALLELISM = 1000
 """Open tasks of one workflow at once when the spec says nothing: a bound for the API server, not for the author."""
+
+
+def arguments_text(args: Sequence[Any] | None, kwargs: Raw | None) -> str:
+    """The arguments of a workflow as the JSON text that its code is called with. Raises ValueRefused, naming `spec.input`."""
+    return values.encode({"args": args or [], "kwargs": kwargs or {}}, "spec.input")
 
 
 class OnEnd(StrEnum):

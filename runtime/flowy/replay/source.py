@@ -74,12 +74,19 @@ def error_of_exception(source: UserSource, raised: BaseException) -> dict[str, o
         error["type"] = limited(str(error["type"]))
         error["message"] = limited(str(error["message"]))
     else:
-        error = {"type": limited(type(raised).__name__), "message": limited(str(raised))}
+        error = {"type": limited(type(raised).__name__), "message": limited(_text_of(raised))}
     places = source.places(raised.__traceback__)
     if places:
         error["line"] = places[-1][0]
         error["traceback"] = limited(source.shown(places))
     return error
+
+
+def _text_of(raised: BaseException) -> str:
+    """Without the file of the module that lacks a name: another host has it elsewhere, and its replay would seem to deviate."""
+    if isinstance(raised, ImportError) and raised.path is not None:
+        return str(raised).removesuffix(f" ({raised.path})")
+    return str(raised)
 
 
 def line_of(error: Mapping[str, object]) -> int | None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -105,6 +106,14 @@ def test_load_failures(name: str) -> None:
 def test_a_failure_of_the_factory_is_one_of_the_run() -> None:
     answer = replay(Request(source="def f(): 1 / 0", entrypoint=None, tasks=(), input='{"args":[],"kwargs":{}}'))
     assert (answer.outcome, answer.phase) == (Outcome.FAILED, Phase.RUN)
+
+
+@pytest.mark.parametrize("module", ["flowy", "json"])
+def test_what_a_module_lacks_is_told_without_its_place_on_this_host(module: str) -> None:
+    source = f"from {module} import nonsense\ndef f(task, red):\n    return lambda: None"
+    answer = replay(replace(request(""), source=source))
+    assert answer.error is not None
+    assert answer.error["message"] == f"cannot import name 'nonsense' from '{module}'"
 
 
 @pytest.mark.parametrize(("body", "returned"), [("...", "None"), ("return 5", "a value of the type int")])

@@ -19,7 +19,16 @@ from flowy_operator.adapters.crd.pod import PodSpec, PodTemplate
 from flowy_operator.adapters.crd.rules import MAX_WORKFLOW_NAME, NOT_FOR_WORKFLOWS, OF_THE_DEFINITION, OWN_FIELDS
 from flowy_operator.core.definition import Reference
 from flowy_operator.core.job import MAIN
-from flowy_operator.core.spec import Activity, OnParentEnd, Raw, ResultFrom, SubWorkflow, TaskSpec, WorkflowSpec
+from flowy_operator.core.spec import (
+    Activity,
+    OnParentEnd,
+    Raw,
+    ResultFrom,
+    SubWorkflow,
+    TaskSpec,
+    WorkflowSpec,
+    arguments_text,
+)
 
 _Shape = TypeVar("_Shape", bound=BaseModel)
 
@@ -174,7 +183,7 @@ def _input(given: model.Input | None) -> str | None:
         return None
     try:
         if given.json_text is None:
-            return values.encode({"args": given.args or [], "kwargs": given.keywords or {}}, "spec.input")
+            return arguments_text(given.args, given.keywords)
         if given.args is not None or given.keywords is not None:
             raise InvalidSpec("spec.input.json", "stands beside args or kwargs: give either json or args and kwargs")
         _check_arguments(given.json_text, "spec.input.json")

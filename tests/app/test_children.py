@@ -1,10 +1,12 @@
 """Tasks that are workflows: children in the simulated cluster, to their ends and to those of their parents."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from flowy_operator.app.late import LATE_S
 from flowy_operator.app.settings import Settings
 from flowy_operator.core.naming import job_name
 from tests.app.kubelet import NEVER_ENDS, Act, Call, failure, value
@@ -304,6 +306,7 @@ async def test_children_of_older_runs_go() -> None:
             return workflow
     """
     async with world(step) as w:
+        await asyncio.sleep(LATE_S)  # it has just begun
         w.submit(source, CHILD, "step", entrypoint="parent")
         await w.ended(within_s=60)
         assert w.result() == 3

@@ -2,9 +2,12 @@
 
 import asyncio
 
+import pytest
+
 from tests.app.kubelet import Act, Call, value
 from tests.app.test_flow import CHAIN
 from tests.app.world import World, simulated, world
+from tests.fakes.clock import run_virtual
 from tests.fakes.faults import Late
 
 LATE_S = 9.0
@@ -12,6 +15,21 @@ FAMILY = """
     def parent(sub):
         def run():
             return sub(sub(1))
+        return run
+
+    def sub(step):
+        def run(n):
+            return step(n)
+        return run
+"""
+
+AGAIN = """
+    from flowy import restart, wait
+
+    def parent(sub):
+        def run(again=1):
+            wait(sub(again))
+            return restart(again - 1) if again else 0
         return run
 
     def sub(step):
@@ -67,6 +85,24 @@ async def test_no_child_is_made_anew() -> None:
         await w.until(lambda: w.api.calls["create", "workflows"] > 0)
         await w.settle(120)
         once(w)
+
+
+@pytest.mark.parametrize("late", ["workflows", "jobs"])
+def test_no_child_of_an_older_run_is_made_anew(late: str) -> None:
+    """It goes once its parent has restarted, and its own Jobs with it: a create of either may still be under way."""
+
+    async def scenario() -> None:
+        async with world(step) as w:
+            await asyncio.sleep(60)
+            child = {"name": "sub", "workflow": {"entrypoint": "sub"}}
+            w.api.faults.add(Late(LATE_S), verb="create", resource=late)
+            w.submit(AGAIN, child, "step", entrypoint="parent")
+            await w.ended()
+            await w.settle(120)
+            once(w)
+            assert len(w.objects("workflows")) == 2
+
+    run_virtual(scenario())
 
 
 @simulated

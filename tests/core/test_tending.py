@@ -102,6 +102,26 @@ def test_what_is_done(
     assert acts(facts, child, policy, **spec) == ([] if act is None else [act])
 
 
+UNSETTLED: dict[str, tuple[dict[str, Any], OnParentEnd, Act | None]] = {
+    "ended": ({"ended": True}, TERMINATE, None),
+    "it runs": ({}, TERMINATE, Act.TERMINATE),
+    "it runs and is told already": ({"stop": StopMode.TERMINATE}, TERMINATE, None),
+    "it cleans up, and nobody waits for that": ({"stop": StopMode.CANCEL}, TERMINATE, Act.TERMINATE),
+    "it may clean up": ({}, CANCEL, Act.CANCEL),
+}
+
+
+@pytest.mark.parametrize(("child", "policy", "act"), UNSETTLED.values(), ids=UNSETTLED)
+def test_a_child_of_an_older_run_that_could_be_made_anew_is_not_deleted_yet(
+    child: dict[str, Any], policy: OnParentEnd, act: Act | None
+) -> None:
+    state = state_of(scheduled(), *RESTARTED)
+    given = workflow_spec(TaskSpec(name="task", workflow=SubWorkflow(entrypoint="e", on_parent_end=policy)))
+    record = child_of(state, **child)
+    done = tend(given, state, View(children={record.name: record}), {record.name})
+    assert [act for _, act in done] == ([] if act is None else [act])
+
+
 def test_what_is_not_in_the_history_is_left_alone() -> None:
     """Of another operator, perhaps, that is ahead."""
     state = state_of(scheduled(), cancelled(reason=CancelReason.STOP_REQUESTED))

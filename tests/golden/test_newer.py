@@ -50,3 +50,22 @@ def test_what_only_a_newer_version_knows_stalls_its_run_alone(event: dict[str, A
             assert w.result() == "w"
 
     run_virtual(scenario())
+
+
+def test_an_older_operator_that_is_still_there_leaves_a_newer_ones_digest() -> None:
+    """It knows the history up to there, and would else put its own digest back, which fits nothing."""
+
+    async def scenario() -> None:
+        async with world(lambda call: value(call.workflow, 60)) as w:
+            w.submit("def f(a): return lambda: a()", "a")
+            await w.settle(5)
+            before = w.body()["status"]
+            event = {"id": 2, "time": before["history"][-1]["time"], "type": "TaskPaused", "task": "a-0"}
+            changed = {**before, "history": [*before["history"], event], "historyDigest": "f" * 16}
+            w.store.edit("workflows", NAMESPACE, "w", lambda body: body.update(status=changed))
+            await w.settle(5)
+            assert w.stalled() == "HistoryInvalid"
+            assert w.status()["historyDigest"] == "f" * 16
+            assert w.status()["history"] == changed["history"]
+
+    run_virtual(scenario())

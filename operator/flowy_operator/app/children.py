@@ -1,6 +1,7 @@
 """Doing to children what their parent owes them. Each act may be repeated: done, the child itself shows it."""
 
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 
 from flowy_operator.adapters.kube import paths
@@ -21,10 +22,12 @@ _SUSPENDED = f"/metadata/annotations/{SUSPENDED_ANNOTATION.replace('/', '~1')}"
 _SPEC_STOP = "/spec/stop"
 
 
-async def tend_children(client: KubeClient, spec: WorkflowSpec, state: State | None, view: View) -> RetryLater | None:
-    """Suspend, resume, stop and delete what is due. Gives why another pass is needed for what couldn't be done."""
+async def tend_children(
+    client: KubeClient, spec: WorkflowSpec, state: State | None, view: View, unsettled: Collection[str]
+) -> RetryLater | None:
+    """Suspend, resume, stop and delete what is due, but for the `unsettled`. Gives why another pass is needed for the rest."""
     refused: list[ApiError] = []
-    for child, act in tend(spec, state, view):
+    for child, act in tend(spec, state, view, unsettled):
         try:
             await _do(client, child, act)
         except ApiError as error:

@@ -27,7 +27,7 @@ from flowy_operator.app.missing import UNSEEN, fill_gaps
 from flowy_operator.app.obstacles import Obstacles, ask_at
 from flowy_operator.app.pages import Pages
 from flowy_operator.app.results import Results
-from flowy_operator.app.tracked import Version, Workflow, Workflows, damaged
+from flowy_operator.app.tracked import Version, Workflow, Workflows
 from flowy_operator.app.values import Values
 from flowy_operator.core.conditions import Blocker, Stall
 from flowy_operator.core.contested import held_until, said
@@ -140,12 +140,13 @@ class Reconciler:
             # the calls.
             return now
         postponed = await self._launches.create_missing(workflow, version, spec, state, view, now)
-        untended = await tend_children(self._client, spec, state, view)
+        unsettled = self._unsettled(workflow, state, view, now)
+        untended = await tend_children(self._client, spec, state, view, unsettled)
         tidy_at = await self._tidy(workflow, spec, state, view, now)
         await self._drop_older_runs(workflow, version, state, view)
         # What is due and couldn't be recorded waits for room, under the cap or in the history, and not for time.
         timers = [at for at in _timers(workflow, version, spec, state, view, now) if at is not None and at > now]
-        wake_at = _earliest(tidy_at, *timers)
+        wake_at = _earliest(tidy_at, *unsettled.values(), *timers)
         postponed = postponed or untended
         if postponed is None:
             return wake_at
@@ -162,7 +163,7 @@ class Reconciler:
         try:
             before = await self._pages.read(workflow.owner, unread.empty, unread.run, unread.first)
         except HistoryInvalid as error:
-            return workflow.refuse(version, damaged(version, error))
+            return workflow.refuse_history(version, error)
         return workflow.read(version, before)
 
     async def _drop_older_runs(self, workflow: Workflow, version: Version, state: State, view: View) -> None:
@@ -273,8 +274,9 @@ class Reconciler:
         standing = Standing(generation=version.generation, started_at=now, stall=stall)
         fields = status_fields(previous, state, standing, view, now)
         held = {name: fields[name] for name in ("observedGeneration", "conditions")}
-        if workflow.folded is not None and workflow.folded.state.events:
-            # It may have gone with the rest, and without it the next operator would take this for a new workflow.
+        if workflow.folded is not None and workflow.folded.state.events and not version.newer:
+            # It may have gone with the rest, and without it the next operator would take this for a new workflow. Where a
+            # newer one has gone on, its digest fits a history that we can't read.
             held["historyDigest"] = workflow.folded.state.chain.digest
         kept = {name: value for name, value in previous.items() if name not in held}
         patch = status_patch(version.status, kept | held, [], str(version.resource_version))
@@ -299,6 +301,17 @@ class Reconciler:
                 continue  # another object has the name by now; it isn't ours
         return tidying.next_at
 
+    def _unsettled(self, workflow: Workflow, state: State, view: View, now: datetime) -> Mapping[str, datetime]:
+        """The children of older runs that aren't to go yet, by name: until when they, or their Jobs, could be made anew."""
+        found = {}
+        for child in view.children.values():
+            if child.lineage.run < state.run:
+                own = self._workflows.get(Key(child.namespace, child.name))
+                settled = [self._late.settled_at(one, now) for one in (workflow, own) if one is not None]
+                if max(settled) > now:
+                    found[child.name] = max(settled)
+        return found
+
     async def _after_the_end(self, workflow: Workflow, version: Version, view: View, now: datetime) -> datetime | None:
         """Only what is left over: Jobs whose time has come, and the Workflow itself.
 
@@ -311,8 +324,10 @@ class Reconciler:
         workflow.close()
         if spec is None:
             return None
-        untended = await tend_children(self._client, spec, version.state, view)
-        wake_at = await self._tidy(workflow, spec, version.state, view, now)
+        unsettled = {} if version.state is None else self._unsettled(workflow, version.state, view, now)
+        untended = await tend_children(self._client, spec, version.state, view, unsettled)
+        tidy_at = await self._tidy(workflow, spec, version.state, view, now)
+        wake_at = _earliest(tidy_at, *unsettled.values())
         if untended is not None:
             raise RetryLater(str(untended), untended.after_s, wake_at=wake_at)
         completed_at = workflow.completed_at(version, now)

@@ -19,7 +19,7 @@ from flowy_operator.core.collected import Collected
 from flowy_operator.core.conditions import Blocker, Stall, has_ended
 from flowy_operator.core.contested import Said
 from flowy_operator.core.definition import Definition, Reference
-from flowy_operator.core.folded import Folded, Unread, check_tasks, completed, fold, history_message
+from flowy_operator.core.folded import Folded, Unread, check_tasks, completed, fold, history_message, is_newer
 from flowy_operator.core.history import Chain, HistoryInvalid, parse_time
 from flowy_operator.core.job import API_VERSION, KIND, Owner
 from flowy_operator.core.key import Key
@@ -68,7 +68,8 @@ class Version:
     A newer one replaces the whole, never a part: a patch whose `test` names one version and whose events follow another
     would corrupt the history. `status` is without the history, which is folded into `state`; `tail` is what of it stands in
     the status. With `unread` set, the state is missing until the pages before the tail have been read. With `invalid` set,
-    it says why this version can't be acted upon, and spec or state may be missing. A spec that only refers to a definition
+    it says why this version can't be acted upon, and spec or state may be missing; with `newer`, a newer operator may have
+    gone on with the history. A spec that only refers to a definition
     is resolved by each pass (`definitions.py`): definitions come and go on their own.
     """
 
@@ -85,6 +86,7 @@ class Version:
     set_back_at: datetime | None = None
     unread: Unread | None = None
     invalid: Stall | None = None
+    newer: bool = False
 
     @property
     def ended(self) -> bool:
@@ -217,7 +219,7 @@ class Workflow:
             stops = isinstance(raw, Mapping) and raw.get("stop") is not None
             version = replace(version, invalid=_stall(Blocker.INVALID_SPEC, str(error), stops=stops))
         except (HistoryInvalid, ValueError, TypeError) as error:
-            version = replace(version, invalid=damaged(version, error))
+            version = _damaged(version, error)
         self.resolved = None  # to be looked at anew, with this history
         self._install(version)
 
@@ -227,7 +229,7 @@ class Workflow:
         try:
             whole = self._with_history(version, completed(version.unread, before))
         except HistoryInvalid as error:
-            whole = replace(version, invalid=damaged(version, error))
+            whole = _damaged(version, error)
         if self.version is version:
             self.resolved = None
             self._install(whole)
@@ -297,6 +299,10 @@ class Workflow:
     def refuse(self, version: Version, stall: Stall) -> Version:
         """Don't act upon this version any more."""
         return self._instead(version, replace(version, invalid=stall))
+
+    def refuse_history(self, version: Version, error: Exception) -> Version:
+        """The same where a page of its history is the reason."""
+        return self._instead(version, _damaged(version, error))
 
     def sealed(self, version: Version, tail: Tail) -> Version:
         """Take that the events before this tail are in pages: the next write cuts them away."""
@@ -391,10 +397,11 @@ class Workflow:
         return replace(version, state=history.state, tail=history.tail, unread=None, invalid=None)
 
 
-def damaged(version: Version, error: Exception) -> Stall:
-    """Why a version can't be acted upon whose history isn't ours."""
+def _damaged(version: Version, error: Exception) -> Version:
+    """The version, which can't be acted upon since its history isn't ours."""
     stops = version.spec is not None and version.spec.stop is not None
-    return _stall(Blocker.HISTORY_INVALID, history_message(error), stops=stops)
+    stall = _stall(Blocker.HISTORY_INVALID, history_message(error), stops=stops)
+    return replace(version, invalid=stall, newer=is_newer(error))
 
 
 def _stall(blocker: Blocker, why: str, *, stops: bool) -> Stall:

@@ -67,9 +67,14 @@ def completed(unread: Unread, before: State) -> Folded:
     return Folded(state, Tail(unread.first, (), before.chain).followed_by(unread.events))
 
 
+def is_newer(error: Exception) -> bool:
+    """Whether a history can't be read for something that a newer version may have written, there or in a page."""
+    return isinstance(error, FromNewer) or isinstance(error.__cause__, FromNewer)
+
+
 def history_message(error: Exception) -> str:
     """Why a history can't be gone on with, and what to do."""
-    if isinstance(error, FromNewer) or isinstance(error.__cause__, FromNewer):
+    if is_newer(error):
         then = "if a newer version of Flowy has written it, update the operator, else put it back as it was to go on"
         return f"{error}; {then}"
     what = "the page back with its spec, labels and owner" if isinstance(error, PageInvalid) else "status.history back"

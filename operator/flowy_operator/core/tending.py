@@ -4,7 +4,7 @@ Children of the current run stay until their parent goes, since people look at t
 parent that restarted is deleted: a loop of restarts must not pile them up.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import Enum, auto
 
 from flowy_operator.core.child import ChildRecord
@@ -24,19 +24,27 @@ class Act(Enum):
     DELETE = auto()
 
 
-def tend(spec: WorkflowSpec, state: State | None, view: View) -> Iterator[tuple[ChildRecord, Act]]:
-    """What the parent owes its children now. Done, nothing is left to do. Without a state: of a workflow that has ended."""
+def tend(
+    spec: WorkflowSpec, state: State | None, view: View, unsettled: Collection[str] = ()
+) -> Iterator[tuple[ChildRecord, Act]]:
+    """What the parent owes its children now. Done, nothing is left to do. Without a state: of a workflow that has ended.
+
+    Those that are `unsettled`, by their names, aren't deleted: a create that is late could make them anew, or their Jobs.
+    """
     for child in view.children.values():
-        act = None if child.deleting else _act(spec, state, child)
+        act = None if child.deleting else _act(spec, state, child, may_go=child.name not in unsettled)
         if act is not None:
             yield child, act
 
 
-def _act(spec: WorkflowSpec, state: State | None, child: ChildRecord) -> Act | None:
+def _act(spec: WorkflowSpec, state: State | None, child: ChildRecord, *, may_go: bool) -> Act | None:
     if state is None:
         return None if child.ended else _unremembered(spec, child)
     if child.lineage.run < state.run:
-        return _leave_behind(spec, child)
+        act = _leave_behind(spec, child)
+        if act is not Act.DELETE or may_go:
+            return act
+        return None if child.ended or child.stop is StopMode.TERMINATE else Act.TERMINATE
     launch = state.launches.get(child.name)
     if launch is None or child.ended:
         return None

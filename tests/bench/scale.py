@@ -65,7 +65,7 @@ async def bare(client: KubeClient, namespace: str, count: int, content: Json | N
     """So many Jobs by hand, from the first create to the last pod's end; with nothing but an image, or with a `content`."""
     async with watching(client, namespace) as watcher:
         began = time.monotonic()
-        await _side_by_side(client.create(paths.jobs(namespace), _job(f"bare-{n}", content)) for n in range(count))
+        await side_by_side(client.create(paths.jobs(namespace), _job(f"bare-{n}", content)) for n in range(count))
         await watcher.until(lambda: sum(job.startswith("bare-") for job in watcher.ended) >= count, LIMIT_S)
         rate = Rate(count / (time.monotonic() - began))
     await _clear(client, namespace, paths.jobs(namespace))
@@ -115,7 +115,7 @@ async def _measured(
     used = cpu_s(operator.pid)
     async with watching(client, namespace) as watcher:
         began = time.monotonic()
-        await _side_by_side(client.create(paths.workflows(namespace), manifest) for manifest in manifests)
+        await side_by_side(client.create(paths.workflows(namespace), manifest) for manifest in manifests)
         await watcher.until(lambda: len(watcher.ended) >= tasks, LIMIT_S)
         wall_s = time.monotonic() - began
     await _ended(client, namespace)
@@ -141,14 +141,14 @@ async def open_workflows(client: KubeClient, namespace: str, operator: OperatorP
     step = STEP | {"retry": {"delaysSeconds": [3600]}}
     manifests = [workflow(f"open-{n}", ONE, [step]) for n in range(count)]
     before = rss_bytes(operator.pid)
-    await _side_by_side(client.create(paths.workflows(namespace), manifest) for manifest in manifests)
+    await side_by_side(client.create(paths.workflows(namespace), manifest) for manifest in manifests)
     await _observed(client, namespace, 1, count)
     await asyncio.sleep(2)
     resident = rss_bytes(operator.pid)
     operator.stop()
     patch = [{"op": "add", "path": "/spec/parallelism", "value": 7}]
     names = [manifest["metadata"]["name"] for manifest in manifests]
-    await _side_by_side(client.json_patch(paths.workflows(namespace, name), patch) for name in names)
+    await side_by_side(client.json_patch(paths.workflows(namespace, name), patch) for name in names)
     began = time.monotonic()
     operator.start()
     await _observed(client, namespace, 2, count)
@@ -189,7 +189,7 @@ async def _ended(client: KubeClient, namespace: str) -> None:
 async def _clear(client: KubeClient, namespace: str, path: str) -> None:
     """Delete all objects of this path, and wait for the Jobs and pods to go with them."""
     items, _ = await client.list(path)
-    await _side_by_side(_delete(client, f"{path}/{item['metadata']['name']}") for item in items)
+    await side_by_side(_delete(client, f"{path}/{item['metadata']['name']}") for item in items)
     async with asyncio.timeout(LIMIT_S):
         for kind in (paths.jobs, paths.pods):
             while (await client.list(kind(namespace)))[0]:  # noqa: ASYNC110  the API server sets no event here
@@ -201,7 +201,7 @@ async def _delete(client: KubeClient, path: str) -> None:
         await client.delete(path)
 
 
-async def _side_by_side(calls: Iterable[Awaitable[Any]]) -> None:
+async def side_by_side(calls: Iterable[Awaitable[Any]]) -> None:
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(call: Awaitable[Any]) -> None:

@@ -179,6 +179,36 @@ def test_what_is_said_of_tasks_is_what_the_decider_says(name: str) -> None:
     assert refused == (bool(expected) and name != "a sub-workflow that isn't there")
 
 
+def activity(**fields: object) -> dict[str, Any]:
+    return {"name": "a", "activity": {"image": "i"}, **fields}
+
+
+RETRIES: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "of timeouts, of which there is none": (activity(retry={"maxAttempts": 2}), {}, True),
+    "by the defaults": (activity(), {"retry": {"maxAttempts": 2}}, True),
+    "of a start that isn't timed": (activity(retry={"when": ["ScheduleToStart", "Timeout"]}), {}, True),
+    "of failures": (activity(retry={"when": ["Error"]}), {}, False),
+    "of failures by the defaults": (activity(retry={"maxAttempts": 2}), {"retry": {"when": ["Error"]}}, False),
+    "of a timeout": (activity(retry={"maxAttempts": 2}, timeouts={"startToCloseSeconds": 5}), {}, False),
+    "of silence": (activity(retry={"maxAttempts": 2}), {"timeouts": {"heartbeatSeconds": 5}}, False),
+    "of a start": (activity(retry={"when": ["ScheduleToStart"]}, timeouts={"scheduleToStartSeconds": 5}), {}, False),
+    "of nothing, by word": (activity(retry={"when": []}), {}, False),
+    "one attempt": (activity(retry={"maxAttempts": 1}), {}, False),
+    "none asked for": (activity(), {}, False),
+}
+
+
+@pytest.mark.parametrize(("task", "defaults", "is_told"), RETRIES.values(), ids=RETRIES)
+def test_a_retry_of_what_cannot_happen(
+    task: dict[str, Any], defaults: dict[str, Any], is_told: bool, offline: Shell
+) -> None:
+    body = manifest("def f(a):\n    return a", task, defaults=defaults)
+    done = offline("lint", "-", "-o", "json", stdin=yaml.safe_dump(body))
+    told = [(finding["rule"], finding["severity"]) for finding in json.loads(done.stdout)]
+    assert told == ([("never-retried", "warning")] if is_told else [])
+    assert done.exit_code == 0
+
+
 def test_lines_are_those_of_the_file(offline: Shell, tmp_path: Path) -> None:
     path = tmp_path / "w.yaml"
     path.write_text("""\
@@ -243,5 +273,5 @@ def test_every_rule_is_tried() -> None:
     tables: Sequence[Sequence[tuple[str, Any]]] = [rows for _, rows in CASES.values()] + [
         rows for _, rows in MANIFESTS.values()
     ]
-    tried = {rule for rows in tables for rule, _ in rows}
+    tried = {rule for rows in tables for rule, _ in rows} | {"never-retried"}  # by the table of retries
     assert tried == {str(rule) for rule in Rule}

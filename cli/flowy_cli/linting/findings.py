@@ -32,6 +32,7 @@ class Rule(StrEnum):
     TRY_CALL = "try-call"
     ONE_BY_ONE = "one-by-one"
     NEVER_STARTS = "never-starts"
+    NEVER_RETRIED = "never-retried"
 
 
 _WARNINGS = {
@@ -44,6 +45,7 @@ _WARNINGS = {
     Rule.TRY_CALL,
     Rule.ONE_BY_ONE,
     Rule.NEVER_STARTS,
+    Rule.NEVER_RETRIED,
 }
 
 

@@ -4,13 +4,14 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from flowy.policy.retry import RetryWhen
 from flowy_cli.linting.findings import Finding, Rule
 from flowy_cli.linting.manifest import Source
 from flowy_cli.linting.names import all_names, factories, parameters, required
 from flowy_operator.adapters.crd.spec import InvalidSpec, definition_spec, workflow_spec
 from flowy_operator.adapters.crd.unknown import unknown_fields
 from flowy_operator.core.job import KIND
-from flowy_operator.core.spec import WorkflowSpec
+from flowy_operator.core.spec import TaskSpec, WorkflowSpec
 
 
 def findings(tree: ast.Module, source: Source) -> Iterator[Finding]:
@@ -41,6 +42,7 @@ def findings(tree: ast.Module, source: Source) -> Iterator[Finding]:
             yield from _kinds(found[name])
             yield from _missing(found[name], spec.tasks)
     yield from _unused(found, spec.tasks, source)
+    yield from _never_retried(source.manifest["spec"], spec.tasks, source)
 
 
 def _line_of(path: Sequence[str | int], source: Source) -> int | None:
@@ -115,6 +117,26 @@ def _unused(found: Mapping[str, ast.stmt], tasks: Mapping[str, object], source: 
         if name not in taken:
             message = f"the task {name!r} is given, and no factory of the source asks for it"
             yield _at_task(source, name, Rule.UNUSED_TASK, message)
+
+
+def _never_retried(raw: Mapping[str, Any], tasks: Mapping[str, TaskSpec], source: Source) -> Iterator[Finding]:
+    """Retries that are asked for, of what can't happen: whoever leaves out `when` means failures, as a rule."""
+    is_default = bool((raw.get("defaults") or {}).get("retry"))
+    for given in raw["tasks"]:
+        task = tasks[given["name"]]
+        retry, timeouts = task.retry, task.timeouts
+        is_possible = {
+            RetryWhen.TIMEOUT: timeouts.start_to_close_s is not None or timeouts.heartbeat_s is not None,
+            RetryWhen.SCHEDULE_TO_START: timeouts.schedule_to_start_s is not None,
+            RetryWhen.ERROR: True,
+        }
+        is_asked_for = task.activity is not None and bool(is_default or given.get("retry"))
+        if is_asked_for and retry.max_attempts > 1 and retry.when and not any(is_possible[when] for when in retry.when):
+            message = (
+                f"the task {task.name!r} is never tried again: its retry is for {', '.join(retry.when)}, and it has no such "
+                "timeout; write when: [Error, Timeout] to have failures tried again"
+            )
+            yield _at_task(source, task.name, Rule.NEVER_RETRIED, message)
 
 
 def _at_task(source: Source, task: str, rule: Rule, message: str) -> Finding:

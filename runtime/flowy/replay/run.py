@@ -20,6 +20,7 @@ from flowy.replay.source import UserSource, error_of_exception, limited, line_of
 from flowy.replay.trace import Tracer
 from flowy.wire import values
 from flowy.wire.messages import AnsweredCall, Phase, Record, RecordState
+from flowy.wire.shapes import by_key
 
 _COMPLETED = (
     RecordState.COMPLETED
@@ -98,8 +99,9 @@ class Run:
         self.returned: Walked | None = None
         self.is_settled = True  # whether nothing the code has seen could look otherwise in a replay over more
         self._is_restart = False
-        self._by_key = {record.key: record for record in records}
+        self._by_key = by_key(records)
         self._wanted = frozenset(wanted)
+        self._is_plain = tracer is None and not wanted  # nobody wants to know more of a call than its outcome
         self._max_bytes = max_bytes
         self._room_for_new = Room(max_bytes)
         self._room_for_repeated = Room(max_bytes)
@@ -117,8 +119,20 @@ class Run:
             self._refuse_thread(f"the task {task!r} was called")
         if self.end is not None or self._is_over:
             self._end_again()
-        refusal: ValueRefused | None = None
         canonical = None if kwargs else values.canonical_scalars(args)
+        if canonical is not None and self._is_plain:
+            # Nearly all of a long history is this, and nearly all of its decision.
+            number = self.counters.get(task, 0)
+            record = self._by_key.get(f"{task}-{number}")
+            if (
+                record is not None
+                and record.state is _COMPLETED
+                and (record.digest is None or record.digest == values.digest_of(canonical))
+            ):
+                self.counters[task] = number + 1
+                self.reached += 1
+                return Result(Done(self, record))
+        refusal: ValueRefused | None = None
         if canonical is None:
             try:
                 walked = walk_call(self, args, kwargs)
@@ -131,10 +145,6 @@ class Run:
         key = f"{task}-{number}"
         record = self._by_key.get(key)
         if canonical is not None:
-            # Nearly all of a long history is this, and nearly all of its decision.
-            if record is not None and self._is_just_done(record, canonical):
-                self.reached += 1
-                return Result(Done(self, record))
             walked = walked_scalars(args, canonical)
         if self.tracer is not None:
             self.tracer.called(key, walked.taken(), walked.pending, self.source.line())
@@ -192,15 +202,6 @@ class Run:
         )
 
     # -- calls that are in the history -------------------------------------------------------------------------------
-
-    def _is_just_done(self, record: Record, canonical: str) -> bool:
-        """Whether it is completed and its call of the same arguments, and nobody wants to know more of it."""
-        return (
-            record.state is _COMPLETED
-            and (record.digest is None or record.digest == values.digest_of(canonical))
-            and record.key not in self._wanted
-            and self.tracer is None
-        )
 
     def _recorded(self, record: Record, task: str, walked: Walked, refusal: ValueRefused | None) -> Result:
         self.reached += 1

@@ -24,7 +24,7 @@ from flowy.wire.checks import (
     value_text,
 )
 from flowy.wire.keys import MAX_KEY, task_of
-from flowy.wire.shapes import Answer, AnsweredCall, AnsweredWait, Outcome, Phase, Record, RecordState, Request
+from flowy.wire.shapes import Answer, AnsweredCall, AnsweredWait, Outcome, Phase, Record, RecordState, Request, by_key
 from flowy.wire.traces import parse_trace
 
 MAX_LOG_BYTES = 64 * 1024  # printed text of a decision: enough to follow it by eye, and kept with it; loops print on
@@ -60,7 +60,7 @@ def parse_answer(raw: bytes, request: Request, limit_bytes: int) -> Answer:
     outcome = _member(Outcome, answer["outcome"], "outcome")
     phase = _member(Phase, answer["phase"], "phase")
     is_final = outcome not in (Outcome.SUSPENDED, Outcome.STALLED)
-    recorded = {record.key: record for record in request.records}
+    recorded = by_key(request.records)
 
     scheduled = items(answer["scheduled"], "scheduled", _answered_call, request.max_calls)
     repeated = items(answer["repeated"], "repeated", _answered_call, len(request.wanted))

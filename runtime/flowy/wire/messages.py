@@ -5,6 +5,7 @@ one release: a message of another version is refused.
 """
 
 from collections.abc import Sequence
+from itertools import repeat
 
 from flowy.errors import ErrorObject
 from flowy.wire import values
@@ -155,7 +156,8 @@ def _records(rows: object) -> tuple[Record, ...]:
         known_states = [_STATES[state] for state in states]
     except KeyError as unknown:
         raise MalformedMessage("records has a row that is no record") from unknown
-    return tuple(map(Record, keys, known_states, *others))
+    # Past the tuple's own constructor, which is a function in Python and takes twice as long.
+    return tuple(map(tuple.__new__, repeat(Record), zip(keys, known_states, *others, strict=True)))
 
 
 def encode_answer(answer: Answer) -> bytes:

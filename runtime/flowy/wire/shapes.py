@@ -7,6 +7,7 @@ Values stand in them as JSON *text*, so that numbers arrive as they were recorde
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import itemgetter
 from typing import NamedTuple
 
 from flowy.errors import ErrorObject
@@ -41,6 +42,11 @@ class Record(NamedTuple):
     error: ErrorObject | None = None
     rank: int | None = None
     finished_at: float | None = None
+
+
+def by_key(records: Sequence[Record]) -> dict[str, Record]:
+    """Each record under its key. Without a step of the interpreter for each, since both sides do it for each decision."""
+    return dict(zip(map(itemgetter(0), records), records, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

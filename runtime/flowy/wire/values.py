@@ -290,6 +290,10 @@ def canonical_scalars(args: Sequence[object]) -> str | None:
 
     Most calls are like this. It needs no walk, and the general encoder costs more to call than all of the rest.
     """
+    if len(args) == 1:
+        value = args[0]
+        if type(value) is int and -_SMALL_INT < value < _SMALL_INT:  # an index: what a loop passes, as a rule
+            return f"[[{value}],{{}}]"
     texts = []
     for value in args:
         kind = type(value)

@@ -5,16 +5,15 @@ and repeats a share of them. What comes back is judged in `verdict`; what an ans
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable
 from functools import partial
 
-from flowy.wire.messages import Answer, Outcome, Request
+from flowy.wire.messages import Answer, Request
 from flowy_operator.adapters.decider import proof, shadow, verdict
 from flowy_operator.adapters.decider.asking import Asked, asking
 from flowy_operator.adapters.decider.bytecodes import Bytecodes
-from flowy_operator.adapters.decider.exchange import Exchange, Finding, Lost, Said
+from flowy_operator.adapters.decider.connections import GRACE_S, Connections, ask
+from flowy_operator.adapters.decider.exchange import Exchange, Finding, Lost
 from flowy_operator.adapters.decider.frames import Layout, Locks, Strictness
 from flowy_operator.adapters.decider.homes import ChildHome, ContainerHome, Zygote, ZygoteHome
 from flowy_operator.adapters.decider.keeper import Keeper
@@ -22,16 +21,13 @@ from flowy_operator.adapters.decider.lanes import Lane, Lanes
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.ready import ReadyChildren
 from flowy_operator.adapters.decider.spawn import is_set
-from flowy_operator.adapters.decider.staying import Fate, OnFate, Stay, StayingChildren, Step, may_stay
+from flowy_operator.adapters.decider.staying import Fate, OnFate, Stay, Step, may_stay
+from flowy_operator.adapters.decider.stepping import Stepping
 from flowy_operator.adapters.decider.turns import Turn
 from flowy_operator.adapters.decider.verdict import End, NoAnswer, OnEnd
 from flowy_operator.core.errors import DecisionStalled, StallReason
 
 log = logging.getLogger(__name__)
-
-# Between the child's own wall timer and ours, which is only for code that disarmed it. Long, since on a busy machine the
-# fork itself may wait, and a decision must not fail twice for that.
-_GRACE_S = 5.0
 
 _GONE_WITHIN_S = 2.0  # from the end of a connection without an ending to the news that the zygote is dead
 
@@ -73,7 +69,6 @@ class DeciderPool:
     ) -> None:
         self._strictness = strictness
         self._ended = ended
-        self._stayed = stayed
         self._limits = Limits() if limits is None else limits
         self._lanes = Lanes(self._limits)
         self._home: ZygoteHome = (
@@ -82,9 +77,9 @@ class DeciderPool:
         self._shadow_share = shadow_share
         self._first = Keeper(lambda: self._begin(Layout.PLAIN))
         self._second = Keeper(lambda: self._begin(Layout.SCRAMBLED), linger_s=_LINGER_S)
-        self._exchanges: set[Exchange] = set()  # asked or not, as long as they are connected
+        self._connections = Connections()
         self._ready = ReadyChildren(self._limits.children_ready, self._connect_ahead)
-        self._staying = StayingChildren(self._limits.staying_children, stayed)
+        self._stepping = Stepping(self._limits, self._lanes, self._ready, ended=ended, stayed=stayed)
         self._bytecodes = Bytecodes()
 
     async def start(self) -> None:
@@ -103,11 +98,10 @@ class DeciderPool:
     async def close(self) -> None:
         """End the zygotes and all children. Decisions in flight end as unavailable."""
         await self._ready.close()
-        self._staying.clear()
+        self._stepping.clear()
         await self._first.close()
         await self._second.close()
-        for exchange in tuple(self._exchanges):
-            exchange.close()
+        self._connections.close()
         await self._home.close()
 
     async def decide(self, request: Request, *, namespace: str, wall_s: float) -> Answer:
@@ -115,9 +109,9 @@ class DeciderPool:
 
         Raises `DecisionStalled`. May be repeated: a decision changes nothing. Cancelling it kills the child.
         """
-        step = self._staying.take(request)
+        step = self._stepping.take(request)
         if step is not None and not shadow.is_sampled(step.body, self._shadow_share):
-            answer = await self._go_on(step)
+            answer = await self._stepping.go_on(step)
             if answer is not None:
                 return answer
             step = None
@@ -146,7 +140,7 @@ class DeciderPool:
         """
         repeated = asyncio.create_task(self._repeat(asked), name="shadow replay")
         try:
-            answer = None if step is None else await self._go_on(step)
+            answer = None if step is None else await self._stepping.go_on(step)
             if answer is None:
                 answer = await self._decide_first(asked)
             again = await repeated
@@ -158,7 +152,7 @@ class DeciderPool:
 
     def forget(self) -> None:
         """End all children that stay: the next decision of each run is a replay."""
-        self._staying.clear()
+        self._stepping.clear()
 
     async def _repeat(self, asked: Asked) -> Answer | None:
         """The answer of the other zygote. None if it gives none: that may be its own trouble, and proves nothing."""
@@ -167,63 +161,6 @@ class DeciderPool:
         except DecisionStalled as stalled:
             log.warning("A decision could not be repeated", extra={"reason": stalled.reason, "error": str(stalled)})
             return None
-
-    async def _go_on(self, step: Step) -> Answer | None:
-        """The answer of a child that stayed. None if it comes to anything else: a replay says what is right."""
-        stay, loop = step.stay, asyncio.get_running_loop()
-        exchange = stay.exchange
-        try:
-            turn = await self._lanes.take(Lane.FAST, stay.namespace)
-        except BaseException:
-            exchange.close()
-            raise
-
-        def is_over(_: object) -> None:
-            turn.end()
-
-        exchange.closed.add_done_callback(is_over)
-        if not exchange.is_waiting:
-            exchange.close()
-            self._stayed(Fate.ENDED)
-            return None
-        asked_at = loop.time()
-        within_s = stay.allowance.wall_ms / 1000 + self._limits.stay_grace_s
-        exchange.ask_again(step.body, stay.allowance.answer_bytes, within_s)
-        finding = await _found(exchange)
-        answer = None
-        if isinstance(finding, Said):
-            with contextlib.suppress(NoAnswer):
-                answer = verdict.judge(finding, step.request, stay.allowance)
-        # That it left its history is a thing to be told by a replay, which has seen all of it.
-        if answer is None or answer.outcome is Outcome.STALLED:
-            exchange.close()
-            turn.end()
-            self._stayed(Fate.GAVE_UP if verdict.gave_up(finding) else Fate.ENDED)
-            return None
-        self._ended(End.ANSWERED, loop.time() - asked_at)
-        self._stayed(Fate.WENT_ON)
-        self._leave_or_keep(finding, answer, step.done(), turn, is_over)
-        return answer
-
-    def _leave_or_keep(
-        self, finding: Finding, answer: Answer, stay: Stay, turn: Turn, is_over: Callable[[object], None]
-    ) -> None:
-        """Keep the child if it has stayed, and waits for the next decision of its run. Else it ends by itself.
-
-        `is_over` is what was to be done at its end, with all that this decision was about.
-        """
-        if not isinstance(finding, Said) or not finding.stays:
-            return
-        # Only code that answers by itself stays unasked, or behind an end.
-        if not stay.allowance.stay_ms or answer.outcome is not Outcome.SUSPENDED:
-            stay.exchange.close()
-            return
-        stay.exchange.closed.remove_done_callback(is_over)
-        turn.end()
-        self._lanes.learn(stay.request.seed, Lane.FAST)
-        self._staying.keep(stay)
-        if self._lanes.are_calm:
-            self._ready.fill()
 
     async def _decide(self, asked: Asked, keeper: Keeper, ended: OnEnd) -> Answer:
         """Where it belongs, and if it is slow after all in the slow lane."""
@@ -257,14 +194,14 @@ class DeciderPool:
                     zygote = await keeper.running()
                     asked_at = loop.time()
                     is_hurried = keeper is self._first and lane is not Lane.SLOW
-                    exchange = (self._ready.take() if is_hurried else None) or await self._connect(zygote)
+                    exchange = (self._ready.take() if is_hurried else None) or await self._connections.to(zygote)
                 except BaseException:
                     turn.end()
                     raise
                 is_over = partial(self._is_over, exchange, asked, keeper, turn)
                 exchange.closed.add_done_callback(is_over)
-                grace_s = self._limits.stay_grace_s if asked.allowance.stay_ms else _GRACE_S
-                finding = await _ask(exchange, asked, grace_s)
+                grace_s = self._limits.stay_grace_s if asked.allowance.stay_ms else GRACE_S
+                finding = await ask(exchange, asked, grace_s)
                 seconds = loop.time() - asked_at
                 if isinstance(finding, Lost) and await is_set(zygote.gone, _GONE_WITHIN_S):
                     ended(End.UNAVAILABLE, seconds)
@@ -281,7 +218,7 @@ class DeciderPool:
                 if keeper is self._first:
                     self._bytecodes.keep(asked, finding)
                 stay = Stay(exchange, asked.request, asked.allowance, asked.namespace, len(asked.body))
-                self._leave_or_keep(finding, answer, stay, turn, is_over)
+                self._stepping.leave_or_keep(finding, answer, stay, turn, is_over)
                 return answer
         raise DecisionStalled(
             StallReason.UNAVAILABLE, f"The decider's zygote died during the decision, and again {last_words}".rstrip()
@@ -299,11 +236,14 @@ class DeciderPool:
             is_fast = used.cpu_ms <= asked.brief(self._limits).allowance.cpu_ms
             self._lanes.learn(asked.request.seed, Lane.FAST if is_fast else Lane.SLOW)
 
+    async def _connect_ahead(self) -> Exchange:
+        return await self._connections.to(await self._first.running())
+
     async def _begin(self, layout: Layout) -> Zygote:
         """A zygote that has proven its locks. One that has not decides nothing."""
         if layout is Layout.PLAIN:
             self._ready.drop()  # those of the one before
-            self._staying.clear()
+            self._stepping.clear()
             self._bytecodes.clear()
         zygote = await self._home.start(layout, self._limits.start_s)
         try:
@@ -315,7 +255,7 @@ class DeciderPool:
         return zygote
 
     async def _tried_by(self, zygote: Zygote, asked: Asked) -> Finding:
-        return await _ask(await self._connect(zygote), asked)
+        return await ask(await self._connections.to(zygote), asked)
 
     @property
     def zygote_pid(self) -> int | None:
@@ -331,33 +271,3 @@ class DeciderPool:
     def locks(self) -> Locks | None:
         """What the present zygote is locked by."""
         return None if self._first.present is None else self._first.present.locks
-
-    async def _connect_ahead(self) -> Exchange:
-        return await self._connect(await self._first.running())
-
-    async def _connect(self, zygote: Zygote) -> Exchange:
-        """Have the zygote fork a child. If there is no zygote any more, the exchange is closed already."""
-        exchange = Exchange()
-        self._exchanges.add(exchange)
-        exchange.closed.add_done_callback(lambda _: self._exchanges.discard(exchange))
-        try:
-            await asyncio.get_running_loop().create_unix_connection(lambda: exchange, zygote.socket_path)
-        except (ConnectionError, FileNotFoundError):
-            exchange.close()
-        except BaseException:
-            exchange.close()
-            raise
-        return exchange
-
-
-async def _ask(exchange: Exchange, asked: Asked, grace_s: float = _GRACE_S) -> Finding:
-    exchange.ask(asked.message(), asked.allowance.answer_bytes, asked.allowance.wall_ms / 1000 + grace_s)
-    return await _found(exchange)
-
-
-async def _found(exchange: Exchange) -> Finding:
-    try:
-        return await exchange.finding
-    except asyncio.CancelledError:
-        exchange.close()
-        raise

@@ -13,6 +13,7 @@ from types import FunctionType
 from typing import Any
 
 from flowy.replay.determinism import deterministic
+from flowy.replay.ending import run_to_end
 from flowy.replay.loading import Factory, file_of, tasks_of
 from flowy.replay.replayer import call_workflow
 from flowy.replay.source import UserSource
@@ -101,7 +102,7 @@ def _of_factory(recorded: WorkflowSpec, factory: Factory) -> tuple[WorkflowSpec,
             return call_workflow(run, factory, tasks, given["args"], given["kwargs"])
 
         with deterministic(run.clock, request.seed):
-            run.decide(body)
+            run_to_end(run, body)
         return verdict(run).answer
 
     return replace(recorded, source=text), decide

@@ -3,6 +3,7 @@
 from typing import Any
 
 from flowy.replay.determinism import deterministic
+from flowy.replay.ending import run_to_end
 from flowy.replay.loading import factories, fresh_module, tasks_of
 from flowy.replay.replayer import call_workflow, load
 from flowy.replay.run import Run
@@ -36,5 +37,5 @@ def decide_here(request: Request, run: Run) -> Answer:
             return call_workflow(run, factory, tasks, given["args"], given["kwargs"])
 
         with deterministic(run.clock, request.seed):
-            run.decide(body)
+            run_to_end(run, body)
     return verdict(run).answer

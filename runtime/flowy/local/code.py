@@ -5,6 +5,7 @@ from typing import Any
 
 from flowy.local.plan import Decided, Question
 from flowy.replay.continuation import Continuation
+from flowy.replay.ending import run_to_end
 from flowy.replay.loading import Factory, file_of
 from flowy.replay.replayer import call_workflow
 from flowy.replay.run import Run
@@ -29,6 +30,6 @@ class FactoryCode:
         run = Run(question.records, started_at=question.started_at, tracer=tracer)
         run.source = UserSource(self._file)
         given: Any = values.decode(question.input)
-        run.decide(lambda: call_workflow(run, self._factory, self._tasks, given["args"], given["kwargs"]))
+        run_to_end(run, lambda: call_workflow(run, self._factory, self._tasks, given["args"], given["kwargs"]))
         answer = verdict(run).answer
         return Decided(answer, Continuation(run) if answer.outcome is Outcome.SUSPENDED else None)

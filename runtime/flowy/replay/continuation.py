@@ -9,9 +9,10 @@ with the answer what was needed, and asks when it is there.
 """
 
 from flowy.errors import ValueRefused
+from flowy.replay.calls import Kept
 from flowy.replay.history import Past
 from flowy.replay.needs import groups
-from flowy.replay.run import Kept, Run
+from flowy.replay.run import Run
 from flowy.wire.messages import AnsweredCall, Record
 
 

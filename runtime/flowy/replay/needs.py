@@ -9,8 +9,9 @@ needed. An outcome outside of all groups changes nothing.
 from collections.abc import Iterator, Sequence
 
 from flowy.replay.barrier import Suspended
+from flowy.replay.calls import Kept
 from flowy.replay.result import Pending, Race
-from flowy.replay.run import Kept, Run
+from flowy.replay.run import Run
 from flowy.wire.messages import MAX_NEEDS
 
 

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from flowy.replay.determinism import begin
+from flowy.replay.ending import run_to_end
 from flowy.replay.loading import FILENAME, Factory, compiled, factories, find_entrypoint, fresh_module, tasks_of
 from flowy.replay.run import Run
 from flowy.replay.source import UserSource
@@ -61,7 +62,7 @@ def replay(request: Request, leave: Callable[[Answer], NoReturn] | None = None, 
 
         if leave is not None:
             begin(run.clock, run.log, request.seed)
-        run.decide(body)
+        run_to_end(run, body)
     return verdict(run).answer
 
 

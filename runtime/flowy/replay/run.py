@@ -2,21 +2,19 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from threading import current_thread, get_ident
 from typing import Any, NoReturn
 
 from flowy.errors import ValueRefused
-from flowy.replay.arguments import Walked, walk_call, walk_value, walked_scalars
-from flowy.replay.barrier import Completed, DecisionEnds, Deviated, End, Failed, Restarted, Suspended
+from flowy.replay.arguments import Walked, walk_call, walked_scalars
+from flowy.replay.barrier import DecisionEnds, Deviated, End, Failed, Suspended
+from flowy.replay.calls import Kept, Room, answered
 from flowy.replay.determinism import Clock, Log
 from flowy.replay.deviation import deviation
-from flowy.replay.history import EXCEPTIONS, Past, error_of
-from flowy.replay.loading import LoadFailed
-from flowy.replay.restart import Restart
+from flowy.replay.history import EXCEPTIONS, error_of
 from flowy.replay.result import Done, Pending, Result, earliest
 from flowy.replay.result import Failed as FailedState
-from flowy.replay.source import UserSource, error_of_exception, limited, line_of
+from flowy.replay.source import UserSource, limited
 from flowy.replay.trace import Tracer
 from flowy.wire import values
 from flowy.wire.messages import AnsweredCall, Phase, Record, RecordState
@@ -25,42 +23,6 @@ from flowy.wire.shapes import by_key
 _COMPLETED = (
     RecordState.COMPLETED
 )  # looked up once: in an enum that takes a while, and it is asked for each recorded call
-
-
-def _answered(key: str, task: str, walked: Walked, line: int | None) -> AnsweredCall:
-    return AnsweredCall(key=key, task=task, arguments=walked.text(), digest=walked.digest(), line=line)
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A call with pending arguments. `after` counts the new calls before it, `turn` is its place among those that may be open."""
-
-    key: str
-    task: str
-    walked: Walked
-    line: int | None
-    after: int
-    turn: int
-
-    def answered(self, past_of: Callable[[str], Past]) -> AnsweredCall:
-        """The call once what it waits for has completed. Raises `ValueRefused` if that can't be passed on."""
-        return _answered(self.key, self.task, self.walked.filled(past_of), self.line)
-
-
-class Room:
-    """Room for the arguments of calls in an answer: for one of any size, or for several of `most` bytes together."""
-
-    def __init__(self, most: int | None) -> None:
-        self._most = most
-        self._taken = 0
-
-    def takes(self, call: AnsweredCall) -> bool:
-        text = call.arguments
-        taken = self._taken + (len(text) if text.isascii() else len(text.encode()))
-        if self._most is not None and self._taken and taken > self._most:
-            return False
-        self._taken = taken
-        return True
 
 
 class Run:
@@ -98,7 +60,7 @@ class Run:
         self.pending: dict[str, Result] = {}  # of calls, by key
         self.returned: Walked | None = None
         self.is_settled = True  # whether nothing the code has seen could look otherwise in a replay over more
-        self._is_restart = False
+        self.is_restart = False
         self._by_key = by_key(records)
         self._wanted = frozenset(wanted)
         self._is_plain = tracer is None and not wanted  # nobody wants to know more of a call than its outcome
@@ -108,7 +70,7 @@ class Run:
         self._leave = leave
         self._turn = 0
         self._thread = get_ident()
-        self._is_over = False
+        self.is_over = False
         self._has_warned = False
 
     # -- what tasks and results ask for ------------------------------------------------------------------------------
@@ -117,7 +79,7 @@ class Run:
         """Answer a task call: by the record of its key, or by what stands in its arguments."""
         if get_ident() != self._thread:
             self._refuse_thread(f"the task {task!r} was called")
-        if self.end is not None or self._is_over:
+        if self.end is not None or self.is_over:
             self._end_again()
         canonical = None if kwargs else values.canonical_scalars(args)
         if canonical is not None and self._is_plain:
@@ -152,7 +114,7 @@ class Run:
             return self._recorded(record, task, walked, refusal)
         if refusal is not None:
             line = self.source.line()
-            self._stop(Failed({"type": "ValueRefused", "message": limited(str(refusal)), "line": line}, line))
+            self.stop(Failed({"type": "ValueRefused", "message": limited(str(refusal)), "line": line}, line))
         if walked.failed:
             return Result(self._derived(key, walked.failed))
         if walked.pending:
@@ -162,7 +124,7 @@ class Run:
             return self._open(Pending(self, key, walked.pending, line=line))
         line = self.source.line()
         # Once one has no room, no later one has: calls are recorded in their order.
-        call = None if self._is_full() else _answered(key, task, walked, line)
+        call = None if self._is_full() else answered(key, task, walked, line)
         if call is None or not self._room_for_new.takes(call):
             self.more = True
             return Result(Pending(self, key, (), line=line))
@@ -174,9 +136,9 @@ class Run:
         """End the decision at a barrier. Returns if the process goes on: what is pending may be done now."""
         if get_ident() != self._thread:
             self._refuse_thread(f"the pending result of {pending[0].key} was touched")
-        if self.end is not None or self._is_over:
+        if self.end is not None or self.is_over:
             self._end_again()
-        self._latch(Suspended(pending, self.source.line()))
+        self.latch(Suspended(pending, self.source.line()))
         if self.end is not None:
             raise DecisionEnds
 
@@ -217,7 +179,7 @@ class Run:
             if digest != record.digest:
                 self._deviate(record, f"{task}{walked.shown()} with digest {digest}")
         if key in self._wanted:
-            call = _answered(key, task, walked, self.source.line())
+            call = answered(key, task, walked, self.source.line())
             if self._room_for_repeated.takes(call):
                 self.repeated.append(call)
         if record.state is _COMPLETED:
@@ -259,7 +221,7 @@ class Run:
         return FailedState(self, key, cause.rank, cause.kind, cause.error, cause.finished_at, failed)
 
     def _deviate(self, record: Record, asked: str) -> NoReturn:
-        self._stop(Deviated(deviation(record, asked, self.source.line())))
+        self.stop(Deviated(deviation(record, asked, self.source.line())))
 
     # -- ends --------------------------------------------------------------------------------------------------------
 
@@ -267,116 +229,34 @@ class Run:
         message = f"{what} in the thread {current_thread().name!r}; workflow code has one thread only"
         if self.end is None:
             self._has_warned = True  # the error says it all, and the code itself swallowed nothing
-        self._latch(Failed({"type": "RuntimeError", "message": limited(message)}))
+        self.latch(Failed({"type": "RuntimeError", "message": limited(message)}))
         raise RuntimeError(message)
 
     def _end_again(self) -> NoReturn:
         """Refuse to go on after the end."""
-        if self._is_over:
+        if self.is_over:
             raise RuntimeError("this task or result belongs to a decision that has ended")
         # While it is being handled, as in `finally`, nobody has swallowed it yet.
         if not isinstance(sys.exc_info()[1], DecisionEnds):
-            self._warn_swallowed()
+            self.warn_swallowed()
         raise DecisionEnds
 
-    def _stop(self, end: End) -> NoReturn:
-        self._latch(end)
+    def stop(self, end: End) -> NoReturn:
+        """Take this for the end, and leave the code."""
+        self.latch(end)
         raise DecisionEnds
 
-    def _latch(self, end: End) -> None:
+    def latch(self, end: End) -> None:
+        """Take this for the end of the decision, unless it has ended. Returns if the process goes on, or unwinds by itself."""
         if self.end is None:
             self.end = end
             if self._leave is not None:
                 self._leave(self)
 
-    def _warn_swallowed(self) -> None:
+    def warn_swallowed(self) -> None:
+        """Say once that the code went on behind the end."""
         if not self._has_warned:
             self._has_warned = True
             line = self.end.line if isinstance(self.end, Suspended | Failed) else None
             at = "" if line is None else f" of line {line}"
             self.log.add_warning(f"the code swallowed the end of the decision{at}; a bare except does that")
-
-    # -- running the code --------------------------------------------------------------------------------------------
-
-    def decide(self, body: Callable[[], object]) -> None:
-        """Run `body`, the whole of the code, to the end of the decision.
-
-        Whatever it raises fails the workflow, except KeyboardInterrupt and MemoryError: those tell of the process.
-        """
-        try:
-            self._latch_end_of(body)
-        except DecisionEnds:
-            pass
-        else:
-            self._warn_swallowed()
-        self._is_over = True
-
-    def _latch_end_of(self, body: Callable[[], object]) -> None:
-        """Run `body` and latch what it comes to; returns only if the decision had ended before and the code went on."""
-        try:
-            returned = body()
-            if self.end is None:
-                self._come_to(returned)
-        except (DecisionEnds, KeyboardInterrupt, MemoryError):
-            raise
-        except LoadFailed as failed:
-            error: dict[str, object] = {"type": failed.type, "message": limited(failed.message)}
-            if failed.line is not None:
-                error["line"] = failed.line
-            self._stop(Failed(error, failed.line, Phase.LOAD))
-        except BaseException as raised:  # noqa: BLE001 - the code may raise anything, SystemExit too
-            if self.end is None:
-                self._stop(self._failure(raised))
-
-    def _come_to(self, returned: object) -> NoReturn:
-        """Latch what the code came to. Once more where it was pending and the process goes on."""
-        self._latch(self._end_of(returned))
-        while self.end is None:
-            assert self.returned is not None
-            self._latch(self._end_of_walked(self.returned))
-        raise DecisionEnds
-
-    def _end_of(self, returned: object) -> End:
-        """Apply the walking rule to what the workflow returned."""
-        try:
-            if isinstance(returned, Restart):
-                walked = walk_call(self, returned.args, returned.kwargs, "restart.")
-            else:
-                walked = walk_value(self, returned, "result")
-        except ValueRefused as refusal:
-            return Failed({"type": "ValueRefused", "message": limited(str(refusal))})
-        if self.tracer is not None:
-            self.tracer.returned(walked.taken(), walked.pending)
-        self.returned, self._is_restart = walked, isinstance(returned, Restart)
-        return self._end_of_walked(walked)
-
-    def _end_of_walked(self, walked: Walked) -> End:
-        for failed in walked.failed:
-            failed.observe()
-        if walked.failed:
-            return Failed(earliest(walked.failed).error)
-        if walked.pending:
-            return Suspended(walked.pending, None)
-        return Restarted(walked.text()) if self._is_restart else Completed(walked.text_of_value())
-
-    def _failure(self, raised: BaseException) -> Failed:
-        try:
-            error = error_of_exception(self.source, raised)
-        except Exception:  # noqa: BLE001 - the user's __str__ may raise anything
-            error = {"type": limited(type(raised).__name__), "message": "the exception has no text: its __str__ failed"}
-        if "details" in error:
-            self._settle_details(error)
-        return Failed(error, line_of(error), self.phase)
-
-    def _settle_details(self, error: dict[str, object]) -> None:
-        """Make the details of an error plain, or leave them out: an error must not fail by its decoration."""
-        details = error.pop("details")
-        try:
-            walked = walk_value(self, details, "details")
-        except ValueRefused as refusal:
-            self.log.add_warning(f"the details of the error are left out; {refusal}")
-            return
-        if walked.failed or walked.pending:
-            self.log.add_warning("the details of the error are left out; they hold a result without a value")
-            return
-        error["details"] = values.decode(walked.text_of_value())

@@ -12,9 +12,11 @@ from typing import NamedTuple, NoReturn, cast
 
 from flowy.errors import ValueRefused
 from flowy.replay.barrier import Suspended
+from flowy.replay.calls import Kept
+from flowy.replay.ending import run_to_end
 from flowy.replay.history import Past
 from flowy.replay.result import Done, Pending, settle, state_of
-from flowy.replay.run import Kept, Run
+from flowy.replay.run import Run
 from flowy.wire.messages import Answer, AnsweredCall, Record, RecordState
 
 # Frames of ours that may lie between the barrier and the start of the run: they look again at what they wait for. All
@@ -22,6 +24,9 @@ from flowy.wire.messages import Answer, AnsweredCall, Record, RecordState
 RESUMABLE = frozenset(
     {
         ("flowy.combinators", "wait"),
+        ("flowy.replay.ending", "_come_to"),
+        ("flowy.replay.ending", "_end_of"),
+        ("flowy.replay.ending", "_latch_end_of"),
         ("flowy.replay.replayer", "call_workflow"),
         ("flowy.replay.replayer", "replay.<locals>.body"),
         ("flowy.replay.replayer", "replay.<locals>.left"),
@@ -30,14 +35,11 @@ RESUMABLE = frozenset(
         ("flowy.replay.result", "_reflected.<locals>.forward"),
         ("flowy.replay.result", "_touch"),
         ("flowy.replay.result", "_unsupported.<locals>.refuse"),
-        ("flowy.replay.run", "Run._come_to"),
-        ("flowy.replay.run", "Run._end_of"),
-        ("flowy.replay.run", "Run._latch"),
-        ("flowy.replay.run", "Run._latch_end_of"),
+        ("flowy.replay.run", "Run.latch"),
         ("flowy.replay.run", "Run.suspend"),
     }
 )
-_BEGAN = Run.decide.__code__
+_BEGAN = run_to_end.__code__
 
 
 class Steps(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Any
 
 from flowy.errors import ErrorObject
 from flowy.replay.decision import Call, Decision
+from flowy.replay.ending import run_to_end
 from flowy.replay.history import DEFAULT_TIMER, cancelled_message
 from flowy.replay.loading import Factory, factories, file_of, fresh_module, required_tasks, tasks_of
 from flowy.replay.replayer import call_workflow, load
@@ -64,7 +65,7 @@ def decide(
             tasks = tasks_of(factory, given_names, factories(module).values())
             return call_workflow(run, factory, tasks, given["args"], given["kwargs"])
 
-        run.decide(body)
+        run_to_end(run, body)
     judged = verdict(run)
     return Decision.of(judged.answer, judged.dropped)
 

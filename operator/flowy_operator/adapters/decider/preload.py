@@ -22,6 +22,7 @@ from flowy.replay.determinism import impose
 from flowy.replay.loading import compiled
 from flowy.replay.replayer import replay
 from flowy.wire.messages import Answer, Record, RecordState, Request, encode_answer, encode_request, parse_request
+from flowy.wire.values import digest
 from flowy_operator.adapters.decider.zones import keep_zones
 
 # Computation on plain values. Missing on purpose: whatever reaches files, the network, processes or threads. `os`, `sys`
@@ -44,21 +45,29 @@ _LATE = (
 # here, since `os.wait4` imports it at each call.
 _HIDDEN = ("_ctypes", "_socket", "ctypes", "ctypes._endian", "select", "selectors", "socket", "threading")
 
+# What most programs do: small classes, comprehensions, text, calls of scalars and others, looks at values, a barrier.
 _WARM_UP = """
-import json
+import itertools, json, math
+from collections import defaultdict
 from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Item:
     name: str
+    size: int = 0
 
 def main(warm, last):
     def run(n, fail):
         if fail:
             raise KeyError("no")
-        parts = [warm(Item(f"{i}").name, size=i) for i in range(n)]
-        last(json.dumps(int(parts[0])))
-        return int(parts[1])
+        items = [Item(f"{i}", int(warm(i))) for i in range(n)]
+        by_size = defaultdict(list)
+        for item in items:
+            by_size[item.size % 7].append(item)
+        total = math.fsum(item.size for item in itertools.chain.from_iterable(by_size.values()))
+        parts = [warm(item.name, size=item.size) for item in items]
+        last(json.dumps({"total": total, "sizes": sorted(by_size), "names": ", ".join(item.name for item in items)}))
+        return int(parts[0])
     return run
 """
 
@@ -117,6 +126,11 @@ def warm_up() -> None:
     gc.collect()  # the classes of the little program, which code could find: collections are off in a child
 
 
+_RECORDS = [
+    Record(f"warm-{n}", RecordState.COMPLETED, digest([n], {}), 17, f"{n}", rank=n, finished_at=n + 0.5)
+    for n in range(2)
+]
+
 _known = b""  # the bytecode of the little program, since most decisions have theirs
 
 
@@ -127,7 +141,7 @@ def _decide(*, fail: bool = False) -> None:
         entrypoint="main",
         tasks=("warm", "last"),
         input=json.dumps({"args": [2, fail], "kwargs": {}}),
-        records=[Record(key="warm-0", state=RecordState.COMPLETED, value='"1"', rank=0, finished_at=0.0)],
+        records=_RECORDS,
     )
 
     def leave(answer: Answer) -> NoReturn:

@@ -48,6 +48,10 @@ class Tab:
             await self._send("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
             await self._send("Input.dispatchKeyEvent", type="keyUp", key=key)
 
+    async def drawn(self) -> None:
+        """Until what was done so far has been drawn: what a page puts off to its next frame has been done, too."""
+        await self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
     async def click(self, selector: str) -> None:
         """Press the mouse in the middle of an element, wherever it lies."""
         box = await self.run(

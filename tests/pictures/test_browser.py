@@ -58,6 +58,7 @@ async def test_search_and_filter(tab: Tab, tmp_path: Path) -> None:
     await show(tab, recording("nested"), tmp_path)
     everything = await tab.run(SHOWN)
     await tab.press("/", *"render")
+    await tab.drawn()
     found = await tab.run(SHOWN)
     assert [each.rpartition("/")[2] for each in found] == ["render-0", "render-1"] * 2
     assert await tab.run("document.getElementById('count').textContent") == "4 of 9 tasks"
@@ -66,6 +67,18 @@ async def test_search_and_filter(tab: Tab, tmp_path: Path) -> None:
     assert await tab.run(SHOWN) == everything
     await tab.press("f")
     assert [each.rpartition("/")[2] for each in await tab.run(SHOWN)] == ["page-1", "render-1"]
+
+
+async def test_enter_goes_to_the_first_that_was_searched_for_however_fast_it_comes(tab: Tab, tmp_path: Path) -> None:
+    await show(tab, recording("saga"), tmp_path)
+    await tab.run("""
+        const box = document.getElementById("search");
+        box.focus();
+        box.value = "book-2";
+        box.dispatchEvent(new Event("input"));
+        box.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+    """)
+    assert await tab.run(CHOSEN) == "saga/book-2"
 
 
 async def test_keys_choose_and_open_tasks(tab: Tab, tmp_path: Path) -> None:
@@ -106,6 +119,7 @@ async def test_light_and_dark(tab: Tab, scheme: str, colour: str, tmp_path: Path
 async def test_a_thousand_tasks_are_there_and_found(tab: Tab, tmp_path: Path) -> None:
     await show(tab, wide(1000), tmp_path)
     await tab.press("/", *"step-777")
+    await tab.drawn()
     assert await tab.run(SHOWN) == ["w/step-777"]
     assert tab.complaints == []
 
@@ -133,7 +147,7 @@ async def test_of_a_long_timeline_rows_are_drawn_where_they_are_in_sight(tab: Ta
     last = "document.querySelector('.row[data-calls=\"w/step-399\"]').getClientRects().length"
     assert await tab.run(last) == 0
     await tab.run("document.querySelector('.scroll').scrollTo(0, 1e6)")
-    await tab.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    await tab.drawn()
     assert await tab.run(last) == 1
     await tab.run("window.dispatchEvent(new Event('beforeprint'))")
     assert await tab.run(ROWS) == 10

@@ -37,7 +37,12 @@ document.addEventListener("DOMContentLoaded", () => {
     apply();
   }
 
-  search.addEventListener("input", apply);
+  // Once a frame, however fast somebody types: to fade a thousand nodes takes longer than the next letter.
+  let isDue = false;
+  search.addEventListener("input", () => {
+    if (!isDue) requestAnimationFrame(() => { isDue = false; apply(); });
+    isDue = true;
+  });
   filter.addEventListener("change", apply);
 
   // -- choosing a task ----------------------------------------------------------------------------------------------
@@ -205,7 +210,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (event.ctrlKey || event.metaKey || event.altKey || keys.open) return;
     if (event.target === search || event.target === filter) {
       if (event.key === "Escape") { clear(); search.blur(); }
-      if (event.key === "Enter" && event.target === search) { search.blur(); move(0); }
+      if (event.key === "Enter" && event.target === search) { apply(); search.blur(); move(0); }
       return;
     }
     const action = actions[event.key];

@@ -164,6 +164,10 @@ bench: $(READY) cluster  ## dead time, chains and fan-outs beside bare Jobs; wri
 bench-scale: $(READY) cluster  ## 1,000 open workflows beside one of 10,000 tasks and a chain of 5,000; BENCH_ARGS="--open 100 …"
 	$(BIN)/python -m tests.bench.large $(BENCH_ARGS)
 
+.PHONY: bench-linear
+bench-linear: $(READY)  ## what a task costs among many, without a cluster; writes its part of docs/performance.*
+	$(BIN)/python -m tests.bench.linear
+
 .PHONY: bench-ranges
 bench-ranges: $(READY)  ## take the figures of docs/performance.json into the ranges, as one more run that was as it should be
 	$(BIN)/python -m tests.bench.moved --widen

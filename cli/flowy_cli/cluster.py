@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowy_cli.errors import Cluster, NotThere
-from flowy_cli.run import HistoryIncomplete, Raw, Run, assemble
+from flowy_cli.run import HistoryIncomplete, Raw, Run, assemble, history_advice
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import NotFound
@@ -44,10 +44,8 @@ async def read_run(client: KubeClient, namespace: str, name: str, *, children: b
                     f"the history of {name} is incomplete: {error}", "somebody has deleted a HistoryPage"
                 ) from error
         except HistoryInvalid as error:
-            raise Cluster(
-                f"the history of {name} can't be read: {error}",
-                "somebody has edited it; `kubectl get -o yaml` shows it as it is",
-            ) from error
+            advice = f"{history_advice(error)}; `kubectl get -o yaml` shows it as it is"
+            raise Cluster(f"the history of {name} can't be read: {error}", advice) from error
     raise AssertionError
 
 

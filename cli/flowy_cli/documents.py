@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from flowy_cli.errors import NotThere, Unreadable
-from flowy_cli.run import HistoryIncomplete, Raw, Run, assemble
+from flowy_cli.run import HistoryIncomplete, Raw, Run, assemble, history_advice
 from flowy_cli.shapes import Misshapen, shaped
 from flowy_cli.texts import place_of, read_text
 from flowy_operator.core.config_map import text_of
@@ -156,7 +156,7 @@ def run_of(found: Sequence[Raw], where: str, name: str | None = None) -> Run:
         ) from error
     except HistoryInvalid as error:
         name = str(body["metadata"].get("name"))
-        raise Unreadable(f"{where}: the history of {name} can't be read: {error}", "somebody has edited it") from error
+        raise Unreadable(f"{where}: the history of {name} can't be read: {error}", history_advice(error)) from error
 
 
 def _assembled(body: Raw, found: Sequence[Raw], values: Mapping[str, str], above: frozenset[str]) -> Run:

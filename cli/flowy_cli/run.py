@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from flowy_operator.core.conditions import Reason, by_type
-from flowy_operator.core.history import Event, HistoryInvalid, Restarted, in_milliseconds, parse_time
+from flowy_operator.core.history import Event, HistoryInvalid, Restarted, in_milliseconds, is_newer, parse_time
 from flowy_operator.core.pages import base_of, join
 from flowy_operator.core.state import State, apply
 
@@ -21,6 +21,13 @@ _NEVER = datetime.fromtimestamp(0, UTC)
 
 class HistoryIncomplete(HistoryInvalid):
     """Events of the current run are in no page that was read; `str()` says which."""
+
+
+def history_advice(error: HistoryInvalid) -> str:
+    """What is to be said to somebody whose history can't be read."""
+    if is_newer(error):
+        return "if a newer version of Flowy has written it, update this one"
+    return "somebody has edited it"
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots, where the folded state could not be kept

@@ -116,7 +116,20 @@ def test_an_edited_history_is_told(desk: Shell, tmp_path: Path) -> None:
     edited["items"][0]["status"]["history"][1]["task"] = "nobody-0"
     file = tmp_path / "saga.json"
     file.write_text(json.dumps(edited))
-    assert "the history of saga can't be read: event" in desk.fails(2, "graph", str(file))
+    told = desk.fails(2, "graph", str(file))
+    assert "the history of saga can't be read: event" in told
+    assert "somebody has edited it" in told
+
+
+@pytest.mark.parametrize("command", ["graph", "history", "replay"])
+def test_a_newer_history_is_told(desk: Shell, tmp_path: Path, command: str) -> None:
+    newer = json.loads(Path(SAGA).read_text())
+    newer["items"][0]["status"]["history"][1]["by"] = "whom"
+    file = tmp_path / "saga.json"
+    file.write_text(json.dumps(newer))
+    told = desk.fails(2, command, str(file))
+    assert "unknown field 'by'" in told
+    assert "if a newer version of Flowy has written it, update this one" in told
 
 
 def test_without_graphviz_all_but_places_is_there(desk: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,6 +260,22 @@ def test_files_without_code(offline: Shell) -> None:
     assert "can't be read" in offline.fails(2, "lint", "none.yaml")
 
 
+NO_CODE: dict[str, tuple[str, str]] = {
+    "of a definition": (
+        "{definitionRef: {name: d}, paralelism: 1}",
+        "spec.paralelism is unknown: do you mean parallelism?",
+    ),
+    "a typo in the code's name": ("{code: {sorce: x}}", "spec.code.sorce is unknown: do you mean source?"),
+}
+
+
+@pytest.mark.parametrize(("spec", "told"), NO_CODE.values(), ids=NO_CODE)
+def test_a_manifest_without_code_is_looked_at_too(offline: Shell, spec: str, told: str) -> None:
+    alone = f"apiVersion: flowy.dev/v1alpha1\nkind: Workflow\nmetadata: {{name: w}}\nspec: {spec}"
+    done = offline("lint", "-", stdin=alone)
+    assert (done.exit_code, done.stdout) == (1, f"-: error: {told} [spec]\n")
+
+
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "examples").rglob("*.yaml")), ids=lambda path: path.parent.name + "/" + path.name
 )

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,30 @@ def test_readme_manifest_is_the_example() -> None:
     assert yaml.safe_load(block)["kind"] == "Workflow"
 
 
-def test_readme_commands_are_make_targets() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    (block,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    targets = re.findall(r"^make (\S+)", block, re.MULTILINE)
-    assert targets == ["demo", "test"]
-    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+def _targets_in(text: str) -> Iterator[str]:
+    yield from re.findall(r"(?:`|\$ )make ([a-z][a-z-]*)", text)
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        yield from re.findall(r"^make ([a-z][a-z-]*)", block, re.MULTILINE)
+
+
+def test_what_is_said_of_make_is_a_target() -> None:
+    """Wherever it is said: pages, comments, messages. In a page's text it stands in code, for "make" is a word, too."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        target: str(path.relative_to(ROOT))
+        for path in _tracked()
+        if path.suffix in {".md", ".py", ".yml", ".yaml", ".toml", ".tpl", ".txt", ""}
+        for target in _targets_in(path.read_text(errors="replace"))
+    }
+    assert {"demo", "test", "bench"} <= named.keys()
+    assert {target: where for target, where in named.items() if target not in targets} == {}
+
+
+def test_make_help_tells_what_each_target_is_for() -> None:
+    """All but two, which others need."""
+    told = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    phony = set(re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert phony - {line.split()[0] for line in told.splitlines()} == {"chromium", "image-pins"}
 
 
 def test_ci_runs_the_readmes_test_command() -> None:

@@ -136,6 +136,7 @@ def _reading(
         from flowy_cli import documents
         from flowy_cli.errors import Unreadable
         from flowy_cli.pictures.reading import Detail, execution_of
+        from flowy_cli.run import history_advice
         from flowy_cli.sources import run_of_source
         from flowy_operator.core.history import HistoryInvalid
 
@@ -148,9 +149,7 @@ def _reading(
             try:
                 execution = execution_of(run, now=desk.now(), replay=within(_WALL_S), number=number, detail=detail)
             except HistoryInvalid as error:
-                raise Unreadable(
-                    f"the history of {run.name} can't be read: {error}", "somebody has edited it"
-                ) from error
+                raise Unreadable(f"the history of {run.name} can't be read: {error}", history_advice(error)) from error
             for each in execution.everything():
                 if each.flow:
                     click.echo(f"flowy: {each.name}: arrows are missing: {each.flow}", err=True)

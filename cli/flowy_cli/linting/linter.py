@@ -17,15 +17,18 @@ def lint_file(file: str) -> Sequence[tuple[Source, Sequence[Finding]]]:
     """The sources of a file with what is to be said of each, in the order of its lines. Raises Unreadable."""
     text = read_text(file)
     found = [Source(code=text)] if file.endswith(".py") else list(sources(text, file))
-    if not found:
+    told = [(source, lint(source)) for source in found]
+    if not any(source.code is not None or findings for source, findings in told):
         raise Unreadable(
             f"{file} holds no workflow code", "give it a Workflow or WorkflowDefinition with spec.code, or a .py file"
         )
-    return [(source, lint(source)) for source in found]
+    return told
 
 
 def lint(source: Source) -> Sequence[Finding]:
     """What is to be said of a source."""
+    if source.code is None:
+        return list(tasks.unknown(source))
     try:
         compiled(source.code)
         tree = ast.parse(source.code)

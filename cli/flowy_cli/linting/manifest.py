@@ -12,13 +12,13 @@ from flowy_operator.core.job import API_VERSION, KIND
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Python code, and what the manifest around it says: None where there is none.
+    """Python code, and what the manifest around it says: None where there is none. A manifest may have no code of its own.
 
     `first_line` is the line of the file on which the code's first stands, None where its lines aren't those of the file.
     `task_lines` are the lines of the tasks by their names.
     """
 
-    code: str
+    code: str | None
     manifest: Mapping[str, Any] | None = None
     first_line: int | None = 1
     task_lines: Mapping[str, int] = field(default_factory=dict)
@@ -29,12 +29,16 @@ class Source:
 
 
 def sources(text: str, where: str) -> Iterator[Source]:
-    """The code of each Workflow and WorkflowDefinition that has some of its own. Raises Unreadable."""
+    """Each Workflow and WorkflowDefinition. Raises Unreadable."""
     found = [item for item in objects(text, where) if item.get("apiVersion") == API_VERSION]
     places = list(_places(text))
     for item in found:
+        if item.get("kind") not in {KIND, DEFINITION_KIND}:
+            continue
         code = ((item.get("spec") or {}).get("code") or {}).get("source")
-        if item.get("kind") in {KIND, DEFINITION_KIND} and isinstance(code, str):
+        if not isinstance(code, str):
+            yield Source(code=None, manifest=item)
+        else:
             # By the code itself: objects may be the items of a list, anywhere in the file.
             place = next((place for place in places if place.code == code), _Place(code, None, {}))
             yield Source(code=code, manifest=item, first_line=place.first_line, task_lines=place.task_lines)

@@ -21,8 +21,7 @@ def findings(tree: ast.Module, source: Source) -> Iterator[Finding]:
         for factory in found.values():
             yield from _kinds(factory)
         return
-    for unknown in unknown_fields(source.manifest):
-        yield Finding(rule=Rule.SPEC, line=None, message=str(unknown), manifest_line=_line_of(unknown.path, source))
+    yield from unknown(source)
     try:
         spec = _spec(source.manifest)
     except InvalidSpec as error:
@@ -43,6 +42,12 @@ def findings(tree: ast.Module, source: Source) -> Iterator[Finding]:
             yield from _missing(found[name], spec.tasks)
     yield from _unused(found, spec.tasks, source)
     yield from _never_retried(source.manifest["spec"], spec.tasks, source)
+
+
+def unknown(source: Source) -> Iterator[Finding]:
+    """The fields of the manifest that it can't have."""
+    for field in unknown_fields(source.manifest or {}):
+        yield Finding(rule=Rule.SPEC, line=None, message=str(field), manifest_line=_line_of(field.path, source))
 
 
 def _line_of(path: Sequence[str | int], source: Source) -> int | None:

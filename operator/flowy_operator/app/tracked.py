@@ -19,8 +19,8 @@ from flowy_operator.core.collected import Collected
 from flowy_operator.core.conditions import Blocker, Stall, has_ended
 from flowy_operator.core.contested import Said
 from flowy_operator.core.definition import Definition, Reference
-from flowy_operator.core.folded import Folded, Unread, check_tasks, completed, fold, history_message, is_newer
-from flowy_operator.core.history import Chain, HistoryInvalid, parse_time
+from flowy_operator.core.folded import Folded, Unread, check_tasks, completed, fold, history_message
+from flowy_operator.core.history import Chain, HistoryInvalid, is_newer, parse_time
 from flowy_operator.core.job import API_VERSION, KIND, Owner
 from flowy_operator.core.key import Key
 from flowy_operator.core.launched import FIELD

@@ -10,11 +10,11 @@ from typing import Any
 
 from flowy_operator.core.history import (
     Event,
-    FromNewer,
     HistoryInvalid,
     Restarted,
     event_line,
     in_milliseconds,
+    is_newer,
     parse_time,
 )
 from flowy_operator.core.pages import PageInvalid, Tail, base_of, parse_tail
@@ -65,11 +65,6 @@ def completed(unread: Unread, before: State) -> Folded:
     state = apply(before, unread.events)
     _check_digest(state, unread.digest)
     return Folded(state, Tail(unread.first, (), before.chain).followed_by(unread.events))
-
-
-def is_newer(error: Exception) -> bool:
-    """Whether a history can't be read for something that a newer version may have written, there or in a page."""
-    return isinstance(error, FromNewer) or isinstance(error.__cause__, FromNewer)
 
 
 def history_message(error: Exception) -> str:

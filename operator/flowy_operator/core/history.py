@@ -29,6 +29,11 @@ class FromNewer(HistoryInvalid):
     """An event has a type, a field or one of its words that this version doesn't know: a newer one may have written it."""
 
 
+def is_newer(error: Exception) -> bool:
+    """Whether a history can't be read for something that a newer version may have written, there or in a page."""
+    return isinstance(error, FromNewer) or isinstance(error.__cause__, FromNewer)
+
+
 class FailureClass(StrEnum):
     """Whose fault a failed attempt is. The values are history, hence never renamed."""
 

@@ -39,6 +39,21 @@ def test_table(spec: Mapping[str, Any], expected: Sequence[str]) -> None:
     assert all(any(one.startswith(words) for one in told) for words in expected), told
 
 
+def test_what_stands_beside_the_spec_is_looked_at_too() -> None:
+    """The usual slip: two spaces too few."""
+    body = {
+        "apiVersion": "flowy.dev/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {},
+        "status": {},
+        "spec": {},
+        "parallelism": 3,
+    }
+    assert [str(unknown) for unknown in unknown_fields(body)] == [
+        "parallelism is unknown: there are apiVersion, kind, metadata, spec, status"
+    ]
+
+
 def test_a_definition_has_fewer_fields() -> None:
     body = {"kind": "WorkflowDefinition", "spec": {"input": {}, "onEnd": "Wait"}}
     assert [unknown.path for unknown in unknown_fields(body)] == [("spec", "input")]

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from flowy_operator.adapters.crd.kinds import WORKFLOW, WORKFLOW_DEFINITION
+from flowy_operator.adapters.crd.kinds import WORKFLOW, WORKFLOW_DEFINITION, Kind
 from flowy_operator.adapters.crd.schema import Node, structural
 
 
@@ -31,15 +31,27 @@ class UnknownField:
 
 
 def unknown_fields(body: Mapping[str, Any]) -> Iterator[UnknownField]:
-    """All fields of the object's spec that its kind doesn't have. Of other kinds nothing is said."""
-    spec = _specs().get(str(body.get("kind")))
-    if spec is not None:
-        yield from _unknown(body.get("spec"), spec, ("spec",))
+    """All fields of the object and of its spec that its kind doesn't have. Of other kinds nothing is said.
+
+    Its metadata are Kubernetes' own, and its status is whatever another version has written.
+    """
+    shape = _shapes().get(str(body.get("kind")))
+    if shape is not None:
+        yield from _unknown(body, shape, ())
 
 
 @cache
-def _specs() -> Mapping[str, Node]:
-    return {kind.name: structural(kind.shape)["properties"]["spec"] for kind in (WORKFLOW, WORKFLOW_DEFINITION)}
+def _shapes() -> Mapping[str, Node]:
+    return {kind.name: _shape(kind) for kind in (WORKFLOW, WORKFLOW_DEFINITION)}
+
+
+def _shape(kind: Kind) -> Node:
+    fields = structural(kind.shape)["properties"]
+    beside = dict.fromkeys(("apiVersion", "kind", "metadata", *fields), _ANYTHING)
+    return {"properties": {**beside, "spec": fields["spec"]}}
+
+
+_ANYTHING: Node = {}
 
 
 def _unknown(value: object, node: Node, path: Sequence[str | int]) -> Iterator[UnknownField]:

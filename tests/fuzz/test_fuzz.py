@@ -1,5 +1,6 @@
 """What has once broken something breaks nothing any more, and some new cases don't either. `make fuzz` tries others."""
 
+import os
 from typing import Any
 
 import pytest
@@ -8,6 +9,9 @@ from hypothesis import strategies as st
 from tests.fuzz.hunt import CORPUS, Broken, corpus, hunt
 from tests.fuzz.schema import schema_of, troubles
 from tests.fuzz.targets import TARGETS, Target
+
+ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "1"))
+"""CI takes as many as run for five minutes."""
 
 KEPT = {f"{target}/{name}": (target, case) for target in TARGETS for name, case in corpus(target)}
 
@@ -22,10 +26,11 @@ def test_the_corpus_has_no_cases_of_targets_that_there_are_not() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")  # its words for a strategy are long
+@pytest.mark.parametrize("number", range(1, ROUNDS + 1))
 @pytest.mark.parametrize("target", TARGETS)
-def test_some_cases_of(target: str) -> None:
+def test_some_cases_of(target: str, number: int) -> None:
     # The same ones each time: a change is then to blame for what it breaks.
-    assert hunt(TARGETS[target], TARGETS[target].few, 1) > 0
+    assert hunt(TARGETS[target], TARGETS[target].few, number) > 0
 
 
 def test_a_case_that_breaks_its_target_is_made_small() -> None:

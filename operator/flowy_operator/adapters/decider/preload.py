@@ -134,15 +134,19 @@ _RECORDS = [
 _known = b""  # the bytecode of the little program, since most decisions have theirs
 
 
-def _decide(*, fail: bool = False) -> None:
-    global _known  # noqa: PLW0603 - of the zygote, for all children
-    request = Request(
+def warm_up_request(*, fail: bool = False) -> Request:
+    """What the little program is asked: to come to a barrier, or to fail."""
+    return Request(
         source=_WARM_UP,
         entrypoint="main",
         tasks=("warm", "last"),
         input=json.dumps({"args": [2, fail], "kwargs": {}}),
-        records=_RECORDS,
+        records=() if fail else _RECORDS,
     )
+
+
+def _decide(*, fail: bool = False) -> None:
+    global _known  # noqa: PLW0603 - of the zygote, for all children
 
     def leave(answer: Answer) -> NoReturn:
         encode_answer(answer)
@@ -152,5 +156,5 @@ def _decide(*, fail: bool = False) -> None:
     used = Bytecode(_known)
     bytecode.begin(used)
     with contextlib.suppress(_Left):
-        replay(parse_request(encode_request(request)), leave)
+        replay(parse_request(encode_request(warm_up_request(fail=fail))), leave)
     _known = used.hand_on() or _known

@@ -33,5 +33,13 @@ def _needs_the_cluster(module: str) -> bool:
     return module.startswith("tests/e2e/") or "mark.cluster" in (ROOT / module).read_text()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who needs the cluster and doesn't say so in his own text would meet the others there, now and then."""
+    marked = {item.nodeid.partition("::")[0] for item in items if item.get_closest_marker("cluster") is not None}
+    unseen = sorted(module for module in marked if not _needs_the_cluster(module))
+    if unseen:
+        raise pytest.UsageError(f"on the cluster, and tests/conftest.py can't tell: {', '.join(unseen)}")
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneForTheCluster:
     return OneForTheCluster(config, log)

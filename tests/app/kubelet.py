@@ -49,6 +49,8 @@ class Act:
     disruption: str | None = None
     vanishes: bool = False
     """Its pod goes at the moment of its end, as one does that is being deleted."""
+    said: str | None = None
+    """What the node says of the pod at its end."""
     unmounted: str | None = None
     """What the kubelet says of a volume, in an Event and nowhere else."""
 
@@ -306,6 +308,8 @@ class Kubelet:
                 "finishedAt": self._stamp(),
             }
             status["containerStatuses"] = [_container(terminated=terminated)]
+        if act.said is not None:
+            status["message"] = act.said
         if act.disruption is not None:
             status["conditions"] = [{"type": "DisruptionTarget", "status": "True", "reason": act.disruption}]
         if container.node in self._lost:

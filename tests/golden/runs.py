@@ -1,12 +1,15 @@
 """One run of each feature whose traces stand in histories."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from flowy_operator.app.settings import Settings
 from tests.app.kubelet import NEVER_ENDS, Act, Call, failure, printed, value
+from tests.app.test_heartbeats import callers
 from tests.app.world import World
+from tests.fakes.faults import Refuse
 
 CHAIN = """
 def f(a, b):
@@ -55,6 +58,23 @@ def f(a):
 WIDE = """
 def f(a):
     return lambda: sum(a(n) for n in [a(n) for n in range(30)])
+"""
+
+HELD_BACK = """
+from flowy import TaskCancelled, wait
+
+
+def f(a, b):
+    def workflow():
+        found = []
+        for call in [a(1), a(2)]:
+            try:
+                wait(call)
+            except TaskCancelled as error:
+                found.append(error.message)
+        return [found, b("clean-up")]
+
+    return workflow
 """
 
 ABOVE = """
@@ -109,6 +129,42 @@ def _retried(**fields: Any) -> Mapping[str, Any]:
     return {"name": "a", "retry": {"maxAttempts": 3, "when": ["Error", "Timeout"], "delaysSeconds": [5]}, **fields}
 
 
+async def _reports(world: World) -> None:
+    """Each pod of `a-0` beats every three seconds with what it has done."""
+    for n in range(60):
+        for caller in callers(world, "a-0")[-1:]:
+            await world.operators[-1].operator.attempts.heartbeat(caller, f'{{"done":{n}}}')
+        await asyncio.sleep(3)
+
+
+def _in_three_ways(call: Call) -> Act:
+    """An error, then a node that is drained, then no end."""
+    match call.attempt, call.launch:
+        case 1, _:
+            details = '{"error": {"type": "Tired", "message": "no more", "details": {"left": [1, 2.0]}}}'
+            return failure(details, 10, exit_code=4)
+        case 2, 0:
+            return Act(lasts_s=10, exit_code=137, disruption="TerminationByKubelet", said="low on memory")
+        case 2, _:
+            return NEVER_ENDS
+        case _:
+            return echo(call)
+
+
+async def _cancelled_later(world: World) -> None:
+    await world.settle(20)
+    await _edited(stop="Cancel")(world)
+
+
+async def _refused(world: World) -> None:
+    world.api.faults.add(Refuse(422, "Invalid"), verb="create", resource="jobs")
+
+
+async def _child_stopped(world: World) -> None:
+    (child, *_) = [body["metadata"]["name"] for body in world.objects("workflows") if body["metadata"]["name"] != "w"]
+    world.edit(lambda body: body["spec"].update(stop="Terminate"), child)
+
+
 _ends_a_second_time = _until(lambda call: call.name != "a" or call.attempt > 1, NEVER_ENDS)
 _a_never_ends = _until(lambda call: call.name != "a", NEVER_ENDS)
 
@@ -129,6 +185,44 @@ RUNS: Mapping[str, Run] = {
         source=CAUTIOUS,
         tasks=({"name": "a", "timeouts": {"scheduleToStartSeconds": 10}}, "b"),
         activity=_until(lambda call: call.name != "a", Act(pending_s=None)),
+    ),
+    "schedule-to-close": Run(
+        source=CAUTIOUS,
+        tasks=(_retried(timeouts={"scheduleToCloseSeconds": 12}), "b"),
+        activity=_until(lambda call: call.name != "a", failure("no", 5)),
+    ),
+    "reports-and-details": Run(
+        source="def f(a):\n    return lambda: a(1)",
+        tasks=(
+            _retried(
+                activity={"image": "busybox", "gateway": True},
+                timeouts={"heartbeatSeconds": 30, "startToCloseSeconds": 60},
+            ),
+        ),
+        activity=_in_three_ways,
+        then=_reports,
+    ),
+    "refused": Run(
+        source=CAUTIOUS,
+        tasks=("a", "b"),
+        activity=_until(lambda call: call.name != "a", failure("no", 5)),
+        then=_refused,
+    ),
+    "stopped-with-calls-held-back": Run(
+        source=HELD_BACK, tasks=("a", "b"), activity=_a_never_ends, spec={"parallelism": 1}, then=_edited(stop="Cancel")
+    ),
+    "stopped-in-a-later-attempt": Run(
+        source=CAUTIOUS,
+        tasks=(_retried(), "b"),
+        activity=_until(lambda call: call.name != "a", failure("no", 8)),
+        then=_cancelled_later,
+    ),
+    "stopped-child": Run(
+        source=ABOVE,
+        tasks=({"name": "child", "workflow": {"entrypoint": "g"}}, "a"),
+        activity=lambda _: NEVER_ENDS,
+        spec={"entrypoint": "f"},
+        then=_child_stopped,
     ),
     "disrupted": Run(
         source=CHAIN,

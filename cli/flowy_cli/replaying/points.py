@@ -48,7 +48,7 @@ def points_of(events: Sequence[Event]) -> list[Point]:
 
 
 def _points(events: Sequence[Event]) -> Iterator[Point]:
-    number, ahead = 1, 0
+    number, ahead, before = 1, 0, 0
     while True:
         known = ahead
         while known < len(events) and not is_new_call(events[known]):
@@ -56,7 +56,10 @@ def _points(events: Sequence[Event]) -> Iterator[Point]:
         called = known
         while called < len(events) and not is_outcome(events[called]):
             called += 1
-        news = [event for event in events[ahead:known] if is_outcome(event)]
+        # Held back when a stop came: calls of this decision, and outcomes that the next one knows.
+        while called < len(events) and is_new_call(events[called]) and is_outcome(events[called]):
+            called += 1
+        news = [event for event in events[before:known] if is_outcome(event)]
         if number == 1 or news or known < len(events):
             last = events[known - 1] if known else None
             yield Point(
@@ -70,7 +73,7 @@ def _points(events: Sequence[Event]) -> Iterator[Point]:
             number += 1
         if known == len(events):
             return
-        ahead = called
+        ahead, before = called, known
 
 
 def seen_by_code(events: Sequence[Event]) -> Sequence[Event]:

@@ -25,6 +25,7 @@ FILLED_IN = frozenset(
         "lease_name",
         "lease_namespace",
         "namespaces",
+        "shards",
     }
 )
 """Settings that the chart fills in: from values of their own, or because the operator runs in a pod."""
@@ -222,7 +223,14 @@ class Values(Section):
         default=2,
         ge=0,
         le=10,
-        description="One works, holding a Lease; the others wait. 1 does, with a pause when it moves.",
+        description="One works, holding a Lease; the others wait. 1 does, with a pause when it moves. With shards, as many work.",
+    )
+    shards: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="How many replicas share the Workflows, by a hash of their uids; the others wait. Not more than there are "
+        "replicas, or one looks after several.",
     )
     pod_disruption_budget: bool = Field(default=True, description="With several replicas: drain one node at a time.")
     crds: Crds = Field(default=Crds(), description="The kinds Workflow, WorkflowDefinition, HistoryPage.")

@@ -11,7 +11,8 @@ import pytest
 
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.errors import NotLeading
-from flowy_operator.adapters.lease import Lease, LeaseLost
+from flowy_operator.adapters.lease.errors import LeaseLost
+from flowy_operator.adapters.lease.lease import Lease
 from tests.fakes.api import Api
 from tests.fakes.client import LocalClient
 from tests.fakes.clock import run_virtual

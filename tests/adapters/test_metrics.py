@@ -92,9 +92,9 @@ def test_times_are_told_by_their_kind() -> None:
 def test_a_scrape_shows_what_is_so_then() -> None:
     now = Snapshot()
     metrics = Metrics(lambda: now)
-    assert scraped(metrics)["flowy_leader"] == 0
+    assert not any(name.startswith("flowy_leader") for name in scraped(metrics))
     now = Snapshot(
-        leads=True,
+        leads={0: True, 1: False},
         queue_depth=3,
         oldest_wait_s=1.5,
         taken=4,
@@ -109,7 +109,8 @@ def test_a_scrape_shows_what_is_so_then() -> None:
     )
     found = scraped(metrics)
     expected = {
-        "flowy_leader": 1,
+        'flowy_leader{shard="0"}': 1,
+        'flowy_leader{shard="1"}': 0,
         "flowy_queue_depth": 3,
         "flowy_queue_oldest_wait_seconds": 1.5,
         "flowy_queue_wait_seconds_count": 4,

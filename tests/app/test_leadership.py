@@ -7,12 +7,13 @@ from contextlib import suppress
 
 import pytest
 
-from flowy_operator.adapters.lease import LeaseLost
+from flowy_operator.adapters.lease.errors import LeaseLost
 from flowy_operator.app.leadership import LEADER_LABEL, Badge, lead
 from flowy_operator.app.settings import Pod, Settings
 from flowy_operator.core.attempts import Caller
 from tests.app.kubelet import NEVER_ENDS, Act, Call, value
-from tests.app.world import NAMESPACE, Running, World, simulated, world
+from tests.app.running import Running, candidate
+from tests.app.world import NAMESPACE, World, simulated, world
 from tests.fakes.clock import run_virtual
 from tests.fakes.faults import Delay, LoseAnswer, Refuse
 from tests.fakes.store import Json
@@ -186,14 +187,12 @@ async def test_the_label_comes_with_the_lead_and_goes_with_it() -> None:
         w.store.create(w.store.kind("pods"), NAMESPACE, {"metadata": {"name": "p", "labels": {LEADER_LABEL: "true"}}})
         await w.settle(1)
         await w.kill()
-        made = w._candidate()
-        candidate = made._replace(badge=Badge(made.client, Pod(NAMESPACE, "p")))
         stop = asyncio.Event()
 
-        async def work() -> None:
+        async def work(*_: object) -> None:
             await stop.wait()
 
-        leading = asyncio.create_task(lead(candidate, stop, work))
+        leading = asyncio.create_task(lead(candidate(w, "p", 2, pod="p"), stop, work))
         await asyncio.sleep(RETRY_S)
         assert LEADER_LABEL not in labels(w, "p"), "left by the process before in this pod, which led"
         await asyncio.sleep(TAKEOVER_S)
@@ -209,11 +208,11 @@ async def test_a_bug_in_the_work_gives_the_lease_back_too() -> None:
     async with world(step, settings=ELECTED) as w:
         await w.kill()
 
-        async def work() -> None:
+        async def work(*_: object) -> None:
             raise RuntimeError("a bug")
 
         with pytest.raises(ExceptionGroup, match="unhandled errors"):
-            await lead(w._candidate(), asyncio.Event(), work)
+            await lead(candidate(w, "operator", 2), asyncio.Event(), work)
         assert w.holder() is None
 
 

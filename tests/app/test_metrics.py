@@ -71,7 +71,7 @@ async def test_what_is_open_and_what_stalls() -> None:
         w.submit(CHAIN, "step", name="stalls")
         await w.until(lambda: w.stalled("stalls") is not None)
         found = await figures(w)
-        assert found["flowy_leader"] == 1
+        assert found['flowy_leader{shard="0"}'] == 1
         assert found["flowy_open_workflows"] == 2
         assert found["flowy_open_tasks"] == 1
         assert found['flowy_stalled_workflows{reason="DecisionMemory"}'] == 1

@@ -12,154 +12,33 @@ import json
 import logging
 import textwrap
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
-from contextvars import copy_context
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from flowy.replay.replayer import replay
 from flowy.wire.messages import Answer, Request
-from flowy_operator.adapters.host import Changed
-from flowy_operator.adapters.kube import paths
-from flowy_operator.adapters.kube.client import WatchEvent
-from flowy_operator.adapters.kube.errors import ApiError, Unreachable
-from flowy_operator.adapters.kube.paths import resource_of
-from flowy_operator.adapters.lease import Lease, LeaseLost
-from flowy_operator.adapters.metrics import Metrics, Snapshot
-from flowy_operator.app.assembly import Operator
-from flowy_operator.app.leadership import Candidate, identity_of, lead
+from flowy_operator.adapters.lease.errors import LeaseLost
+from flowy_operator.adapters.lease.record import SHARDS_ANNOTATION
+from flowy_operator.app.leadership import lease_name
 from flowy_operator.app.settings import Settings
 from flowy_operator.core.errors import DecisionStalled, StallReason
 from flowy_operator.core.history import Event, parse_history
-from flowy_operator.core.key import Key
 from flowy_operator.core.pages import join
+from flowy_operator.core.share import Share
 from tests.app.kubelet import Activity, Kubelet, value
+from tests.app.running import Running
 from tests.fakes.api import Api
-from tests.fakes.client import LocalClient
-from tests.fakes.clock import PROCESS, VirtualLoop, run_virtual
+from tests.fakes.clock import VirtualLoop, run_virtual
 from tests.fakes.store import DEFINITIONS, WORKFLOWS, Json, Refusal, Store
 
 NAMESPACE = "ns"
-GATEWAY_URL = "http://gateway:8082"
 
 START = datetime(2026, 1, 1, 12, 0, 0, 417, tzinfo=UTC)
 """Not on a millisecond: the history has no finer times, the operator's clock has."""
 
-WRITES = {"create", "patch", "delete"}
-REWATCH_S = 0.5
-
 T = TypeVar("T")
-
-
-class Line(LocalClient):
-    """One operator's way to the API server: `latency` gives the seconds that a request, an answer, an event takes."""
-
-    def __init__(self, api: Api, latency: Callable[[], float], may_write: Callable[[], bool] | None = None) -> None:
-        super().__init__(api, may_write)
-        self._latency = latency
-        self.is_cut = False
-        """Nothing gets through, in either direction, until an operator that knows nothing of it gives up."""
-        self.wrote: Callable[[], None] = lambda: None
-        """Called at the moment when a write is applied."""
-        self.writes_left: int | None = None
-        """The operator dies at the write after so many; before it is applied, or after it: `dies_after`."""
-        self.dies_after = False
-        self.dead = asyncio.Event()
-        self.is_deaf = False
-        """What is sent arrives, and nothing comes back."""
-        self.delay_s = 0.0
-        """Added to each way."""
-        self.held_until: dict[str, float] = {}
-        """Until when, by the loop's clock, nothing arrives that happens to a resource."""
-        self.goes_back: dict[str, int] = {}
-        """By so many versions the next watch of a resource begins too early: what is known is told again."""
-        self.skew = timedelta()
-        """By so much its machine's clock differs from all others."""
-
-    @property
-    def writes(self) -> dict[tuple[str, str], int]:
-        """What was written, Events apart: how often, by (verb, resource)."""
-        counts: dict[tuple[str, str], int] = {}
-        for (verb, resource, code), count in self.requests.items():
-            if verb in WRITES and resource != "events" and 0 < code < 400:
-                counts[verb, resource] = counts.get((verb, resource), 0) + count
-        return counts
-
-    async def watch(
-        self,
-        path: str,
-        *,
-        resource_version: str,
-        label_selector: str | None = None,
-        field_selector: str | None = None,
-        timeout_s: int = 300,
-    ) -> AsyncGenerator[WatchEvent, None]:
-        resource = resource_of(path)
-        version, back = int(resource_version), self.goes_back.pop(resource, 0)
-        if version >= self._local.store.floor:
-            version = max(version - back, self._local.store.floor)
-        stream = super().watch(
-            path,
-            resource_version=str(version),
-            label_selector=label_selector,
-            field_selector=field_selector,
-            timeout_s=timeout_s,
-        )
-        clock, read_at = asyncio.get_running_loop().time, -1.0
-        async with aclosing(stream) as events:
-            async for event in events:
-                if clock() > read_at:  # what happened together arrives together, in one read
-                    held_s = self.held_until.get(resource, 0.0) - clock()
-                    await asyncio.sleep(self._latency() + self.delay_s + max(held_s, 0.0))
-                    read_at = clock()
-                self._pass()
-                self._hear()
-                yield event
-
-    async def get_end(self, path: str, *, query: Mapping[str, str], most_bytes: int) -> tuple[bytes, int]:
-        await asyncio.sleep(self._latency() + self.delay_s)
-        found = await super().get_end(path, query=query, most_bytes=most_bytes)
-        await asyncio.sleep(self._latency() + self.delay_s)
-        return found
-
-    async def _call(self, verb: str, *args: Any, **options: Any) -> Json:
-        is_last = False
-        if verb in WRITES and self.writes_left is not None:
-            is_last = self.writes_left == 0
-            self.writes_left -= 1
-            if is_last and not self.dies_after:
-                await self._die()
-        clock, takes_s = asyncio.get_running_loop().time, self._latency() + self.delay_s
-        sent_at = clock()
-        await asyncio.sleep(takes_s)
-        was_frozen = clock() - sent_at > takes_s + 0.01
-        self._pass()
-        try:
-            answer = await super()._call(verb, *args, **options)
-            if (
-                verb in WRITES and not was_frozen
-            ):  # else it was on its way while it still led: no lease helps against that
-                self.wrote()
-            self._pass()
-            self._hear()
-            return answer
-        finally:
-            if is_last:
-                await self._die()
-            await asyncio.sleep(self._latency() + self.delay_s)
-
-    def _pass(self) -> None:
-        if self.is_cut:
-            raise Unreachable("the network is away")
-
-    def _hear(self) -> None:
-        if self.is_deaf:
-            raise Unreachable("nothing comes back")
-
-    async def _die(self) -> None:
-        self.dead.set()
-        await asyncio.get_running_loop().create_future()
 
 
 class InProcess:
@@ -186,55 +65,16 @@ class InProcess:
         return self.answers[-1]
 
 
-class Running:
-    """One operator process. `candidate` is None where there is no election."""
-
-    def __init__(self, line: Line, operator: Operator, metrics: Metrics, candidate: Candidate | None) -> None:
-        self.line = line
-        self.metrics = metrics
-        self.operator = operator
-        self.candidate = candidate
-        self.stop = asyncio.Event()
-        """As SIGTERM would."""
-        context = copy_context()
-        context.run(PROCESS.set, self)
-        leading = lead(candidate, self.stop, lambda: operator.run(self.stop))
-        self.task = asyncio.create_task(leading, context=context)
-
-    @property
-    def leads(self) -> bool:
-        return self.candidate is None or self.candidate.lease.holds()
-
-    def freeze(self) -> None:
-        """Stop the process, as SIGSTOP would."""
-        _loop().freeze(self)
-
-    def thaw(self) -> None:
-        _loop().thaw(self)
-
-    @property
-    def is_frozen(self) -> bool:
-        return _loop().is_frozen(self)
-
-    def cut(self) -> None:
-        """Cut it off from the API server."""
-        self.line.is_cut = True
-        if self.candidate is not None:
-            assert isinstance(self.candidate.client, Line)
-            self.candidate.client.is_cut = True
-
-
-def _loop() -> VirtualLoop:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualLoop)
-    return loop
-
-
 class World:
     """A cluster with operators. Time starts at START and is the loop's."""
 
     def __init__(
-        self, activity: Activity, *, latency: Callable[[], float] = lambda: 0.001, settings: Settings = Settings()
+        self,
+        activity: Activity,
+        *,
+        latency: Callable[[], float] = lambda: 0.001,
+        settings: Settings = Settings(),
+        shards: int = 1,
     ) -> None:
         self.skew = timedelta()
         """Added to everybody's clock: how long all of them have slept."""
@@ -242,6 +82,8 @@ class World:
         self.api = Api(self.store)
         self.latency = latency
         self.settings = settings
+        self.shards = shards
+        """To operators that begin from now on."""
         self.kubelet = Kubelet(self.store, activity, self.clock, self.api.logs)
         self.decider = InProcess(latency)
         self.operators: list[Running] = []
@@ -281,53 +123,35 @@ class World:
 
     # -- operators ----------------------------------------------------------------------------------------------------
 
-    def start(self) -> Running:
-        """One more operator, with an empty memory. If there is an election, it first waits for the lease."""
-        candidate = self._candidate() if self.settings.leader_election else None
-        line = Line(self.api, self.latency, None if candidate is None else candidate.lease.holds)
-        if candidate is not None:
-            line.wrote = lambda: self._check_fence(candidate.lease.identity)
-
-        def look() -> Snapshot:
-            return operator.snapshot()
-
-        metrics = Metrics(look)
-        operator = Operator(
-            line,
-            self.settings,
-            host=host(line),
-            decider=self.decider,
-            metrics=metrics,
-            clock=lambda: self.clock() + line.skew,
-            gateway_url=GATEWAY_URL,
-        )
-        running = Running(line, operator, metrics, candidate)
+    def start(self, shards: int | None = None, name: str = "operator", pod: str | None = None) -> Running:
+        """One more operator process, with an empty memory; to it there are as many shards as to the world, if not said."""
+        self._lives += 1
+        running = Running(self, name, self._lives, self.shards if shards is None else shards, pod)
         running.task.add_done_callback(lambda _: self.one_ended.set())
         self.operators.append(running)
         return running
 
-    def _candidate(self) -> Candidate:
-        self._lives += 1
-        own = Line(self.api, self.latency)
-        lease = Lease(
-            own,
-            namespace=NAMESPACE,
-            name=self.settings.lease_name,
-            identity=identity_of("operator", str(self._lives)),
-            duration_s=self.settings.lease_seconds,
-            clock=asyncio.get_running_loop().time,
-            now=self.clock,
-        )
-        return Candidate(own, lease, None)
+    def holder(self, shard: int = 0) -> str | None:
+        """Who is on record as the leader of a shard."""
+        found: str | None = self._lease(shard).get("spec", {}).get("holderIdentity")
+        return found
 
-    def holder(self) -> str | None:
-        """Who is on record as the leader."""
-        leases = self.objects("leases")
-        return leases[0]["spec"].get("holderIdentity") if leases else None
+    def told_shards(self) -> int:
+        """How many there are by what is on record; 0 while it changes."""
+        return int(self._lease(0).get("metadata", {}).get("annotations", {}).get(SHARDS_ANNOTATION, "1"))
 
-    def _check_fence(self, writer: str) -> None:
-        if self.holder() != writer:
-            self.unfenced.append(f"{writer} has written while {self.holder()} led")
+    def _lease(self, shard: int) -> Json:
+        name = lease_name(self.settings.lease_name, shard)
+        return next((lease for lease in self.objects("leases") if lease["metadata"]["name"] == name), {})
+
+    def check_fence(self, share: Share, writer: str) -> None:
+        """Note a write of one who doesn't lead, or isn't one of as many as there are."""
+        holder, there_are = self.holder(share.index), self.told_shards()
+        if holder != writer:
+            self.unfenced.append(f"{writer} has written of shard {share.index} while {holder} led")
+        # While it changes, those who believed in the old number may not have heard of it yet.
+        if there_are != share.count and (there_are or not share.index):
+            self.unfenced.append(f"one of {share.count} shards has written while there were {there_are}")
 
     async def kill(self, running: Running | None = None) -> None:
         """End an operator between two instructions, as a power cut would."""
@@ -336,7 +160,7 @@ class World:
         if isinstance(asyncio.get_running_loop(), VirtualLoop):  # the benchmark of heartbeats runs in real time
             gone.thaw()
         if gone.candidate is not None:
-            gone.cut()  # it has no time to give the lease back
+            gone.cut()  # it has no time to give its leases back
         gone.task.cancel()
         with suppress(asyncio.CancelledError, LeaseLost):
             await gone.task
@@ -477,35 +301,6 @@ class World:
         return [(e["reason"], e["message"]) for e in found]
 
 
-def host(line: Line) -> Callable[[Changed, asyncio.Event], Coroutine[Any, Any, None]]:
-    """A watch of Workflows as kopf does it: no word of what was deleted while nobody watched."""
-
-    async def watch(changed: Changed, stop: asyncio.Event) -> None:
-        following = asyncio.create_task(_follow(line, changed))
-        await stop.wait()
-        following.cancel()
-
-    return watch
-
-
-async def _follow(line: Line, changed: Changed) -> None:
-    while True:
-        with suppress(ApiError):
-            items, version = await line.list(paths.workflows())
-            for item in items:
-                changed(_key(item), item["metadata"]["uid"], item)
-            async with aclosing(line.watch(paths.workflows(), resource_version=version)) as events:
-                async for event in events:
-                    if event.type != "BOOKMARK":
-                        body = event.object
-                        changed(_key(body), body["metadata"]["uid"], None if event.type == "DELETED" else body)
-        await asyncio.sleep(REWATCH_S)
-
-
-def _key(body: Json) -> Key:
-    return Key(body["metadata"]["namespace"], body["metadata"]["name"])
-
-
 def _content(source: str, tasks: Sequence[str | Mapping[str, Any]], entrypoint: str | None) -> Json:
     named = {} if entrypoint is None else {"entrypoint": entrypoint}
     return {"code": {"source": textwrap.dedent(source), **named}, "tasks": [_task(task) for task in tasks]}
@@ -553,9 +348,10 @@ async def world(
     *,
     latency: Callable[[], float] = lambda: 0.001,
     settings: Settings = Settings(),
+    shards: int = 1,
 ) -> AsyncIterator[World]:
     """A world with one operator, which ends with the block."""
-    made = World(activity, latency=latency, settings=settings)
+    made = World(activity, latency=latency, settings=settings, shards=shards)
     made.start()
     bugs = _Bugs()
     logging.getLogger().addHandler(bugs)

@@ -86,7 +86,7 @@ async def measure() -> tuple[Cost, Cost]:
         desk = w.operators[0].operator.attempts
         checked = Tokens(reviewer, audience="flowy", clock=lambda: NOW, knows=desk.knows, unheard=desk.unheard)
         caps, answered = Caps.of_this_process(), Metrics().answered
-        gateway = Gateway(checked, desk, clock=time.monotonic, caps=caps, answered=answered, deaf=_deaf)
+        gateway = Gateway(checked, desk, clock=time.monotonic, caps=caps, answered=answered, deaf=_deaf, onward=None)
         listening = open_socket(0)
         port = listening.getsockname()[1]
         # The stand-in keeps every version of every object in this process; the operator shall not be charged for that.

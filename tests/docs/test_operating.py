@@ -12,7 +12,6 @@ from flowy.policy.retry import MAX_LAUNCHES
 from flowy.wire import values
 from flowy.wire.messages import MAX_LOG_BYTES, Request
 from flowy_operator import adapters, app
-from flowy_operator.adapters import lease
 from flowy_operator.adapters.crd import model, rules
 from flowy_operator.adapters.crd.shape import MAX_JSON, MAX_SECONDS
 from flowy_operator.adapters.decider import zygote
@@ -20,6 +19,7 @@ from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.staying import Fate
 from flowy_operator.adapters.decider.verdict import End
 from flowy_operator.adapters.gateway import connections, server, tokens, uploads
+from flowy_operator.adapters.lease import lease
 from flowy_operator.adapters.metrics import Metrics, Outcome, Snapshot, TaskEnd
 from flowy_operator.app import assembly, decisions, leadership
 from flowy_operator.app.cli import decider, run
@@ -141,6 +141,7 @@ def test_the_alerts_name_metrics_that_there_are() -> None:
 
 
 FULL = Snapshot(
+    leads={0: True},
     stalled={"HistoryFull": 1},
     foreign={"Job": 1},
     api_calls={("get", "jobs", 200): 1},

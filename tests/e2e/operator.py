@@ -42,14 +42,14 @@ class OperatorProcess:
     ) -> None:
         self.log = log
         self._environment = environment
-        self.health_port = _free_port()
+        self.health_port, self.gateway_port = _free_port(), _free_port()
         self._command = [
             str(Path(sys.executable).with_name("flowy-operator")),
             "run",
             f"--kubeconfig={kubeconfig}",
             f"--namespace={namespace}",
             f"--log-level={log_level}",
-            f"--gateway-port={_free_port()}",  # the same in all its lives, since pods remember it
+            f"--gateway-port={self.gateway_port}",  # the same in all its lives, since pods remember it
             f"--health-port={self.health_port}",
             *options,
         ]

@@ -46,7 +46,7 @@ def test_figures_after_known_workflows(kube: Kube, operator: OperatorProcess) ->
     assert status == 200
     found = samples(text)
     expected = {
-        "flowy_leader": 1,
+        'flowy_leader{shard="0"}': 1,
         "flowy_open_workflows": 1,
         "flowy_open_tasks": 0,
         "flowy_retries_total": 1,

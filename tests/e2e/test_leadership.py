@@ -81,8 +81,8 @@ def test_the_leader_is_killed_and_the_other_goes_on(installed: Installed, served
     installed.kube.wait_until("pod", leader, lambda _: restarts(installed, leader) > before)
     installed.kube.run("wait", "--for=condition=Ready", f"pod/{leader}", "--timeout=60s")
     assert installed.ask(leader, "readyz") == "decider: ok\nlease: ok\n"
-    assert "flowy_leader 0.0" in installed.ask(leader, "metrics")
-    assert "flowy_leader 1.0" in installed.ask(installed.leader(), "metrics")
+    assert 'flowy_leader{shard="0"} 0.0' in installed.ask(leader, "metrics")
+    assert 'flowy_leader{shard="0"} 1.0' in installed.ask(installed.leader(), "metrics")
 
 
 def test_a_leader_that_was_frozen_writes_nothing_when_it_thaws(

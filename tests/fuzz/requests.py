@@ -118,6 +118,7 @@ async def _talk(sent: list[bytes], *, is_head: bool) -> None:
         caps=Caps(total=100, per_address=50),
         answered=lambda path, code: answered.append((path, code)),
         deaf=lambda: None,
+        onward=None,
     )
     sweeping = asyncio.create_task(gateway._connections.sweep())
     try:

@@ -18,22 +18,27 @@ from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import ApiError
 from flowy_operator.adapters.kube.errors import Conflict as WriteConflict
-from flowy_operator.adapters.lease import Lease
+from flowy_operator.adapters.lease.lease import Lease
+from flowy_operator.adapters.lease.number import Number
+from flowy_operator.adapters.lease.record import Seen
 from flowy_operator.app import decisions, reconciler
 from flowy_operator.app.assembly import Operator
 from flowy_operator.app.launcher import Launcher
 from flowy_operator.app.obstacles import Obstacles
 from flowy_operator.app.pages import Pages
+from flowy_operator.app.parents import Parents
 from flowy_operator.app.reconciler import Reconciler
+from flowy_operator.app.tracked import Workflows
 from flowy_operator.app.values import Values
 from flowy_operator.core import admission, decision, observe
 from flowy_operator.core import state as states
 from flowy_operator.core.errors import RetryLater
 from flowy_operator.core.history import Event, Failure, TaskDisrupted, TaskFailed, in_milliseconds
 from flowy_operator.core.observe import View
+from flowy_operator.core.share import Share
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.values import reference
-from tests.sim.scenario import Scenario, narrow
+from tests.sim.scenario import Scenario, narrow, only_sharded
 
 Mutant = Callable[[], Any]
 
@@ -118,7 +123,7 @@ def _without_max(original: Any) -> Any:
 
 
 def _unasked(original: Any) -> Any:
-    async def fill_gaps(client: Any, workflow: Any, spec: Any, state: Any, view: View, now: Any) -> View:
+    async def fill_gaps(client: Any, workflow: Any, spec: Any, state: Any, view: View, *_: Any) -> View:
         return view
 
     return fill_gaps
@@ -180,8 +185,16 @@ def _never_doubted() -> Iterator[None]:
         yield
 
 
-async def _unawaited(self: Any, workflow: Any, version: Any) -> bool:
-    return False
+async def _unneeded(self: Any, child: Any, now: Any) -> None:
+    return None
+
+
+async def _unasked_number(self: Any) -> None:
+    self.agreed_at = self._clock()
+
+
+def _unseen_child(self: Any, key: Any, body: Any, share: Any) -> None:
+    return None
 
 
 MUTANTS: Mapping[str, Mutant] = MappingProxyType(
@@ -222,11 +235,24 @@ MUTANTS: Mapping[str, Mutant] = MappingProxyType(
             decisions, "_basis", lambda original: lambda spec, state: (spec.source_digest, state.run, state.finished)
         ),
         "a leader never doubts its lease": _never_doubted,
-        "an ended child doesn't wait for its parent": _instead(Reconciler, "_is_awaited", lambda original: _unawaited),
+        "an ended child doesn't wait for its parent": _instead(Parents, "needs", lambda original: _unneeded),
+        "who holds a shard doesn't ask how many there are": _instead(Number, "ask", lambda original: _unasked_number),
+        "another number of shards counts at once": _instead(Seen, "shards", lambda original: property(lambda self: 1)),
+        "each shard looks after all Workflows": _instead(Share, "has", lambda original: lambda self, uid: True),
+        "a child of another shard isn't shown to its parent": _instead(
+            Workflows, "see", lambda original: _unseen_child
+        ),
     }
 )
 
 SEEDS_OF: Mapping[str, Callable[[int], Scenario]] = MappingProxyType(
-    {"an answer counts as long as the number of outcomes is the same": narrow}
+    {
+        "an answer counts as long as the number of outcomes is the same": narrow,
+        "an ended child doesn't wait for its parent": only_sharded,
+        "who holds a shard doesn't ask how many there are": only_sharded,
+        "another number of shards counts at once": only_sharded,
+        "each shard looks after all Workflows": only_sharded,
+        "a child of another shard isn't shown to its parent": only_sharded,
+    }
 )
 """Which scenarios find a bug, where those of `make sim` would need thousands."""

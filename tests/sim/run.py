@@ -12,14 +12,15 @@ from typing import Any
 from flowy.replay.replayer import replay
 from flowy.wire.messages import Outcome
 from flowy_operator.adapters.crd.spec import spec_or_reference
-from flowy_operator.adapters.lease import LeaseLost
+from flowy_operator.adapters.lease.errors import LeaseLost
 from flowy_operator.app.settings import Settings
 from flowy_operator.core.attempts import Caller
 from flowy_operator.core.config_map import text_of
 from flowy_operator.core.history import CancelReason, StopRequested, TaskCancelled, TaskScheduled
 from flowy_operator.core.request import decision_request, value_refs
 from flowy_operator.core.spec import WorkflowSpec
-from tests.app.world import NAMESPACE, Running, World, world
+from tests.app.running import Running
+from tests.app.world import NAMESPACE, World, world
 from tests.fakes.clock import run_virtual
 from tests.fakes.store import CONFIG_MAPS, WORKFLOWS, Json, Refusal
 from tests.sim.scenario import Scenario
@@ -163,7 +164,7 @@ class Run:
                 with suppress(LeaseLost):
                     await running.task
                 self.count(running)
-                self.world.start()
+                self.world.start(running.shards)
 
     async def _beat(self) -> None:
         """Every container that runs says so, to whoever is there to hear it: nobody is ever timed out for silence."""
@@ -172,7 +173,7 @@ class Run:
                 caller = Caller(NAMESPACE, pod["metadata"]["name"], pod["metadata"]["uid"])
                 for running in list(self.world.operators):
                     if running.leads and not running.is_frozen:
-                        await running.operator.attempts.heartbeat(caller, '{"n": 1}')
+                        await running.desk.heartbeat(caller, '{"n": 1}')
             await asyncio.sleep(BEAT_S)
 
     # -- what must hold -----------------------------------------------------------------------------------------------
@@ -249,8 +250,8 @@ class Run:
                 raise Violation(f"{count} {what} for {launches} launches and {troubles} troubles, at most {most}")
 
     def count(self, running: Running) -> None:
-        self.passes += running.operator._queue.taken
-        self.writes += sum(running.line.writes.values())
+        self.passes += sum(operator._queue.taken for operator in running.operators)
+        self.writes += sum(sum(line.writes.values()) for line in running.lines)
 
 
 def run(scenario: Scenario) -> Report:
@@ -268,7 +269,12 @@ def _settings(tail_bytes: int, *, elected: bool) -> Settings:
 async def _run(scenario: Scenario) -> Report:
     dice = random.Random(f"{scenario.seed} latency")
     settings = _settings(scenario.tail_bytes, elected=scenario.elected)
-    async with world(scenario.act, latency=lambda: dice.uniform(0.0005, scenario.latency_s), settings=settings) as w:
+    async with world(
+        scenario.act,
+        latency=lambda: dice.uniform(0.0005, scenario.latency_s),
+        settings=settings,
+        shards=scenario.shards if scenario.elected else 1,
+    ) as w:
         loop = asyncio.get_running_loop()
         w.store.collects = lambda: loop.call_later(dice.uniform(0, 1), w.store.collect)
         simulated = Run(scenario, w)

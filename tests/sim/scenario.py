@@ -12,7 +12,7 @@ from typing import Any
 from tests.app.kubelet import Act, Call, failure, printed, value
 from tests.fakes.faults import Fault, LoseAnswer, Refuse, Rule
 from tests.sim.programs import ACTIVITIES, FAILURE, Flow, Program, Step, fails, name_of, random_program
-from tests.sim.troubles import GENTLE, Jump, Sleep, Trouble, Unsure, random_troubles
+from tests.sim.troubles import GENTLE, Jump, Sleep, Trouble, Two, Unsure, random_reshard, random_troubles
 
 MOST_ATTEMPTS = 8
 """Each clock jump and each node that is lost may cost one; by themselves containers fail in the first two."""
@@ -23,6 +23,9 @@ LONG_S = 500.0
 """Longer than any timeout with an outage on top: an outcome that is there counts, however late."""
 
 NARROW_EVERY = 20
+SHARDED = 0.5
+"""The share of seeds with two replicas in which both may work."""
+
 CALM = 0.15
 """The share of seeds in which nothing befalls the operator itself."""
 
@@ -58,6 +61,8 @@ class Scenario:
     """Activities whose result is what they print."""
     elected: bool = False
     """Whether there are two replicas, of which one leads."""
+    shards: int = 1
+    """With two replicas: how many they share at the beginning."""
     defined: bool = False
     """Whether the workflow is of a WorkflowDefinition."""
     ttl_s: int = 60
@@ -129,6 +134,7 @@ class Scenario:
         for name in (
             "failing",
             "evicted",
+            "shards",
             "elected",
             "defined",
             "tail_bytes",
@@ -193,10 +199,26 @@ def scenario_of(seed: int) -> Scenario:
         ttl_s=dice.choice([1, 5, 5, 60]),
         children_expire=dice.random() < 0.3,
     )
-    if dice.random() >= CALM:
-        return drawn
-    # Nothing hampers the operator here, so that it can be held to doing everything at once.
-    return replace(drawn, refusals=(), troubles=random_troubles(dice, elected=False, defined=False, kinds=GENTLE))
+    if dice.random() < CALM:
+        # Nothing hampers the operator here, so that it can be held to doing everything at once.
+        return replace(drawn, refusals=(), troubles=random_troubles(dice, elected=False, defined=False, kinds=GENTLE))
+    shards = random.Random(f"{seed} shards")  # dice of their own: the others' seeds mean what they did
+    return sharded(drawn, shards) if elected and shards.random() < SHARDED else drawn
+
+
+def sharded(scenario: Scenario, dice: random.Random) -> Scenario:
+    """The same with shards, whose number changes once or twice, as a rule."""
+    troubles = [*scenario.troubles]
+    for _ in range(dice.choice([0, 1, 1, 2])):
+        troubles.insert(dice.randint(0, len(troubles)), random_reshard(dice))
+    return replace(scenario, elected=True, shards=dice.choice([1, 2, 2, 3]), troubles=tuple(troubles))
+
+
+def only_sharded(seed: int) -> Scenario:
+    """Each seed with shards."""
+    scenario = scenario_of(seed)
+    troubles = tuple(trouble for trouble in scenario.troubles if not isinstance(trouble, Two))
+    return sharded(replace(scenario, troubles=troubles), random.Random(f"{seed} shards"))
 
 
 def _refusals(dice: random.Random) -> tuple[Refusals, ...]:

@@ -28,7 +28,6 @@ COMMON = [
     "a Job's name is drawn",
     "the current launch isn't the one that counts",
     "the finish order is that of the calls",
-    "what the caches lack isn't asked for",
 ]
 
 

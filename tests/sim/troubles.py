@@ -13,7 +13,8 @@ from functools import wraps
 from typing import Any, Protocol, TypeVar
 
 from tests.app.kubelet import NODES
-from tests.app.world import NAMESPACE, Running, World
+from tests.app.running import Running
+from tests.app.world import NAMESPACE, World
 from tests.fakes.faults import LoseAnswer, Refuse, Rule
 from tests.fakes.store import WORKFLOWS, Refusal
 
@@ -119,13 +120,13 @@ class CutOff:
 
     @_at_the_leader
     async def strike(self, run: Struck, running: Running) -> None:
-        lines = [running.line, *([] if running.candidate is None else [running.candidate.client])]
+        lines = running.all_lines()
         for line in lines:
-            line.is_cut = True  # type: ignore[attr-defined]
+            line.is_cut = True
         run.world.api.cut_watches()
         await asyncio.sleep(self.for_s)
         for line in lines:
-            line.is_cut = False  # type: ignore[attr-defined]
+            line.is_cut = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,30 @@ class Freeze:
         running.freeze()
         await asyncio.sleep(self.for_s)
         running.thaw()
+
+
+@dataclass(frozen=True, slots=True)
+class Reshard:
+    """From now on there is another number of shards: a rolling update, in which some that are replaced may die."""
+
+    after_s: float
+    to: int
+    pause_s: float
+    dies: bool
+
+    async def strike(self, run: Struck) -> None:
+        world = run.world
+        before, world.shards = world.shards, self.to
+        # One of the old that ends meanwhile by itself, begins again as one of the old.
+        while (old := next((one for one in world.operators if one.shards == before != self.to), None)) is not None:
+            world.start()
+            await asyncio.sleep(self.pause_s)
+            if not self.dies:
+                old.stop.set()
+                await asyncio.wait([old.task], timeout=6)
+            if old in world.operators:
+                await world.kill(old)
+            await asyncio.sleep(self.pause_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +254,8 @@ class Doubled:
 
     async def strike(self, run: Struck) -> None:
         for running in run.world.operators:
-            running.line.goes_back[self.kind] = self.versions
+            for line in running.lines:
+                line.goes_back[self.kind] = self.versions
         run.world.api.cut_watches()
 
 
@@ -242,7 +268,7 @@ class Slow:
     each_s: float
 
     async def strike(self, run: Struck) -> None:
-        lines = [running.line for running in run.world.operators]
+        lines = [line for running in run.world.operators for line in running.lines]
         for line in lines:
             line.delay_s = self.each_s
         await asyncio.sleep(self.for_s)
@@ -460,6 +486,12 @@ _MAKERS: list[tuple[int, Callable[[random.Random, float], Trouble]]] = [
     (1, lambda d, at: Touch(at, d.randint(1, 6), d.choice([0.01, 0.1, 1]))),
     (1, lambda d, at: Stop(at, d.choice(["Cancel", "Cancel", "Terminate"]))),
 ]
+
+
+def random_reshard(dice: random.Random) -> Reshard:
+    return Reshard(
+        dice.uniform(0, 20), dice.choice([1, 2, 2, 3]), dice.choice([0, dice.uniform(0, 12)]), dice.random() < 0.3
+    )
 
 
 GENTLE = (Evict, LoseNode, DeleteJob, DeleteChild, Suspend, Touch, Stop)

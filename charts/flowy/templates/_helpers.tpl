@@ -73,6 +73,9 @@ subjects:
 {{- if .Values.restrict.inlineCode }}
 {{- $_ := set $given "DEFINITIONS_ONLY" true }}
 {{- end }}
+{{- if gt (int .Values.shards) 1 }}
+{{- $_ := set $given "SHARDS" .Values.shards }}
+{{- end }}
 {{- range $name, $value := .Values.settings }}
 {{- $_ := set $given ($name | snakecase | upper) $value }}
 {{- end }}

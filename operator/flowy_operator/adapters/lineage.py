@@ -6,8 +6,12 @@ from flowy_operator.core.child import (
     DEPTH_ANNOTATION,
     MAX_DEPTH,
     SUSPENDED_ANNOTATION,
+    ChildRecord,
     Lineage,
+    standing_of,
 )
+from flowy_operator.core.conditions import has_ended
+from flowy_operator.core.history import StopMode
 from flowy_operator.core.job import API_VERSION, KIND, RUN_LABEL, TASK_ANNOTATION, UID_LABEL, WORKFLOW_LABEL
 
 
@@ -30,6 +34,26 @@ def parse_lineage(metadata: Raw) -> Lineage | None:
         task=task,
         run=run,
         suspended_by_parent=SUSPENDED_ANNOTATION in annotations,
+    )
+
+
+def parse_child(body: Raw) -> ChildRecord | None:
+    """A Workflow as its parent sees it, None if it has none. What can't be read of spec and status isn't there."""
+    metadata, spec, status = mapping(body.get("metadata")), mapping(body.get("spec")), mapping(body.get("status"))
+    lineage = parse_lineage(metadata)
+    if lineage is None:
+        return None
+    stop = text(spec.get("stop"))
+    return ChildRecord(
+        namespace=str(metadata["namespace"]),
+        name=str(metadata["name"]),
+        uid=str(metadata["uid"]),
+        lineage=lineage,
+        standing=standing_of(status),
+        ended=has_ended(status),
+        deleting="deletionTimestamp" in metadata,
+        suspended=spec.get("suspend") is True,
+        stop=StopMode(stop) if stop in set(StopMode) else None,
     )
 
 

@@ -8,10 +8,11 @@ since each value is a series of its own for ever: no names of workflows, tasks o
 """
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import version
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
@@ -27,6 +28,8 @@ from flowy_operator.core.history import (
     TaskScheduled,
     TaskTimedOut,
 )
+
+L = TypeVar("L")
 
 PASS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 DECISION_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
@@ -56,10 +59,10 @@ class Snapshot:
     """What is so at one moment. `api_calls`, `watch_restarts`, `waited_s`, `taken` and `events_dropped` count since the start.
 
     `api_calls` by (verb, resource, status code), 0 standing for no answer; `watch_restarts` by (resource, cause);
-    `stalled` by reason, `foreign` by kind.
+    `stalled` by reason, `foreign` by kind; `leads` says of each shard whether this replica looks after it.
     """
 
-    leads: bool = False
+    leads: Mapping[int, bool] = field(default_factory=dict)
     queue_depth: int = 0
     oldest_wait_s: float = 0.0
     taken: int = 0
@@ -71,6 +74,43 @@ class Snapshot:
     foreign: Mapping[str, int] = field(default_factory=dict)
     api_calls: Mapping[tuple[str, str, int], int] = field(default_factory=dict)
     watch_restarts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    def counters(self) -> "Snapshot":
+        """What of it counts since the start."""
+        return Snapshot(
+            taken=self.taken,
+            waited_s=self.waited_s,
+            events_dropped=self.events_dropped,
+            api_calls=self.api_calls,
+            watch_restarts=self.watch_restarts,
+        )
+
+
+def together(found: Sequence[Snapshot]) -> Snapshot:
+    """What is so of several operators that look after different shards."""
+    return Snapshot(
+        leads={shard: leads for one in found for shard, leads in one.leads.items()},
+        queue_depth=sum(one.queue_depth for one in found),
+        oldest_wait_s=max((one.oldest_wait_s for one in found), default=0.0),
+        taken=sum(one.taken for one in found),
+        waited_s=sum(one.waited_s for one in found),
+        open_workflows=sum(one.open_workflows for one in found),
+        open_tasks=sum(one.open_tasks for one in found),
+        events_dropped=sum(one.events_dropped for one in found),
+        stalled=_sums([one.stalled for one in found]),
+        foreign=_sums([one.foreign for one in found]),
+        api_calls=_sums([one.api_calls for one in found]),
+        watch_restarts=_sums([one.watch_restarts for one in found]),
+    )
+
+
+def _sums(found: Sequence[Mapping[L, int]]) -> Mapping[L, int]:
+    """By label. Zeros stay: a series that is there must not go."""
+    sums: dict[L, int] = {}
+    for one in found:
+        for label, count in one.items():
+            sums[label] = sums.get(label, 0) + count
+    return sums
 
 
 class Metrics:
@@ -209,7 +249,10 @@ class _Moment(Collector):
         return self._families(self._look())
 
     def _families(self, now: Snapshot) -> Iterator[Metric]:
-        yield GaugeMetricFamily("flowy_leader", "1 on the replica that works", value=now.leads)
+        leader = GaugeMetricFamily("flowy_leader", "1 on the replica that looks after this shard", labels=["shard"])
+        for shard, leads in now.leads.items():
+            leader.add_metric([str(shard)], leads)
+        yield leader
         built = GaugeMetricFamily("flowy_build_info", "What runs here", labels=["version", "python"])
         built.add_metric([version("flowy-operator"), platform.python_version()], 1)
         yield built

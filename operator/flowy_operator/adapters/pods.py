@@ -17,7 +17,7 @@ from flowy_operator.adapters.kube.fields import (
     name,
     text,
 )
-from flowy_operator.core.job import WORKFLOW_LABEL
+from flowy_operator.core.job import UID_LABEL, WORKFLOW_LABEL
 from flowy_operator.core.records import PodRecord
 from flowy_operator.core.sentences import line, looked_at
 
@@ -140,6 +140,7 @@ def _parse(pod: Raw) -> PodRecord:
         uid=name(metadata["uid"]),
         resource_version=int(metadata["resourceVersion"]),
         workflow=name(workflow),
+        workflow_uid=text(metadata["labels"].get(UID_LABEL)),
         job=text(job.get("name")),
         job_uid=text(job.get("uid")),
         phase=phase,

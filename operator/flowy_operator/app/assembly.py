@@ -50,6 +50,7 @@ from flowy_operator.core.key import Key
 from flowy_operator.core.observe import View
 from flowy_operator.core.pages import PageLimits
 from flowy_operator.core.records import JobRecord, PodRecord
+from flowy_operator.core.share import Share
 
 RESYNC_S = 600.0
 """How often all Workflows are listed beside the watch: kopf tells no deletions that it missed, and every component
@@ -70,7 +71,7 @@ class Operator:
 
     What reaches outside is given, beside the client: `host` watches Workflows, `decider` runs their code. `clock` gives
     aware UTC. `attempts` answers what pods ask at `gateway_url`,
-    `listening` knows since when they could.
+    `listening` knows since when they could. `share` are the Workflows that it looks after.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class Operator:
         metrics: Metrics,
         clock: Callable[[], datetime],
         gateway_url: str,
+        share: Share,
     ) -> None:
         self._client = client
+        self._share = share
         self._metrics = metrics
         self._settings = settings
         self._clock = clock
@@ -129,6 +132,7 @@ class Operator:
             pods=self._pods.records,
             jobs=self._jobs.records,
             clock=clock,
+            share=share,
         )
         self._reconciler = Reconciler(
             client=client,
@@ -147,6 +151,7 @@ class Operator:
             clock=clock,
             late=self._late,
             gateway_url=gateway_url,
+            share=share,
             pod_template={str(part): fields for part, fields in settings.pod_template.items()},
         )
 
@@ -193,6 +198,7 @@ class Operator:
             pods=self._pods,
             definitions=self._definitions,
             recorder=self._recorder,
+            share=self._share,
         )
 
     async def _work(self, key: Key) -> None:
@@ -222,7 +228,7 @@ class Operator:
                     _log.warning("workflows can't be listed", extra={"error": str(error)})
 
     async def _list_workflows(self, namespace: str | None) -> None:
-        known = {w.key: w.owner.uid for w in self._workflows if namespace in {None, w.owner.namespace}}
+        known = {key: uid for key, uid in self._workflows.seen() if namespace in {None, key.namespace}}
         items, _ = await self._client.list(paths.workflows(namespace))
         listed = {}
         for item in items:
@@ -234,6 +240,12 @@ class Operator:
             self._workflow_changed(key, item["metadata"]["uid"], item)
 
     def _workflow_changed(self, key: Key, uid: str, body: Mapping[str, Any] | None) -> None:
+        if body is not None and not self._share.has(uid):
+            # Another shard's. Of that only who has its parent here wants to know, and who had its name before.
+            self._workflows.see(key, body, self._share)
+            if self._workflows.get(key) is None:
+                self._queue.drop(key)
+            return
         if body is None:
             self._workflows.forget(key, uid)
             if self._workflows.get(key) is None:

@@ -20,6 +20,7 @@ from flowy_operator.core.history import in_milliseconds
 from flowy_operator.core.key import Key
 from flowy_operator.core.records import JobRecord, PodRecord
 from flowy_operator.core.refusals import UPLOADED_ANOTHER
+from flowy_operator.core.share import Share, shard_of
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import Task
 
@@ -53,6 +54,7 @@ class Attempts:
         pods: Pods,
         jobs: Jobs,
         clock: Callable[[], datetime],
+        share: Share,
     ) -> None:
         self._client = client
         self._workflows = workflows
@@ -60,12 +62,18 @@ class Attempts:
         self._pods = pods
         self._jobs = jobs
         self._clock = clock
+        self._share = share
         self._asked: OrderedDict[str, tuple[datetime, Standing]] = OrderedDict()
         self._asking = 0
 
     def knows(self, caller: Caller) -> bool:
         """Whether there is such a pod, and it says that it is of a Job."""
         return self._pod(caller) is not None
+
+    def shard(self, caller: Caller, count: int) -> int | None:
+        """Whose pod it is, of so many shards, by its own label; None if there is no such pod."""
+        found = self._pod(caller)
+        return None if found is None else shard_of(found[0].workflow_uid, count)
 
     def unheard(self, caller: Caller) -> None:
         """Count this pod's silence from now on: somebody who says it is this pod has spoken, and couldn't be judged."""
@@ -193,6 +201,9 @@ class Attempts:
             return None, Over(f"the workflow {pod.workflow} was deleted")
         except ApiError:
             return None, Unknown("the API server doesn't answer")
+        if not self._share.has(body["metadata"]["uid"]):
+            # Its own label says otherwise. It is Kubernetes that copies labels from Job to pod, so somebody has changed it.
+            return None, Unknown(f"the workflow {pod.workflow} is another operator's")
         self._workflows.accept(Key(pod.namespace, pod.workflow), body, self._clock())
         workflow, found = self._judge(pod, job)
         return workflow, Over(found.why) if isinstance(found, _Stale) else found

@@ -52,7 +52,7 @@ def run(**flags: Any) -> None:
     # Late, so that --help and a wrong flag answer at once: these imports take half a second.
     from flowy_operator.adapters.gateway.server import GatewayError  # noqa: PLC0415
     from flowy_operator.adapters.kube.client import NoClusterError  # noqa: PLC0415
-    from flowy_operator.adapters.lease import LeaseLost  # noqa: PLC0415
+    from flowy_operator.adapters.lease.errors import LeaseLost  # noqa: PLC0415
     from flowy_operator.adapters.probes import ProbesError  # noqa: PLC0415
     from flowy_operator.app import logs  # noqa: PLC0415
     from flowy_operator.app.process import run_operator  # noqa: PLC0415

@@ -14,9 +14,13 @@ from datetime import datetime, timedelta
 from flowy_operator.adapters.kube.client import CREATE_TIMEOUT_S
 from flowy_operator.adapters.kube.errors import ApiError
 from flowy_operator.app.tracked import Workflow
+from flowy_operator.core.child import ChildRecord
 
 LATE_S = CREATE_TIMEOUT_S + 5.0
 """The rest is for the way there, and for what storage has begun."""
+
+UNENDED = timedelta(seconds=15)
+"""How often it is looked at a child that is to end; its end is told, too."""
 
 _SERVER_ERROR = 500
 
@@ -38,7 +42,16 @@ class Late:
 
     def settled_at(self, workflow: Workflow, now: datetime) -> datetime:
         """From when on nothing of this workflow can be made anew: `now`, as a rule."""
-        unheard_at = self._began if workflow.unheard_at is None else max(self._began, workflow.unheard_at)
-        left_s = unheard_at + LATE_S - asyncio.get_running_loop().time()
+        return self.after(self._began if workflow.unheard_at is None else max(self._began, workflow.unheard_at), now)
+
+    def after(self, sent_at: float, now: datetime) -> datetime:
+        """From when on no create comes to pass that was sent until `sent_at`, by the loop's clock; `now`, if that is over."""
+        left_s = sent_at + LATE_S - asyncio.get_running_loop().time()
         # A pass's `now` is in whole milliseconds, and so up to one of them behind: whoever wakes then is to be late enough.
         return now if left_s <= 0 else now + timedelta(seconds=left_s, milliseconds=1)
+
+    def of_another(self, parent: Workflow, child: ChildRecord, now: datetime) -> datetime:
+        """From when on no Job of a child comes to pass that another shard looks after: after its end it makes none."""
+        if not child.ended:
+            return now + UNENDED
+        return self.after(parent.ended_elsewhere.setdefault(child.name, asyncio.get_running_loop().time()), now)

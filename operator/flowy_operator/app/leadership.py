@@ -1,5 +1,7 @@
 """Of several replicas one works, the others wait with empty hands: no caches, no watches, nothing but the lease.
 
+So it is for each shard, where there are several: each has a Lease, and a replica is an operator for each that it holds.
+
 What a replica knows can all be read again, and a restart at any moment is what everything here is made for; a change of
 leader is nothing else. So whoever waits costs the API server one small read every two seconds, and whoever loses the lease
 ends, to begin anew from nothing.
@@ -9,17 +11,24 @@ The leader's pod bears a label, by which the gateway's Service finds it.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import ApiError, Conflict, NotFound
-from flowy_operator.adapters.lease import Lease, LeaseLost
+from flowy_operator.adapters.lease.errors import LeaseLost
+from flowy_operator.adapters.lease.lease import Lease
 from flowy_operator.app.settings import Pod
 from flowy_operator.app.stopping import unless
+from flowy_operator.core.share import WHOLE, Share
 
 LEADER_LABEL = "flowy.dev/leader"
+
+BALANCE_S = 15.0
+"""How often those who hold few shards look for one that holds many. Each shard that moves is a start."""
 
 AGAIN_S = 1.0
 """After so long a label that couldn't be set is tried again: until it is there, no activity reaches the gateway."""
@@ -30,9 +39,23 @@ LAST_S = 0.5
 _log = logging.getLogger(__name__)
 
 
-def identity_of(host: str, unique: str) -> str:
-    """What the Lease has of its holder. `host` is the pod's name, or this machine's."""
-    return f"{host}_{unique}"
+def identity_of(host: str, unique: str, gateway: str | None = None) -> str:
+    """What the Lease has of its holder. `host` is the pod's name, or this machine's.
+
+    With `gateway`, the address of its own, other replicas find the holder there.
+    """
+    return f"{host}_{unique}" if gateway is None else f"{host}_{unique}_{gateway}"
+
+
+def gateway_of(identity: str) -> str | None:
+    """Where the gateway of this holder is, None if it doesn't say."""
+    parts = identity.split("_", 2)
+    return parts[2] if len(parts) > 2 else None  # noqa: PLR2004 - as above
+
+
+def lease_name(name: str, shard: int) -> str:
+    """The Lease of a shard. That of the first is always the same: by it all agree how many shards there are."""
+    return name if shard == 0 else f"{name}-shard-{shard}"
 
 
 class Badge:
@@ -44,7 +67,7 @@ class Badge:
 
     async def move(self, previous: str | None) -> None:
         """Have it on our pod, and no longer on that of the identity which led before; that one may not come to it itself."""
-        former = None if previous is None else previous.rpartition("_")[0]
+        former = None if previous is None else previous.partition("_")[0]
         while True:
             try:
                 await self._put_on(self._pod.name)
@@ -55,6 +78,12 @@ class Badge:
                 await asyncio.sleep(AGAIN_S)
             else:
                 return
+
+    async def keep(self) -> None:
+        """Put it on again and again, until cancelled: who took a shard over took it off, and didn't know that we still hold others."""
+        while True:
+            await asyncio.sleep(BALANCE_S)
+            await self.move(None)
 
     async def drop(self) -> None:
         """Take it off our pod, where a process before this one in the same pod may have left it."""
@@ -78,42 +107,110 @@ class Badge:
 
 
 class Candidate(NamedTuple):
-    """This process as one that may lead. `client` may write without leading; without a pod of its own it has no badge."""
+    """This process as one that may lead. `client` may write without leading; without a pod of its own it has no badge.
+
+    `leases` has one for each shard.
+    """
 
     client: KubeClient
-    lease: Lease
+    leases: Sequence[Lease]
     badge: Badge | None
 
 
-async def lead(candidate: Candidate | None, stop: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
-    """Wait for the lease, do the work as long as it holds, give it back; without a candidate just do the work.
+Work = Callable[[Share, Lease | None, asyncio.Event], Awaitable[None]]
+"""What is done for a shard while its Lease is held, until the event is set. There is no Lease without an election."""
 
-    `stop` ends the wait; the work has to end itself by it. Raises LeaseLost, after the work was cancelled in the middle.
+
+async def lead(candidate: Candidate | None, stop: asyncio.Event, work: Work) -> None:
+    """For each shard wait for its lease, do the work as long as it holds, give it back; without a candidate just do the work.
+
+    `stop` ends the wait; the work has to end itself by its event. Raises LeaseLost, after all work was cancelled in the middle.
     """
     if candidate is None:
-        await work()
+        await work(WHOLE, None, stop)
         return
-    _, lease, badge = candidate
-    if badge is not None:
-        await badge.drop()
-    _log.info("waiting for the lease", extra={"identity": lease.identity})
-    if not await unless(stop, lease.acquire()):
-        return
-    _log.info("this operator leads", extra={"identity": lease.identity, "before": lease.previous})
+    if candidate.badge is not None:
+        await candidate.badge.drop()
+    count = len(candidate.leases)
     try:
         async with asyncio.TaskGroup() as group:
-            others = [group.create_task(lease.keep())]
-            if badge is not None:
-                others.append(group.create_task(badge.move(lease.previous)))
-            await work()
-            for task in others:
-                task.cancel()
+            shards = [
+                group.create_task(_serve(candidate, Share(index, count), lease, stop, work))
+                for index, lease in enumerate(candidate.leases)
+            ]
+            if count > 1:
+                balancing = group.create_task(_balance(candidate.leases))
+                await asyncio.wait(shards)
+                balancing.cancel()
     except* LeaseLost as lost:
-        raise lost.exceptions[0] from None
-    finally:
-        if badge is not None:
-            await badge.drop()
-        await lease.release()
+        raise _first(lost) from None
+
+
+async def _serve(candidate: Candidate, share: Share, lease: Lease, stop: asyncio.Event, work: Work) -> None:
+    fields = {"identity": lease.identity} | ({} if share.count == 1 else {"shard": share.index})
+    while not stop.is_set():
+        _log.info("waiting for the lease", extra=fields)
+        if not await unless(stop, lease.acquire()):
+            return
+        _log.info("this operator leads", extra={**fields, "before": lease.previous})
+        try:
+            await _hold(candidate, share, lease, stop, work)
+        finally:
+            # Where a shard is given away, others stay.
+            if candidate.badge is not None and not any(one.holds() for one in candidate.leases if one is not lease):
+                await candidate.badge.drop()
+            await lease.release()
+
+
+async def _hold(candidate: Candidate, share: Share, lease: Lease, stop: asyncio.Event, work: Work) -> None:
+    """Work until `stop` is set, or until somebody who holds less wants this shard."""
+    ended = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        others = [
+            group.create_task(lease.keep()),
+            group.create_task(_end_with(stop, ended)),
+            group.create_task(_give_away(candidate.leases, lease, ended)),
+        ]
+        if candidate.badge is not None:
+            others.append(group.create_task(candidate.badge.move(lease.previous)))
+            if share.count > 1:
+                others.append(group.create_task(candidate.badge.keep()))
+        await work(share, lease, ended)
+        for task in others:
+            task.cancel()
+
+
+async def _end_with(cause: asyncio.Event, ended: asyncio.Event) -> None:
+    await cause.wait()
+    ended.set()
+
+
+async def _give_away(leases: Sequence[Lease], lease: Lease, ended: asyncio.Event) -> None:
+    """End the work when another wants this shard. The first that is held stays, or all could go at a time."""
+    while True:
+        await lease.wanted.wait()
+        if lease is not next((one for one in leases if one.holds()), lease):
+            ended.set()
+            return
+        lease.wanted.clear()  # the next renewal finds whether it still is
+
+
+async def _balance(leases: Sequence[Lease]) -> None:
+    """Where another holds more than one above what this process holds, ask it for one of them, until cancelled."""
+    while True:
+        await asyncio.sleep(BALANCE_S)
+        held = sum(lease.holds() for lease in leases)
+        theirs = Counter(holder for lease in leases if (holder := lease.seen_holder()) is not None)
+        who, most = max(theirs.items(), key=itemgetter(1), default=("", 0))
+        if most > held + 1:
+            _log.info("another holds more shards, and is asked for one", extra={"holder": who, "shards": most})
+            await next(lease for lease in reversed(leases) if lease.seen_holder() == who).want()
+
+
+def _first(lost: BaseExceptionGroup[LeaseLost]) -> LeaseLost:
+    """One that tells why: all others follow from it."""
+    found = lost.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found
 
 
 _LABEL_PATH = "/metadata/labels/" + LEADER_LABEL.replace("/", "~1")

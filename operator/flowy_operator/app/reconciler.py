@@ -26,6 +26,7 @@ from flowy_operator.app.launches import Launches, last_end
 from flowy_operator.app.missing import UNSEEN, fill_gaps
 from flowy_operator.app.obstacles import Obstacles, ask_at
 from flowy_operator.app.pages import Pages
+from flowy_operator.app.parents import Parents
 from flowy_operator.app.results import Results
 from flowy_operator.app.tracked import Version, Workflow, Workflows
 from flowy_operator.app.values import Values
@@ -40,6 +41,7 @@ from flowy_operator.core.observe import View, deadline, observe
 from flowy_operator.core.pages import Tail, first_portion
 from flowy_operator.core.retention import abandoned_runs_on, may_run_on, tidy, workflow_expires_at
 from flowy_operator.core.setback import set_back
+from flowy_operator.core.share import Share
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import Phase, State, apply, place
 from flowy_operator.core.status import Patch, Standing, status_fields, status_patch
@@ -52,14 +54,11 @@ _log = logging.getLogger(__name__)
 PAGES_AGAIN = timedelta(seconds=15)
 """After so long pages that were missing are looked for again: nobody tells when one is put back."""
 
-PARENT_AGAIN = timedelta(seconds=15)
-"""How often a child whose time is over looks whether its parent has recorded its end."""
-
 
 class Reconciler:
     """Bring one Workflow to what its history, its Jobs and the clock say. `clock` gives aware UTC, `gateway_url` is what pods are told.
 
-    `pod_template` is laid under the templates of all Workflows.
+    `pod_template` is laid under the templates of all Workflows. `share` are the Workflows that are reconciled here.
     """
 
     def __init__(
@@ -79,6 +78,7 @@ class Reconciler:
         late: Late,
         gateway_url: str,
         pod_template: Mapping[str, Any],
+        share: Share,
     ) -> None:
         self._client = client
         self._pages = pages
@@ -91,6 +91,7 @@ class Reconciler:
         self._metrics = metrics
         self._clock = clock
         self._late = late
+        self._parents = Parents(client, workflows, pages, share, late, clock)
         self._launches = Launches(client, values, metrics, clock, gateway_url, pod_template)
         self._obstacles = Obstacles(client)
 
@@ -307,7 +308,10 @@ class Reconciler:
         for child in view.children.values():
             if child.lineage.run < state.run:
                 own = self._workflows.get(Key(child.namespace, child.name))
-                settled = [self._late.settled_at(one, now) for one in (workflow, own) if one is not None]
+                settled = [
+                    self._late.settled_at(workflow, now),
+                    self._late.settled_at(own, now) if own is not None else self._late.of_another(workflow, child, now),
+                ]
                 if max(settled) > now:
                     found[child.name] = max(settled)
         return found
@@ -339,35 +343,13 @@ class Reconciler:
             return _earliest(wake_at, expires_at)
         if abandoned_runs_on(spec, version.state, view):
             return wake_at  # the end of the Job or child will tell
-        if await self._is_awaited(workflow, version, now):
-            return now + PARENT_AGAIN
+        needed_until = await self._parents.needs(workflow, now)
+        if needed_until is not None:
+            return needed_until
         owner = workflow.owner
         with suppress(WriteConflict):  # another object has the name by now
             await self._client.delete(paths.workflows(owner.namespace, owner.name), uid=owner.uid)
         return None
-
-    async def _is_awaited(self, workflow: Workflow, version: Version, now: datetime) -> bool:
-        """Whether a parent hasn't recorded yet how this child ended: held up for longer than its time to live."""
-        lineage = version.lineage
-        if lineage is None:
-            return False
-        key = Key(workflow.owner.namespace, lineage.parent)
-        if self._workflows.get(key) is None:  # not listed yet, as a rule
-            try:
-                body = await self._client.get(paths.workflows(key.namespace, key.name))
-            except NotFound:
-                return False
-            self._workflows.accept(key, body, self._clock())
-        parent = self._workflows.get(key)
-        if parent is None or parent.owner.uid != lineage.parent_uid or parent.version.deleting:
-            return False
-        if self._late.settled_at(parent, now) > now:
-            return True
-        if parent.version.ended:
-            return False
-        state = parent.version.state
-        launch = None if state is None else state.launches.get(workflow.owner.name)
-        return state is None or (launch is not None and launch.end is None)
 
 
 def _timers(

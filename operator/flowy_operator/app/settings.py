@@ -123,6 +123,14 @@ class Settings(BaseSettings):
         description="How long the Lease of a replica that says nothing lasts. The shorter, the sooner another takes over, and "
         "the sooner a slow API server costs a restart: it happens when nothing could be renewed for two thirds of it.",
     )
+    shards: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="How many replicas share the Workflows, by a hash of their uids, each shard with a Lease of its own. As many "
+        "as there are replicas, at most; each watches all Jobs and Pods, so two do less than twice as much. All replicas need the "
+        "same number.",
+    )
     history_tail_bytes: int = Field(
         default=32 * 1024,
         ge=256,
@@ -171,6 +179,10 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.
     if unknown:
         raise ValueError(f"unknown setting {unknown[0]}: known are {', '.join(sorted(known))}")
     settings = Settings(**{name: value for name, value in flags.items() if value not in {None, ()}})
+    if settings.shards > 1 and not settings.leader_election:
+        raise ValueError(
+            "--shards needs --leader-election: each shard has a Lease, by which one replica looks after it"
+        )
     if not settings.leader_election or settings.lease_namespace is not None:
         return settings
     pod = own_pod(environment)

@@ -12,7 +12,7 @@ from typing import Any
 
 from flowy.wire.messages import Answer, AnsweredCall
 from flowy_operator.adapters.crd.spec import InvalidSpec, spec_or_reference
-from flowy_operator.adapters.lineage import parse_definition_digest, parse_depth, parse_lineage
+from flowy_operator.adapters.lineage import parse_child, parse_definition_digest, parse_depth, parse_lineage
 from flowy_operator.core.attempts import Beat
 from flowy_operator.core.child import ChildEnd, ChildRecord, Lineage, standing_of
 from flowy_operator.core.collected import Collected
@@ -28,6 +28,7 @@ from flowy_operator.core.pages import Tail
 from flowy_operator.core.records import PodRecord
 from flowy_operator.core.request import Records
 from flowy_operator.core.setback import is_ahead, set_back
+from flowy_operator.core.share import Share
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State, Task
 from flowy_operator.core.values import INLINE_BYTES
@@ -156,6 +157,10 @@ class Workflow:
     dropped_before: int = 1  # runs before this one have left nothing in the cluster
 
     unheard_at: float | None = None  # when a create of it last ended without an answer, by the loop's clock
+    released_at: float | None = None  # when its parent, another shard's, was first seen to have its end on record
+    ended_elsewhere: dict[str, float] = field(
+        default_factory=dict
+    )  # when children of others were first seen to have ended
 
     # Launches. Arguments aren't part of the history; the decider repeats them when asked.
     calls: dict[str, AnsweredCall] = field(default_factory=dict)
@@ -433,6 +438,9 @@ class Workflows:
         self._children: dict[
             tuple[str, str], dict[str, ChildRecord]
         ] = {}  # by namespace and uid of the parent, by name
+        self._elsewhere: dict[
+            Key, tuple[int, ChildRecord]
+        ] = {}  # children that are another shard's, with their version
         self._wake = wake
 
     def get(self, key: Key) -> Workflow | None:
@@ -444,6 +452,10 @@ class Workflows:
         workflow = self._known.get(key)
         if workflow is not None and workflow.owner.uid != uid and workflow.version.resource_version > version:
             return  # of a list that was begun before the old one went
+        elsewhere = self._elsewhere.get(key)
+        if elsewhere is not None and elsewhere[0] < version:
+            del self._elsewhere[key]
+            self._lost(elsewhere[1])
         if workflow is None or workflow.owner.uid != uid:
             # Another object of the same name: nothing of the old one holds for it.
             self._drop(key)
@@ -454,6 +466,30 @@ class Workflows:
             self._of_definition.setdefault(workflow.definition, {})[key] = None
         self.show(workflow)
 
+    def see(self, key: Key, body: Body, share: Share) -> None:
+        """Take a version of an object that is another shard's: it is tracked no further than a parent of this one sees it."""
+        version, before = int(body["metadata"]["resourceVersion"]), self._elsewhere.get(key)
+        known = self._known.get(key)
+        if known is not None and known.version.resource_version < version:
+            self._drop(key)  # another has its name by now
+        if before is not None and before[0] >= version:
+            return
+        after = parse_child(body)
+        if after is not None and not share.has(after.lineage.parent_uid):
+            after = None
+        if before is not None and after is not None and before[1].uid != after.uid:
+            self._lost(before[1])
+        if after is None:
+            self._elsewhere.pop(key, None)
+        else:
+            self._elsewhere[key] = version, after
+        self._tell(None if before is None else before[1], after)
+
+    def seen(self) -> Iterator[tuple[Key, str]]:
+        """Key and uid of all that is known to be there."""
+        yield from [(key, workflow.owner.uid) for key, workflow in self._known.items()]
+        yield from [(key, child.uid) for key, (_, child) in self._elsewhere.items()]
+
     def of_definition(self, definition: Key) -> list[Key]:
         """The Workflows that refer to this definition."""
         return list(self._of_definition.get(definition, ()))
@@ -462,7 +498,9 @@ class Workflows:
         workflow = self._known.pop(key, None)
         if workflow is None:
             return
-        self._lost(workflow)
+        child, workflow.shown = workflow.shown, None
+        if child is not None:
+            self._lost(child)
         if workflow.definition is None:
             return
         others = self._of_definition[workflow.definition]
@@ -475,6 +513,8 @@ class Workflows:
         workflow = self._known.get(key)
         if workflow is not None and workflow.owner.uid == uid:
             self._drop(key)
+        if key in self._elsewhere and self._elsewhere[key][1].uid == uid:
+            self._lost(self._elsewhere.pop(key)[1])
 
     def children_of(self, owner: Owner) -> Mapping[str, ChildRecord]:
         """The children of a Workflow by their names, as they are now."""
@@ -482,25 +522,24 @@ class Workflows:
 
     def show(self, workflow: Workflow) -> None:
         """Tell the parent how its child is doing, if it is doing otherwise than before."""
-        before, after = workflow.shown, workflow.seen_by_parent()
+        before, workflow.shown = workflow.shown, workflow.seen_by_parent()
+        self._tell(before, workflow.shown)
+
+    def _tell(self, before: ChildRecord | None, after: ChildRecord | None) -> None:
         if before == after:
             return
         if before is not None and (after is None or after.lineage.parent_uid != before.lineage.parent_uid):
-            self._lost(workflow)
-        workflow.shown = after
+            self._lost(before)
         if after is not None:
             self._children.setdefault((after.namespace, after.lineage.parent_uid), {})[after.name] = after
             self._wake(Key(after.namespace, after.lineage.parent))
 
-    def _lost(self, workflow: Workflow) -> None:
+    def _lost(self, child: ChildRecord) -> None:
         """Take it that a child is gone, and not only unknown: its parent's task ends with it."""
-        child, workflow.shown = workflow.shown, None
-        if child is None:
-            return
-        siblings = self._children[child.namespace, child.lineage.parent_uid]
-        del siblings[child.name]
+        siblings = self._children.get((child.namespace, child.lineage.parent_uid), {})
+        siblings.pop(child.name, None)
         if not siblings:
-            del self._children[child.namespace, child.lineage.parent_uid]
+            self._children.pop((child.namespace, child.lineage.parent_uid), None)
         key = Key(child.namespace, child.lineage.parent)
         parent = self._known.get(key)
         if parent is not None and parent.owner.uid == child.lineage.parent_uid:

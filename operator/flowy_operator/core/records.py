@@ -36,7 +36,7 @@ class JobRecord:
 class PodRecord:
     """A Pod with our label, seen through its container `main`.
 
-    `job` and `job_uid` are its controller's. `started_at`, `finished_at`, `exit_code`, `reason`, `message` are of the
+    `workflow_uid` is a label's claim like `workflow`; `job` and `job_uid` are its controller's. `started_at`, `finished_at`, `exit_code`, `reason`, `message` are of the
     container (its termination message is the result file). `containers` counts init containers too: they share the
     12 KiB that the kubelet reports of termination messages. `other_failure` names another container that failed.
     `disruption` is why the cluster took the pod away (`Evicted`, `NodeLost` …), None where it failed by itself.
@@ -49,6 +49,7 @@ class PodRecord:
     uid: str
     resource_version: int = field(compare=False)
     workflow: str
+    workflow_uid: str | None = None
     job: str | None
     job_uid: str | None
     phase: str

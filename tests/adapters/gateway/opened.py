@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from flowy_operator.adapters.gateway.connections import Caps
+from flowy_operator.adapters.gateway.onward import Onward
 from flowy_operator.adapters.gateway.server import Gateway, open_socket
 from flowy_operator.adapters.gateway.tokens import Tokens
 from flowy_operator.core.attempts import Abandoned, Caller, Counts, Differs, Over, Standing, Unknown
@@ -78,7 +79,9 @@ class Open:
 
 
 @asynccontextmanager
-async def gateway(desk: FixedDesk, *, caps: Caps = PLENTY, pods: int = 3) -> AsyncIterator[Open]:
+async def gateway(
+    desk: FixedDesk, *, caps: Caps = PLENTY, pods: int = 3, onward: Onward | None = None
+) -> AsyncIterator[Open]:
     names = {f"pod-{n}": "ns" if n < FOREIGN else "other" for n in range(pods)}
     reviewer = Reviewer({jwt(pod, namespace): user(pod, namespace) for pod, namespace in names.items()})
     answered: Counter[tuple[str, int]] = Counter()
@@ -96,6 +99,7 @@ async def gateway(desk: FixedDesk, *, caps: Caps = PLENTY, pods: int = 3) -> Asy
         caps=caps,
         answered=count,
         deaf=lambda: deaf.append(None),
+        onward=onward,
     )
     listening = open_socket(0)
     port = listening.getsockname()[1]

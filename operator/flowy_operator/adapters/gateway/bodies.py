@@ -35,11 +35,8 @@ class Bodies:
 
     async def json(self, request: web.BaseRequest, what: str, limit: int) -> str | None:
         """The body as JSON text; None if there is nothing in it. Raises Refused."""
-        length = request.content_length or 0
-        if length > limit:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_long(what, length, limit))
         try:
-            text = (await _body(request.content)).decode()
+            text = (await self.raw(request, what, limit)).decode()
         except UnicodeDecodeError as error:
             raise Refused(400, no_utf8(what, error)) from error
         if not text.strip():
@@ -52,6 +49,13 @@ class Bodies:
         except MalformedMessage as error:
             raise Refused(400, str(error)) from error
         return text.strip()
+
+    async def raw(self, request: web.BaseRequest, what: str, limit: int) -> bytes:
+        """The body as it is. Raises Refused."""
+        length = request.content_length or 0
+        if length > limit:
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_long(what, length, limit))
+        return await _body(request.content)
 
     async def _check_long(self, text: str, what: str) -> None:
         """Check in a thread, in which nobody else is heard for as long as a C function lasts: a MiB may take a tenth of a second.

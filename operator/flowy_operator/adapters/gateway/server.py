@@ -23,6 +23,8 @@ from aiohttp import HttpVersion11, web
 from flowy_operator.adapters.gateway.answers import AGAIN, Connects, Ready, Refused, RefusedLate, answer, refusal, sent
 from flowy_operator.adapters.gateway.bodies import Bodies, is_chunked, part
 from flowy_operator.adapters.gateway.connections import Caps, Connection, Connections
+from flowy_operator.adapters.gateway.onward import CALL_S, Onward
+from flowy_operator.adapters.gateway.onward import UPLOAD_S as FORWARDED_UPLOAD_S
 from flowy_operator.adapters.gateway.paces import Paces
 from flowy_operator.adapters.gateway.tokens import TokenRefused, Tokens, TokenUnchecked
 from flowy_operator.adapters.gateway.uploads import UPLOAD_S, Uploads
@@ -100,6 +102,14 @@ def open_socket(port: int) -> socket.socket:
 
 def own_url(api_server: str, port: int) -> str:
     """Where pods find this host: at the address from which it calls the API server, as a rule."""
+    url = address(api_server, port)
+    if ip_address(urlsplit(url).hostname or "").is_loopback:
+        _log.warning("pods can't reach the gateway: say with --gateway-url where they find this host")
+    return url
+
+
+def address(api_server: str, port: int) -> str:
+    """The URL of the address from which this host calls the API server."""
     parts = urlsplit(api_server)
     host = parts.hostname or ""
     try:
@@ -109,8 +119,6 @@ def own_url(api_server: str, port: int) -> str:
             own = str(probe.getsockname()[0])
     except OSError:
         own = "127.0.0.1"
-    if ip_address(own.partition("%")[0]).is_loopback:
-        _log.warning("pods can't reach the gateway: say with --gateway-url where they find this host")
     return f"http://[{own}]:{port}" if ":" in own else f"http://{own}:{port}"
 
 
@@ -118,7 +126,7 @@ class Gateway:
     """The server; `clock` gives seconds that only rise.
 
     `answered` is told each call's path and status, 0 if the caller went away; `deaf` is called when somebody unknown found
-    no room.
+    no room. `onward` is for calls that are another shard's, None if there is one alone.
     """
 
     def __init__(
@@ -130,8 +138,10 @@ class Gateway:
         caps: Caps,
         answered: Callable[[str, int], None],
         deaf: Callable[[], None],
+        onward: Onward | None,
     ) -> None:
         self._answered = answered
+        self._onward = onward
         self._go_on, self._go_on_and_close = (Ready(_GO_ON, connects) for connects in Connects)
         self._tokens = tokens
         self._desk = desk
@@ -188,6 +198,9 @@ class Gateway:
         self._under_way[caller.uid] = under_way + 1
         wait_s = max(self._paces.wait_s(caller.uid), self._namespace_paces.wait_s(caller.namespace))
         try:
+            elsewhere = None if self._onward is None else self._onward.leads_to(request, caller)
+            if self._onward is not None and elsewhere is not None:
+                return await self._passed_on(self._onward, elsewhere, request, caller)
             return await route(request, caller)
         finally:
             # Held back now and not before: a heartbeat counts from when it came. It is under way for as long also if its
@@ -260,6 +273,18 @@ class Gateway:
                 text = await self._bodies.json(request, "the result", MAX_VALUE_BYTES) or "null"
                 _accept(await self._desk.upload(caller, text))
         return answer({"bytes": len(text.encode())})
+
+    async def _passed_on(self, onward: Onward, to: str, request: web.BaseRequest, caller: Caller) -> web.Response:
+        """The same as by its route, but for what the holder does itself."""
+        if request.path != "/result":
+            body = await self._bodies.raw(request, "the body", DETAILS_BYTES)
+            return await onward.send(request, to, body, CALL_S)
+        with self._uploads.announced(caller) as wait_s:
+            _connection(request).within(wait_s + UPLOAD_S)
+            await asyncio.sleep(wait_s)
+            with self._uploads.reading(caller):
+                body = await self._bodies.raw(request, "the result", MAX_VALUE_BYTES)
+                return await onward.send(request, to, body, FORWARDED_UPLOAD_S)
 
 
 def _connection(request: web.BaseRequest) -> Connection:

@@ -27,6 +27,7 @@ from flowy_operator.adapters.pods import parse_pod
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.adapters.reflector import Reflector
 from flowy_operator.adapters.workqueue import WorkQueue
+from flowy_operator.app import news
 from flowy_operator.app.attempts import Attempts
 from flowy_operator.app.decisions import Decider
 from flowy_operator.app.definitions import Specs
@@ -203,20 +204,23 @@ class Operator:
 
     async def _work(self, key: Key) -> None:
         clock = asyncio.get_running_loop().time
-        began, outcome = clock(), Outcome.FAILED
+        began, began_at, outcome = clock(), self._clock(), Outcome.FAILED
+        wake_at: datetime | None = None
         try:
-            self._wake(key, await self._reconciler.reconcile(key))
+            wake_at = await self._reconciler.reconcile(key)
             outcome = Outcome.DONE
         except RetryLater as error:
             outcome = Outcome.AGAIN
-            self._wake(key, error.wake_at)
+            wake_at = error.wake_at
             raise
         finally:
-            self._metrics.reconciled(outcome, clock() - began)
-
-    def _wake(self, key: Key, at: datetime | None) -> None:
-        if at is not None and self._workflows.get(key) is not None:  # it may have gone in the middle of its pass
-            self._queue.add_after(key, (at - self._clock()).total_seconds())
+            took_s = clock() - began
+            self._metrics.reconciled(outcome, took_s)
+            if (
+                wake_at is not None and self._workflows.get(key) is not None
+            ):  # it may have gone in the middle of its pass
+                # By the loop's clock: the other one may have been set meanwhile.
+                self._queue.add_after(key, (wake_at - began_at).total_seconds() - took_s)
 
     async def _resync(self) -> None:
         while True:
@@ -238,6 +242,7 @@ class Operator:
                 self._workflow_changed(key, uid, None)
         for key, item in listed.items():
             self._workflow_changed(key, item["metadata"]["uid"], item)
+            self._queue.add(key)  # whatever has been missed
 
     def _workflow_changed(self, key: Key, uid: str, body: Mapping[str, Any] | None) -> None:
         if body is not None and not self._share.has(uid):
@@ -253,8 +258,10 @@ class Operator:
             return
         is_new = self._workflows.get(key) is None
         self._workflows.accept(key, body, self._clock())
-        # What is there at the start waits behind what happens meanwhile.
-        self._queue.add(key, backlog=is_new and "status" in body)
+        workflow = self._workflows.get(key)
+        if workflow is not None and news.of_version(workflow, body):
+            # What is there at the start waits behind what happens meanwhile.
+            self._queue.add(key, backlog=is_new and "status" in body)
 
     def _parent_changed(self, key: Key) -> None:
         if self._workflows.get(key) is not None:
@@ -269,7 +276,8 @@ class Operator:
             return
         if new is None and record.owner_uid == workflow.owner.uid:
             workflow.gone[record.name] = None
-        self._queue.add(key)
+        if news.of_job(workflow, old, new):
+            self._queue.add(key)
 
     def _pod_changed(self, old: PodRecord | None, new: PodRecord | None) -> None:
         record = new or old
@@ -284,7 +292,8 @@ class Operator:
         if old is None and record.job is not None:
             # Its heartbeats couldn't be judged before, and its container may have begun long ago: the watch was away.
             workflow.beats.setdefault(record.job, Beat(in_milliseconds(self._clock()), None, heard=False))
-        self._queue.add(key)
+        if news.of_pod(workflow, old, new):
+            self._queue.add(key)
 
     def _definition_changed(self, old: Definition | None, new: Definition | None) -> None:
         record = new or old

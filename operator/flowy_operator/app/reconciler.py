@@ -24,7 +24,7 @@ from flowy_operator.app.definitions import Specs
 from flowy_operator.app.late import Late
 from flowy_operator.app.launches import Launches, last_end
 from flowy_operator.app.missing import UNSEEN, fill_gaps
-from flowy_operator.app.obstacles import Obstacles, ask_at
+from flowy_operator.app.obstacles import PATIENCE, Obstacles, ask_at
 from flowy_operator.app.pages import Pages
 from flowy_operator.app.parents import Parents
 from flowy_operator.app.results import Results
@@ -109,6 +109,7 @@ class Reconciler:
 
     async def _pass(self, workflow: Workflow) -> datetime | None:
         version = workflow.version  # a newer one may arrive at any await; this pass is about this one
+        workflow.looked_at = version.resource_version
         # History has milliseconds; a finer clock would show the code another time at its first decision than later.
         now = in_milliseconds(self._clock())
         version = workflow.in_time(version, now)
@@ -365,6 +366,9 @@ def _timers(
     for name, made in workflow.created.items():
         if name not in view.jobs and name not in view.children and name not in workflow.gone:
             yield max(made.at, now) + UNSEEN
+            yield (
+                in_milliseconds(made.at) + PATIENCE
+            )  # its appearance is no news: then it may be one that no pod comes of
     for task in state.unfinished():
         due = deadline(spec.tasks[task.name], task, view)
         yield None if due is None else due.at

@@ -133,6 +133,7 @@ class Workflow:
     version: Version = Version()
     folded: Folded | None = None  # the longest history seen: it never gets shorter, and what follows is folded upon it
     shown: ChildRecord | None = None  # what its parent was told of last
+    looked_at: int = 0  # the newest version that a pass was about, or has written
 
     definition: Key | None = None  # what it refers to, which never changes
     resolved: Resolved | None = None
@@ -249,6 +250,7 @@ class Workflow:
             state=state,
             tail=tail,
         )
+        self.looked_at = max(self.looked_at, written.resource_version)
         if written.resource_version > self.version.resource_version:
             self._install(written)
         return written

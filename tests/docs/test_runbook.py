@@ -44,7 +44,7 @@ def test_values_of_the_chart_that_the_pages_name_are_there() -> None:
 def test_the_lease_is_the_one_that_the_chart_names() -> None:
     (container, *_) = only(template(), "Deployment")["spec"]["template"]["spec"]["containers"]
     (name,) = (one["value"] for one in container["env"] if one["name"] == "FLOWY_LEASE_NAME")
-    assert f"get lease {name} -o yaml" in page(PAGE)
+    assert f"The Lease `{name}` says" in page(PAGE)
 
 
 @pytest.mark.parametrize("file", HISTORIES, ids=lambda path: path.stem)

@@ -156,9 +156,9 @@ demo-local: $(READY)  ## the video workflow without a cluster: one after the oth
 	$(BIN)/python -m examples.demo_local
 
 .PHONY: bench
-bench: $(READY) cluster  ## dead time, chains and fan-outs beside bare Jobs; writes docs/performance.*
+bench: $(READY) cluster  ## dead time, chains, fan-outs beside bare Jobs …; writes docs/performance.*; BENCH_ARGS="--only fake laptop"
 	$(BIN)/python -m compileall -q cli operator runtime  # as pip leaves what it installs
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 .PHONY: bench-scale
 bench-scale: $(READY) cluster  ## 1,000 open workflows beside one of 10,000 tasks and a chain of 5,000; BENCH_ARGS="--open 100 …"

@@ -9,6 +9,7 @@ import statistics
 import sys
 import tempfile
 import uuid
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from flowy_operator.adapters.kube import paths
@@ -30,11 +31,36 @@ WIDE, NARROW, MANY, CHILDREN, EACH, OPEN = 1000, 20, 300, 200, 5, 1000
 LONG = 2000
 
 
+REAL, FAKE, HISTORY = "real", "fake", "history"
+"""With an operator on the real node, with one on fake nodes, and without one."""
+
+OTHERS: Mapping[str, tuple[str, Callable[[Path], list[Figure]]]] = {
+    "chart": ("Flowy as its chart installs it", chart.figures),
+    "decisions": ("decisions, without the cluster", lambda _: decider.figures()),
+    "heartbeats": ("1,000 heartbeats a second, without the cluster", lambda _: heartbeats.figures()),
+    "commands": ("the command line", lambda _: command_line.figures()),
+    "laptop": ("the laptop: local engine, replay, report", lambda _: laptop.figures()),
+}
+PARTS = (REAL, FAKE, HISTORY, *OTHERS)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure, and say what has moved.")
     parser.add_argument("--strict", action="store_true", help="fail where a figure is worse")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some of it; the other figures stay")
     given = parser.parse_args()
     kubeconfig = cluster.up()
+    if not {REAL, FAKE, HISTORY}.isdisjoint(given.only):
+        _on_the_cluster(kubeconfig, given.only)
+    for part, (words, figures) in OTHERS.items():
+        if part in given.only:
+            _say(words)
+            _keep(figures(kubeconfig))
+    print(report.page(report.known()))
+    return moved.tell(strict=given.strict)
+
+
+def _on_the_cluster(kubeconfig: Path, parts: Collection[str]) -> None:
     kube = Kube(kubeconfig, f"bench-{uuid.uuid4().hex[:6]}")
     kube.run("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
     kube.run("wait", "--for=condition=Established", "crd/workflows.flowy.dev")
@@ -43,26 +69,17 @@ def main() -> int:
         operator = OperatorProcess(kubeconfig, kube.namespace, Path(folder) / "log", log_level="info")
         operator.start()
         try:
-            _keep(asyncio.run(_measure(kube, operator)))
-            with fake_nodes(kubeconfig, FAKE_NODES):
-                _keep(asyncio.run(_at_scale(kube, operator)))
+            if REAL in parts:
+                _keep(asyncio.run(_measure(kube, operator)))
+            if FAKE in parts:
+                with fake_nodes(kubeconfig, FAKE_NODES):
+                    _keep(asyncio.run(_at_scale(kube, operator)))
             operator.stop()
-            _keep(asyncio.run(_of_the_history(kube)))
+            if HISTORY in parts:
+                _keep(asyncio.run(_of_the_history(kube)))
         finally:
             operator.stop()
             kube.run("delete", "namespace", kube.namespace, "--wait=false")
-    _say("Flowy as its chart installs it")
-    _keep(chart.figures(kubeconfig))
-    _say("decisions, without the cluster")
-    _keep(decider.figures())
-    _say("1,000 heartbeats a second, without the cluster")
-    _keep(heartbeats.figures())
-    _say("the command line")
-    _keep(command_line.figures())
-    _say("the laptop: local engine, replay, report")
-    _keep(laptop.figures())
-    print(report.page(report.known()))
-    return moved.tell(strict=given.strict)
 
 
 def _keep(figures: list[Figure]) -> None:

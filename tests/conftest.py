@@ -15,6 +15,9 @@ from xdist.scheduler import LoadScopeScheduling
 ROOT = Path(__file__).parents[1]
 ON_THE_CLUSTER = "the cluster"
 
+SHARED_OUT = "tests/sim/test_sim.py"
+"""Its tests are alike, need nothing of each other, and take CI a quarter of an hour: they go to whoever is free, at the end."""
+
 
 class OneForTheCluster(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """By module, but for the cluster's, which are one scope, and first since it has the most tests.
@@ -24,6 +27,8 @@ class OneForTheCluster(LoadScopeScheduling):  # type: ignore[misc]  # xdist has 
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
+        if module == SHARED_OUT:
+            return nodeid
         return ON_THE_CLUSTER if _needs_the_cluster(module) else module
 
 

@@ -127,7 +127,7 @@ def _unused(found: Mapping[str, ast.stmt], tasks: Mapping[str, object], source: 
 def _never_retried(raw: Mapping[str, Any], tasks: Mapping[str, TaskSpec], source: Source) -> Iterator[Finding]:
     """Retries that are asked for, of what can't happen: whoever leaves out `when` means failures, as a rule."""
     is_default = bool((raw.get("defaults") or {}).get("retry"))
-    for given in raw["tasks"]:
+    for given in raw.get("tasks") or ():
         task = tasks[given["name"]]
         retry, timeouts = task.retry, task.timeouts
         is_possible = {

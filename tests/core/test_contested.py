@@ -31,6 +31,23 @@ def test_table(last: str, found: str, wanted: str, now: datetime, until: datetim
     assert held_until(said(status(last), AT), status(found), status(wanted), now) == until
 
 
+@pytest.mark.parametrize(
+    ("name", "ours", "theirs"),
+    [
+        ("waitingOn", [{"task": "a-0", "reason": "its Job has no pod yet"}], [{"task": "a-0"}]),
+        ("code", {"flowy": "1"}, {"flowy": "2"}),
+        ("decidedThrough", 4, None),
+    ],
+)
+def test_more_than_conditions_is_said(name: str, ours: object, theirs: object) -> None:
+    wanted = status("A") | {name: ours}
+    found = status("A") | ({} if theirs is None else {name: theirs})
+    last = said(wanted, AT)
+    assert held_until(last, found, wanted, LATER) == AT + PAUSE
+    assert held_until(last, found, status("A") | {name: theirs or 5}, LATER) is None  # what the other says, or news
+    assert held_until(last, found, status("A"), LATER) is None  # a part that nobody has changed
+
+
 def test_who_has_said_nothing_yet_speaks_at_once() -> None:
     assert held_until(None, status("A"), status("B"), AT) is None
 

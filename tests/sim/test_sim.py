@@ -57,7 +57,11 @@ ABANDONED_FOR_EVER = 695
 """A container that hangs, of a race that was decided, in a workflow that abandons what it leaves."""
 
 
-@pytest.mark.parametrize("seed", [AFTER_A_SET_BACK, ABANDONED_FOR_EVER])
+WAITS_SEEN_OTHERWISE = 8362
+"""Two operators at once, of which each sees another reason why a task doesn't run."""
+
+
+@pytest.mark.parametrize("seed", [AFTER_A_SET_BACK, ABANDONED_FOR_EVER, WAITS_SEEN_OTHERWISE])
 def test_seeds_that_once_were_wrong(seed: int) -> None:
     run(scenario_of(seed))
 

@@ -147,6 +147,14 @@ async def all_ended(w: World, names: list[str], length: int) -> None:
     once(w)
 
 
+def submit_families(w: World) -> list[str]:
+    """Six parents with a child each: of some, the child is another shard's. Gives the parents' names."""
+    parents = [f"p{n}" for n in range(6)]
+    for parent in parents:
+        w.submit(FAMILY, *FAMILY_TASKS, entrypoint="parent", name=parent, input={"args": [1]})
+    return parents
+
+
 # -- sharing, and taking over -----------------------------------------------------------------------------------------
 
 
@@ -257,9 +265,7 @@ async def test_a_child_of_another_shard_that_is_deleted_is_seen_by_its_parent() 
         them.start("one", 2)
         them.start("other", 2)
         await asyncio.sleep(RETRY_S + 1)
-        parents = [f"p{n}" for n in range(6)]
-        for parent in parents:
-            w.submit(FAMILY, *FAMILY_TASKS, entrypoint="parent", name=parent, input={"args": [1]})
+        parents = submit_families(w)
         await asyncio.sleep(5)
         children = [body for body in w.objects("workflows") if body["metadata"].get("ownerReferences")]
         assert len(children) == 6
@@ -281,9 +287,7 @@ async def test_no_child_of_another_shard_is_made_anew_by_a_create_that_comes_lat
         them.start("other", 2)
         await asyncio.sleep(60)  # they have been at work for long
         w.api.faults.add(Late(9.0), verb="create", resource="workflows", times=6)
-        parents = [f"p{n}" for n in range(6)]
-        for parent in parents:
-            w.submit(FAMILY, *FAMILY_TASKS, entrypoint="parent", name=parent, input={"args": [1]})
+        parents = submit_families(w)
         made: Counter[str] = Counter()
 
         def expire() -> None:
@@ -312,9 +316,7 @@ async def test_a_stop_reaches_children_of_all_shards() -> None:
         them.start("one", 2)
         them.start("other", 2)
         await asyncio.sleep(RETRY_S + 1)
-        parents = [f"p{n}" for n in range(6)]
-        for parent in parents:
-            w.submit(FAMILY, *FAMILY_TASKS, entrypoint="parent", name=parent, input={"args": [1]})
+        parents = submit_families(w)
         await asyncio.sleep(5)
         for parent in parents:
             w.edit(lambda body: body["spec"].update(suspend=True), parent)

@@ -216,9 +216,8 @@ class Operator:
         finally:
             took_s = clock() - began
             self._metrics.reconciled(outcome, took_s)
-            if (
-                wake_at is not None and self._workflows.get(key) is not None
-            ):  # it may have gone in the middle of its pass
+            # It may have gone in the middle of its pass.
+            if wake_at is not None and self._workflows.get(key) is not None:
                 # By the loop's clock: the other one may have been set meanwhile.
                 self._queue.add_after(key, (wake_at - began_at).total_seconds() - took_s)
 

@@ -366,9 +366,8 @@ def _timers(
     for name, made in workflow.created.items():
         if name not in view.jobs and name not in view.children and name not in workflow.gone:
             yield max(made.at, now) + UNSEEN
-            yield (
-                in_milliseconds(made.at) + PATIENCE
-            )  # its appearance is no news: then it may be one that no pod comes of
+            # Its appearance is no news: then it may be one that no pod comes of.
+            yield in_milliseconds(made.at) + PATIENCE
     for task in state.unfinished():
         due = deadline(spec.tasks[task.name], task, view)
         yield None if due is None else due.at

@@ -159,9 +159,8 @@ class Workflow:
 
     unheard_at: float | None = None  # when a create of it last ended without an answer, by the loop's clock
     released_at: float | None = None  # when its parent, another shard's, was first seen to have its end on record
-    ended_elsewhere: dict[str, float] = field(
-        default_factory=dict
-    )  # when children of others were first seen to have ended
+    # By name, when children that are another shard's were first seen to have ended.
+    ended_elsewhere: dict[str, float] = field(default_factory=dict)
 
     # Launches. Arguments aren't part of the history; the decider repeats them when asked.
     calls: dict[str, AnsweredCall] = field(default_factory=dict)
@@ -440,9 +439,8 @@ class Workflows:
         self._children: dict[
             tuple[str, str], dict[str, ChildRecord]
         ] = {}  # by namespace and uid of the parent, by name
-        self._elsewhere: dict[
-            Key, tuple[int, ChildRecord]
-        ] = {}  # children that are another shard's, with their version
+        # Children that are another shard's, with their version.
+        self._elsewhere: dict[Key, tuple[int, ChildRecord]] = {}
         self._wake = wake
 
     def get(self, key: Key) -> Workflow | None:

@@ -41,8 +41,10 @@ def held_until(
 
     Of `wanted` there may be a part, which is compared alone.
     """
+    if last is None:
+        return None
     words = _words(wanted)
-    if last is None or _part(last.words, words) != words or _part(_words(found), words) == words:
+    if _part(last.words, words) != words or _part(_words(found), words) == words:
         return None
     # Further away than a pause it is only if the clock was set back.
     until = last.at + PAUSE

@@ -121,9 +121,8 @@ class WorkflowSpec:
     inherited: Raw = field(default_factory=dict)
     definition: str | None = None  # the WorkflowDefinition's name, if it comes from one
     definition_digest: str | None = None  # of its content
-    source_digest: str = field(
-        init=False
-    )  # here, since a source may be long and a spec is read once, but passes are many
+    # Here, since a source may be long and a spec is read once, but passes are many.
+    source_digest: str = field(init=False)
 
     def __post_init__(self) -> None:
         digest = hashlib.sha256(self.source.encode()).hexdigest()

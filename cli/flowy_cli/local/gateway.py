@@ -20,6 +20,9 @@ LINGER_S = 1.0
 LINGER_BYTES = 4 * MAX_VALUE_BYTES
 """Of what is still sent of a refused body, so much is read and thrown away."""
 
+_LOOKS_S = 0.02
+"""How often it looks whether it is to end: the end of each run waits for that."""
+
 
 @dataclass(slots=True)
 class Desk:
@@ -48,7 +51,7 @@ class Gateway:
         with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
             server.daemon_threads = True
             self.url = f"http://127.0.0.1:{server.server_port}"
-            serving = Thread(target=server.serve_forever, name="flowy-gateway", daemon=True)
+            serving = Thread(target=server.serve_forever, args=(_LOOKS_S,), name="flowy-gateway", daemon=True)
             serving.start()
             try:
                 yield

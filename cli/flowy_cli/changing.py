@@ -30,12 +30,12 @@ async def change(connection: Connection, name: str, wanted: Change) -> str:
     """Make the change, and give the sentence that tells of it. Raises NotThere, CliError, ApiError."""
     body = await get_workflow(connection.client, connection.namespace, name)
     if has_ended(body.get("status") or {}):
-        reason = by_type(body["status"])["Succeeded"]["reason"]
+        reason = by_type(body["status"])["Succeeded"].get("reason")
         raise CliError(
             f"{name} has ended already ({reason})",
             f"`flowy describe {name}` tells how; `flowy retry {name}` runs it again",
         )
-    spec: dict[str, Any] = body["spec"]
+    spec: dict[str, Any] = body.get("spec") or {}
     if wanted is CANCEL and spec.get("stop") == StopMode.TERMINATE:
         raise CliError(f"{name} is told to end at once already", "a Terminate can't be taken back")
     if (spec.get(wanted.field) or False) != wanted.value:

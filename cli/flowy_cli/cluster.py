@@ -49,7 +49,9 @@ async def read_run(client: KubeClient, namespace: str, name: str, *, children: b
     raise AssertionError
 
 
-async def _read(client: KubeClient, namespace: str, body: Raw, *, children: bool) -> Run:
+async def _read(
+    client: KubeClient, namespace: str, body: Raw, *, children: bool, above: frozenset[str] = frozenset()
+) -> Run:
     uid = str(body["metadata"]["uid"])
     selector = f"{UID_LABEL}={uid}"
     status = body.get("status") or {}
@@ -61,9 +63,12 @@ async def _read(client: KubeClient, namespace: str, body: Raw, *, children: bool
     below: dict[str, Run] = {}
     if children:
         found, _ = await client.list(paths.workflows(namespace), label_selector=selector)
+        above |= {uid}
         for child in found:
-            whole = {"apiVersion": API_VERSION, "kind": KIND, **child}
-            below[str(child["metadata"]["name"])] = await _read(client, namespace, whole, children=True)
+            if child["metadata"]["uid"] not in above:  # a claim, too: one could be its own child
+                whole = {"apiVersion": API_VERSION, "kind": KIND, **child}
+                name = str(child["metadata"]["name"])
+                below[name] = await _read(client, namespace, whole, children=True, above=above)
     return assemble(body, pages, children=below, definition=await _definition(client, namespace, body))
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from flowy_cli.errors import Cluster, NotThere
+from flowy_cli.reading import Reader
 from flowy_cli.target import Target
-from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import (
     ApiError,
     BadRequest,
@@ -33,7 +33,7 @@ AGENT = "flowy"
 class Connection:
     """A client, and the namespace that is meant: the one that was `named` by an option, or that of the context."""
 
-    client: KubeClient
+    client: Reader
     namespace: str
     named: bool = False
 
@@ -54,7 +54,7 @@ async def _connected(target: Target, work: Work[T]) -> T:
             "name a file with --kubeconfig; without a cluster: flowy run, lint, and all that takes a file",
         )
     try:
-        client = await KubeClient.connect(kubeconfig, target.context, agent=AGENT)
+        client = await Reader.connect(kubeconfig, target.context, agent=AGENT)
         namespace = target.namespace or current_namespace(kubeconfig, target.context)
     except NoClusterError as error:
         raise Cluster(

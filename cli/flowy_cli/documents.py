@@ -80,7 +80,7 @@ def _object(item: Any, where: str) -> Raw:
     if not isinstance(item, dict) or not isinstance(item.get("metadata"), dict):
         raise Unreadable(f"{where} holds something that is no Kubernetes object", "each needs kind and metadata")
     try:
-        return shaped(item, own=item.get("apiVersion") == API_VERSION)
+        return shaped(item, str(item.get("kind")) if item.get("apiVersion") == API_VERSION else None)
     except Misshapen as error:
         name = item["metadata"].get("name", "without a name")
         raise Unreadable(f"{where}: {item.get('kind')} {name}: {error}") from error
@@ -189,11 +189,16 @@ def to_yaml(value: object) -> str:
 
 def to_json(value: object) -> str:
     """JSON for people and programs: what could steer a terminal is escaped, which changes nothing for a program."""
-    return _STEERS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
+    return escaped(json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
 
 
-_STEERS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""Of the characters that JSON allows in a text as they are."""
+def escaped(text: str) -> str:
+    """JSON text in which nothing can steer a terminal: such characters are escaped, which changes nothing for a program."""
+    return _STEERS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+_STEERS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Those up to 1f stand in no JSON, but a status may be edited by hand."""
 
 
 def events_json(events: Sequence[Event]) -> list[dict[str, Any]]:

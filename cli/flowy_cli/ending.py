@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import click
 
+from flowy_cli.documents import escaped
 from flowy_cli.errors import CliError, ExitCode
 from flowy_cli.run import Raw
 from flowy_operator.core.conditions import Reason, by_type
@@ -16,12 +17,12 @@ def report(bodies: Sequence[Raw]) -> ExitCode:
     for body in bodies:
         name, status = str(body["metadata"]["name"]), body["status"]
         condition = by_type(status)["Succeeded"]
-        if condition["reason"] == Reason.COMPLETED:
-            click.echo(status.get("result", "null"))
+        if condition.get("reason") == Reason.COMPLETED:
+            click.echo(escaped(status.get("result", "null")))
         else:
             code = ExitCode.NO
             CliError(
-                f"{name}: {condition['reason']}: {condition.get('message', '')}",
+                f"{name}: {condition.get('reason')}: {condition.get('message', '')}",
                 f"`flowy describe {printable(name)}` tells the story",
             ).show()
     return code

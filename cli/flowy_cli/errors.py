@@ -42,7 +42,8 @@ class CliError(click.ClickException):
         from flowy_operator.core.printable import printable  # noqa: PLC0415 - late: `--help` loads this module
 
         stream = sys.stderr if file is None else file
-        click.echo(f"flowy: {printable(self.message)}", file=stream)
+        # What stands below is indented: no line of a stranger's text looks like one of ours.
+        click.echo(f"flowy: {printable(self.message)}".replace("\n", "\n  "), file=stream)
         if self.advice:
             click.echo(f"  {printable(self.advice)}", file=stream)
 

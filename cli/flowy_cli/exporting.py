@@ -35,7 +35,7 @@ async def _of_workflow(connection: Connection, body: dict[str, Any]) -> AsyncIte
     client, namespace, uid = connection.client, connection.namespace, str(body["metadata"]["uid"])
     selector = f"{UID_LABEL}={uid}"
     yield body
-    reference = (body["spec"].get("definitionRef") or {}).get("name")
+    reference = ((body.get("spec") or {}).get("definitionRef") or {}).get("name")
     if reference is not None:
         with suppress(NotFound):
             yield await client.get(paths.workflowdefinitions(namespace, str(reference)))

@@ -15,6 +15,7 @@ from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.errors import BadRequest, Gone, NotFound, ServerError, TooManyRequests, Unreachable
 from flowy_operator.core.history import TaskCompleted
 from flowy_operator.core.job import ATTEMPT_LABEL, MAIN, TASK_ANNOTATION, TASK_LABEL, UID_LABEL
+from flowy_operator.core.printable import printable
 from flowy_operator.core.state import Task, task_name
 
 _STARTED = ("Running", "Succeeded", "Failed")
@@ -64,21 +65,28 @@ async def show(connection: Connection, name: str, wanted: Wanted, write: Write, 
 async def follow(connection: Connection, name: str, wanted: Wanted, write: Write) -> None:
     """Write what there is and what comes, of pods that are there and that will be, until the Workflow has ended."""
     body = await get_workflow(connection.client, connection.namespace, name)
+    try:
+        async with asyncio.TaskGroup() as group:
+            await _follow(connection, body, wanted, write, group)
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _follow(connection: Connection, body: Raw, wanted: Wanted, write: Write, group: asyncio.TaskGroup) -> None:
     begun: set[str] = set()
-    async with asyncio.TaskGroup() as group:
 
-        def begin(pod: Raw) -> None:
-            uid = str(pod["metadata"].get("uid"))
-            if uid not in begun and wanted.takes(pod) and _phase(pod) in _STARTED:
-                begun.add(uid)
-                group.create_task(_stream(connection, pod, wanted, _Printer(write, _prefix(pod)), follow=True))
+    def begin(pod: Raw) -> None:
+        uid = str(pod["metadata"]["uid"])
+        if uid not in begun and wanted.takes(pod) and _phase(pod) in _STARTED:
+            begun.add(uid)
+            group.create_task(_stream(connection, pod, wanted, _Printer(write, _prefix(pod)), follow=True))
 
-        watching = group.create_task(_watch(connection, _selector(body), begin))
-        await until_ended(connection, [name], lambda _: None, None)
-        watching.cancel()
-        found, _ = await connection.client.list(paths.pods(connection.namespace), label_selector=_selector(body))
-        for pod in found:
-            begin(pod)
+    watching = group.create_task(_watch(connection, _selector(body), begin))
+    await until_ended(connection, [str(body["metadata"]["name"])], lambda _: None, None)
+    watching.cancel()
+    found, _ = await connection.client.list(paths.pods(connection.namespace), label_selector=_selector(body))
+    for pod in found:
+        begin(pod)
 
 
 def _selector(body: Raw) -> str:
@@ -144,7 +152,7 @@ def _phase(pod: Raw) -> str:
 
 def _named(pod: Raw) -> str:
     key, attempt = identity(pod)
-    return key if attempt == 1 else f"{key}#{attempt}"
+    return printable(key if attempt == 1 else f"{key}#{attempt}", kept="")
 
 
 def _prefix(pod: Raw) -> bytes:

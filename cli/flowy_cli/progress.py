@@ -50,7 +50,7 @@ class _Lines:
         self._told: dict[str, str] = {}
 
     def seen(self, body: Raw) -> None:
-        name, text = str(body["metadata"]["name"]), printable(standing(body))
+        name, text = str(body["metadata"]["name"]), printable(standing(body), kept="")
         if self._told.get(name) != text:
             self._told[name] = text
             click.echo(f"{name}: {text}", err=True)
@@ -78,9 +78,9 @@ class _Picture:
         head.add_row(
             mark,
             Text(printable(str(body["metadata"]["name"])), "bold"),
-            Text(reason, _COLOURS.get(reason, "cyan")),
+            Text(printable(reason), _COLOURS.get(reason, "cyan")),
             ProgressBar(total=max(int(progress.get("scheduled", 0)), 1), completed=done, width=_BAR),
-            Text(str(progress.get("summary", ""))),
+            Text(printable(str(progress.get("summary", "")))),
         )
         return Group(head, *(_wait(wait) for wait in status.get("waitingOn", ())))
 

@@ -1,10 +1,11 @@
-"""What is taken for granted of an object from a file: the types of the fields that are read, and that times are times.
+"""What is taken for granted of an object: the types of the fields that are read, and that times are times.
 
-An object in the cluster has passed its CRD; one in a file is whatever somebody has written or edited. Whether a spec can be
-run is asked elsewhere (`adapters/crd/spec.py`), and a history is checked by those who read it: this is for all the rest, so
-that nobody has to doubt each field. It loads nothing: the CRD's own models take longer than most commands.
+One in a file is whatever somebody has written or edited; one in a cluster has passed a CRD, which may be another version's.
+Whether a spec can be run is asked elsewhere (`adapters/crd/spec.py`), and a history is checked by those who read it: this is
+for all the rest, so that nobody has to doubt each field. It loads nothing: the CRD's own models take longer than most commands.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Union
@@ -74,7 +75,7 @@ _STATUS: Shape = {
 }
 
 OBJECT: Shape = {"kind": str, "apiVersion": str, "metadata": _METADATA}
-_OWN: Mapping[str, Shape] = {
+_KINDS: Mapping[str, Shape] = {
     "Workflow": {"spec": _SPEC, "status": _STATUS},
     "WorkflowDefinition": {"spec": {"code": _CODE}},
     "HistoryPage": {
@@ -83,16 +84,31 @@ _OWN: Mapping[str, Shape] = {
             "events": str,
         },
     },
+    "Pod": {"status": {"phase": str}},
 }  # fmt: skip
 
+_PLACED = ("name", "namespace", "uid", "creationTimestamp")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
-def shaped(item: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
-    """The object without fields that are null, as the API server would keep it; `own` if it is of one of our kinds.
+
+def shaped(item: Mapping[str, Any], kind: str | None) -> dict[str, Any]:
+    """The object without fields that are null, as the API server would keep it; of a kind that isn't known here, its metadata.
 
     Raises Misshapen.
     """
     found: dict[str, Any] = _fitted(item, OBJECT, "")
-    return _fitted(found, _OWN.get(str(found.get("kind")), {}), "") if own else found
+    return found if kind is None else _fitted(found, _KINDS.get(kind, {}), "")
+
+
+def placed(found: Mapping[str, Any]) -> None:
+    """Check that a shaped object has what each has that is in a cluster, and a name that can be one. Raises Misshapen."""
+    metadata = found.get("metadata", {})
+    missing = next((field for field in _PLACED if not metadata.get(field)), None)
+    if missing is not None:
+        raise Misshapen(f"metadata.{missing} is missing")
+    for field in ("name", "namespace"):
+        if not _NAME.fullmatch(metadata[field]):
+            raise Misshapen(f"metadata.{field} is no name")
 
 
 def _fitted(value: Any, shape: Shape, at: str) -> Any:

@@ -1,6 +1,5 @@
 """From a manifest or a definition to a new Workflow; and from a Workflow to another with the same spec."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -141,5 +140,5 @@ def _again(body: Raw, first: str, number: int) -> dict[str, Any]:
             "annotations": {RETRY_ANNOTATION: first},
             **({"labels": labels} if labels else {}),
         },
-        "spec": json.loads(json.dumps({key: value for key, value in body["spec"].items() if key not in _NOT_REPEATED})),
+        "spec": {key: value for key, value in (body.get("spec") or {}).items() if key not in _NOT_REPEATED},
     }

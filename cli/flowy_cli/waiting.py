@@ -63,7 +63,7 @@ async def _states(connection: Connection, name: str) -> AsyncGenerator[Raw, None
     stream = connection.client.watch(path, resource_version=version, field_selector=only)
     async with aclosing(stream) as events:
         async for event in events:
-            if event.object["metadata"].get("name") != name:
+            if event.object["metadata"]["name"] != name:
                 continue
             if event.type == "DELETED":
                 raise NotThere(f"the Workflow {name!r} was deleted while it was waited for")

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import NOW, scene
+from tests.cli.scene import NOW, copy_of, scene
 from tests.cli.shell import Server, Shell, write_kubeconfig
 from tests.fakes.api import Api
-from tests.fakes.patches import copied
 from tests.fakes.store import Store
 
 
@@ -20,14 +19,7 @@ def played() -> Store:
 @pytest.fixture
 def store(played: Store) -> Store:
     """The scene, for one test to change."""
-    fresh = Store(played.kinds, now=lambda: NOW)
-    fresh.version, fresh.floor = played.version, played.version
-    fresh._objects = {
-        kind: {key: copied(body) for key, body in found.items()} for kind, found in played._objects.items()
-    }
-    fresh._there = set(played._there)
-    fresh._uids = played._uids
-    return fresh
+    return copy_of(played)
 
 
 @pytest.fixture

@@ -99,6 +99,16 @@ def activity(call: Call) -> Act:
             return value(1)
 
 
+def copy_of(played: Store) -> Store:
+    """The same cluster, for one test to change. Objects are never changed in place, so they may be shared."""
+    fresh = Store(played.kinds, now=lambda: NOW)
+    fresh.version, fresh.floor = played.version, played.version
+    fresh._objects = {kind: dict(found) for kind, found in played._objects.items()}
+    fresh._there = set(played._there)
+    fresh._uids = played._uids
+    return fresh
+
+
 def scene() -> Store:
     """The store of a cluster in which all of it has run."""
     retried = {"name": "embed", "retry": {"maxAttempts": 3, "when": ["Error"], "delaysSeconds": [5]}}

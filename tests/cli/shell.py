@@ -30,10 +30,10 @@ class Shell:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, *words: str, stdin: str | None = None) -> Result:
-        """Run a command to its end."""
+        """Run a command to its end. Nobody takes escape sequences out of what it says, as click does where no terminal is."""
         environment = {"KUBECONFIG": str(self.kubeconfig), "HOME": str(self.kubeconfig.parent), **self.environment}
         return CliRunner(env=environment).invoke(
-            flowy, list(words), input=stdin, obj=Desk(now=self.now), prog_name="flowy"
+            flowy, list(words), input=stdin, obj=Desk(now=self.now), prog_name="flowy", color=True
         )
 
     def ok(self, *words: str, stdin: str | None = None) -> str:

@@ -7,7 +7,7 @@ import click
 
 from flowy.local.engine import Finished
 from flowy.local.launch import Launch
-from flowy_cli.documents import to_yaml
+from flowy_cli.documents import to_json, to_yaml
 from flowy_cli.errors import ExitCode, Unreadable
 from flowy_cli.local.manifest import Manifest
 from flowy_cli.local.recording import recorded
@@ -33,7 +33,7 @@ def tell(finished: Finished) -> None:
         told = f"nobody looked at the error of {error.get('task')}: {error.get('type')}: {error.get('message')}"
         click.echo(printable(told), err=True)
     if end.result is not None:
-        click.echo(json.dumps(json.loads(end.result), indent=2, ensure_ascii=False))
+        click.echo(to_json(json.loads(end.result)), nl=False)
         return
     failed = end.error or {}
     click.echo(f"flowy: {printable(str(failed.get('type')))}: {printable(str(failed.get('message')))}", err=True)

@@ -33,8 +33,8 @@ class Manifest:
     @property
     def owner(self) -> Owner:
         metadata = self.body["metadata"]
-        name = str(metadata.get("name") or str(metadata.get("generateName", "workflow")).rstrip("-"))
-        return Owner(namespace=str(metadata.get("namespace", "default")), name=name, uid="local")
+        name = str(metadata.get("name") or str(metadata.get("generateName") or "").rstrip("-") or "workflow")
+        return Owner(namespace=str(metadata.get("namespace") or "default"), name=name, uid="local")
 
 
 class SourceCode:

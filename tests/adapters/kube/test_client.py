@@ -159,6 +159,13 @@ async def test_list_comes_in_chunks_and_whole(client: KubeClient, api: Api) -> N
     assert client.requests["list", "configmaps", 200] == 3 + 2
 
 
+@pytest.mark.parametrize("items", ['"text"', "[1]", '{"a": 1}', "[[]]"])
+async def test_a_list_that_is_none(items: str) -> None:
+    async with other_server(f'{{"items": {items}}}'.encode()) as url, KubeClient(Configuration(host=url)) as client:
+        with pytest.raises(errors.Unreachable, match="its items are no list of objects"):
+            await client.list(paths.configmaps("ns"))
+
+
 async def test_a_list_may_leave_out_what_the_objects_hold(client: KubeClient, api: Api) -> None:
     for n in range(2):
         api.store.create(api.store.kind("configmaps"), "ns", configmap(f"c{n}", app="x") | {"data": {"long": "x" * 99}})

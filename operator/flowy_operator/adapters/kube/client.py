@@ -23,6 +23,7 @@ from kubernetes.aio.client.rest import RESTResponse
 from kubernetes.aio.config import ConfigException
 
 from flowy_operator.adapters.kube.errors import Gone, NotFound, NotLeading, Unreachable, from_response, from_status
+from flowy_operator.adapters.kube.fields import mapping
 from flowy_operator.adapters.kube.login import NoClusterError, load_configuration
 from flowy_operator.adapters.kube.paths import resource_of
 
@@ -184,7 +185,7 @@ class KubeClient:
     async def list_some(self, path: str, *, field_selector: str, limit: int) -> Objects:
         """At most so many of the objects whose fields are such: for what is worth a look and not the whole of a list."""
         page = await self._call("list", "GET", path, query={"limit": str(limit), "fieldSelector": field_selector})
-        return list(page.get("items") or ())
+        return _items(path, page)
 
     async def create(self, path: str, body: Mapping[str, Any]) -> Json:
         return await self._write("create", "POST", path, body, query={"timeout": f"{CREATE_TIMEOUT_S:g}s"})
@@ -252,8 +253,8 @@ class KubeClient:
         items: Objects = []
         while True:
             page = await self._call("list", "GET", path, query=query, accept=accept)
-            items += page.get("items") or ()
-            metadata = page.get("metadata") or {}
+            items += _items(path, page)
+            metadata = mapping(page.get("metadata"))
             token = metadata.get("continue")
             if not token:
                 return items, str(metadata.get("resourceVersion", ""))
@@ -331,6 +332,14 @@ class KubeClient:
         finally:
             self.requests[verb, resource, code] += 1
         raise from_response(code, content, response.headers.get("Retry-After"))
+
+
+def _items(path: str, page: Json) -> Objects:
+    """The objects of a list, or of a part of one."""
+    items = page.get("items") or []
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise Unreachable(f"answer to list {path}: its items are no list of objects")
+    return items
 
 
 def _selected(label_selector: str | None, field_selector: str | None = None) -> dict[str, str]:

@@ -32,6 +32,8 @@ async def serve(api: Api, *, token: str | None = None) -> AsyncIterator[str]:
             assert request.transport is not None
             request.transport.abort()
             return web.Response()
+        except ConnectionResetError:  # whoever asked has left
+            return web.Response()
 
     app = web.Application(client_max_size=2 * REQUEST_LIMIT)
     app.router.add_route("*", "/{path:.*}", handle)
@@ -56,7 +58,7 @@ async def _call(api: Api, request: web.Request) -> web.Response:
     status, answer = await api.request(verb, request.path, request.query, body)
     if "as=PartialObjectMetadataList" in request.headers["Accept"]:
         answer = only_metadata(answer)
-    return web.json_response(answer, status=status)
+    return web.json_response(api.said(request.path, answer), status=status)
 
 
 async def _stream(api: Api, request: web.Request) -> web.StreamResponse:

@@ -86,7 +86,7 @@ class Replica:
 class Pair:
     def __init__(self) -> None:
         self.api = Api()
-        self.api.store._now = now
+        self.api.store.now = now
         self.one, self.other = Replica(self.api, "one"), Replica(self.api, "other")
 
     def record(self) -> Json:

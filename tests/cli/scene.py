@@ -133,5 +133,5 @@ def scene() -> Store:
         return world.store
 
     store = run_virtual(played())
-    store._now = lambda: NOW
+    store.now = lambda: NOW
     return store

@@ -1,8 +1,9 @@
 """What the tests believe of an API server, asked of the fake one and of the real one: neither may drift from the other."""
 
 import asyncio
+import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from kubernetes.aio.client.configuration import Configuration
 
 from flowy_operator.adapters.kube import errors, paths
 from flowy_operator.adapters.kube.client import KubeClient, WatchEvent
+from tests.chaos import etcd
 from tests.cluster import cluster
 from tests.e2e.kube import Kube
 from tests.fakes.api import Api
+from tests.fakes.faults import Delay, Faults, Rule
 from tests.fakes.server import serve
 from tests.fakes.store import Json
 
@@ -26,6 +29,7 @@ SPEC = {
     "suspend": True,
 }
 COLLECTED_WITHIN_S = 60.0
+FORGOTTEN_WITHIN_S = 60.0
 OURS = {"ours": "yes"}
 """A namespace has ConfigMaps of others."""
 
@@ -34,6 +38,27 @@ OURS = {"ours": "yes"}
 class Server:
     client: KubeClient
     namespace: str
+    forget: Callable[[], None]
+    """Lose what was before now, as each API server has etcd do every five minutes."""
+
+    async def token(self, pod: Json, *audiences: str) -> str:
+        """Of the namespace's default account, bound to this pod as the kubelet does it for a volume."""
+        bound = {"kind": "Pod", "apiVersion": "v1", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+        path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/default/token"
+        kind = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
+        spec = {"audiences": list(audiences), "expirationSeconds": 600, "boundObjectRef": bound}
+        return str((await self.client.create(path, {**kind, "spec": spec}))["status"]["token"])
+
+    async def review(self, token: str, *audiences: str) -> Json:
+        kind = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
+        body = {**kind, "spec": {"token": token, "audiences": list(audiences)}}
+        return dict((await self.client.create(paths.tokenreviews(), body))["status"])
+
+    async def pod(self, name: str, **spec: Any) -> Json:
+        """One that never gets a node, if nothing else is said."""
+        containers = [{"name": "main", "image": "busybox"}]
+        spec = {"containers": containers, "schedulingGates": [{"name": "flowy.dev/never"}], **spec}
+        return await self.client.create(paths.pods(self.namespace), {"metadata": {"name": name}, "spec": spec})
 
     async def config_map(self, name: str, **metadata: Any) -> Json:
         body = {"metadata": {"name": name, **metadata}, "data": {"a": "1"}}
@@ -72,16 +97,19 @@ def kubeconfig() -> Path:
     return path
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.cluster)])
+@pytest.fixture(params=["fake", "slow", pytest.param("real", marks=pytest.mark.cluster)])
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
-    if request.param == "fake":
-        async with serve(Api()) as url, KubeClient(Configuration(host=url)) as client:
-            yield Server(client, "ns")
+    """The fake one, the fake one with latency, by which calls made at once are done in another order, and the real one."""
+    if request.param != "real":
+        slow = [Rule(Delay(seconds), times=sys.maxsize, chance=0.5) for seconds in (0.003, 0.02)]
+        api = Api(faults=Faults(rules=slow if request.param == "slow" else []))
+        async with serve(api) as url, KubeClient(Configuration(host=url)) as client:
+            yield Server(client, "ns", api.store.compact)
         return
     path, name = request.getfixturevalue("kubeconfig"), f"conformance-{uuid.uuid4().hex[:6]}"
     async with await KubeClient.connect(str(path)) as client:
         await client.create("/api/v1/namespaces", {"metadata": {"name": name}})
-        yield Server(client, name)
+        yield Server(client, name, etcd.compact)
         await client.delete(f"/api/v1/namespaces/{name}")
 
 
@@ -258,9 +286,16 @@ async def test_a_watch_ends_in_time_with_a_bookmark_at_most(server: Server) -> N
 
 
 async def test_a_version_that_is_too_old_is_gone(server: Server) -> None:
-    await server.config_map("a")
-    with pytest.raises(errors.Gone):
-        await server.events(1, "1")
+    """Asked of Events, which the real server keeps no versions of itself: of others it remembers as many as it likes."""
+    made = await server.config_map("a")
+    await server.config_map("b")
+    await asyncio.to_thread(server.forget)
+    watch = server.client.watch(
+        paths.events(server.namespace), resource_version=made["metadata"]["resourceVersion"], timeout_s=20
+    )
+    async with aclosing(watch) as events:
+        with pytest.raises(errors.Gone):
+            await anext(events)
 
 
 @pytest.mark.parametrize(
@@ -300,6 +335,80 @@ async def test_a_list_in_chunks_is_of_one_moment(server: Server) -> None:
     assert names == [f"c{n}" for n in range(5)]
 
 
+async def test_a_page_may_be_asked_for_twice(server: Server) -> None:
+    for n in range(3):
+        await server.config_map(f"c{n}", labels=OURS)
+    path, query = paths.configmaps(server.namespace), {"limit": "2", "labelSelector": "ours=yes"}
+    first = await server.client._call("list", "GET", path, query=query)
+    onward = {**query, "continue": first["metadata"]["continue"]}
+    pages = [await server.client._call("list", "GET", path, query=onward) for _ in range(2)]
+    assert [[item["metadata"]["name"] for item in page["items"]] for page in pages] == [["c2"], ["c2"]]
+
+
+async def test_a_list_that_takes_too_long_is_gone_and_begins_anew(server: Server) -> None:
+    for n in range(3):
+        await server.config_map(f"c{n}", labels=OURS)
+    path, query = paths.configmaps(server.namespace), {"limit": "2", "labelSelector": "ours=yes"}
+    first = await server.client._call("list", "GET", path, query=query)
+    await server.config_map("c3", labels=OURS)
+    await asyncio.to_thread(server.forget)
+    onward = {**query, "continue": first["metadata"]["continue"]}
+    await _until(errors.Gone, lambda: server.client._call("list", "GET", path, query=onward), FORGOTTEN_WITHIN_S)
+    items, _ = await server.client.list(path, label_selector="ours=yes", chunk=2)
+    assert [item["metadata"]["name"] for item in items] == ["c0", "c1", "c2", "c3"]
+
+
+async def test_writes_at_once_are_told_in_the_order_of_their_versions(server: Server) -> None:
+    """Answers come in another order than the writes were made: a client goes by versions, never by what came first."""
+    made = await server.config_map("a", labels=OURS)
+    path = paths.configmaps(server.namespace, "a")
+    bodies = [{"data": {f"k{n}": "1"}} for n in range(20)]
+    told = await asyncio.gather(*(server.merge_patch(path, body) for body in bodies))
+    versions = sorted(version(body) for body in told)
+    assert len(set(versions)) == len(bodies)
+    seen = await server.events(len(bodies), made["metadata"]["resourceVersion"], labels="ours=yes")
+    assert [version(event.object) for event in seen] == versions
+    assert [len(event.object["data"]) for event in seen] == [*range(2, 22)], "each is made of the one before"
+
+
+async def test_a_token_speaks_for_its_pod(server: Server) -> None:
+    pod = await server.pod("p")
+    status = await server.review(await server.token(pod, "flowy", "other"), "flowy")
+    assert status["authenticated"] is True
+    assert status["audiences"] == ["flowy"]
+    assert status["user"]["username"] == f"system:serviceaccount:{server.namespace}:default"
+    extra = status["user"]["extra"]
+    assert extra["authentication.kubernetes.io/pod-name"] == ["p"]
+    assert extra["authentication.kubernetes.io/pod-uid"] == [pod["metadata"]["uid"]]
+
+
+async def test_a_token_is_for_its_audiences_alone(server: Server) -> None:
+    token = await server.token(await server.pod("p"), "other")
+    for status in (
+        await server.review(token, "flowy"),
+        await server.review(token),
+        await server.review("a.b.c", "flowy"),
+    ):
+        assert not status.get("authenticated")
+        assert status["error"].startswith(("invalid bearer token", "[invalid bearer token"))
+    assert (await server.review(token, "other"))["authenticated"] is True
+
+
+async def test_a_token_ends_with_its_pod(server: Server) -> None:
+    token = await server.token(await server.pod("p"), "flowy")
+    await server.client.delete(paths.pods(server.namespace, "p"))
+    await server.pod("p")
+    assert not (await server.review(token, "flowy")).get("authenticated")
+
+
+async def test_a_token_is_issued_for_a_pod_that_is_there(server: Server) -> None:
+    with pytest.raises(errors.NotFound):
+        await server.token({"metadata": {"name": "p", "uid": "00000000-0000-0000-0000-00000000dead"}}, "flowy")
+    await server.pod("p")
+    with pytest.raises(errors.Conflict):
+        await server.token({"metadata": {"name": "p", "uid": "00000000-0000-0000-0000-00000000dead"}}, "flowy")
+
+
 async def test_metadata_alone(server: Server) -> None:
     await server.config_map("a", labels={"ours": "yes"})
     (item,) = await server.client.list_metadata(paths.configmaps(server.namespace), label_selector="ours=yes")
@@ -323,19 +432,11 @@ async def test_what_has_no_owner_left_goes(server: Server) -> None:
 
 
 async def test_a_pod_on_a_node_is_ended_by_its_kubelet(server: Server) -> None:
-    def pod(name: str, **spec: Any) -> Json:
-        containers = [{"name": "main", "image": "busybox"}]
-        return {
-            "metadata": {"name": name},
-            "spec": {"containers": containers, "schedulingGates": [{"name": "flowy.dev/never"}], **spec},
-        }
-
-    await server.client.create(paths.pods(server.namespace), pod("waiting"))
+    await server.pod("waiting")
     await server.client.delete(paths.pods(server.namespace, "waiting"))
     with pytest.raises(errors.NotFound):
         await server.client.get(paths.pods(server.namespace, "waiting"))
-    bound = {**pod("bound"), "spec": {"containers": pod("bound")["spec"]["containers"], "nodeName": "no-such-node"}}
-    await server.client.create(paths.pods(server.namespace), bound)
+    await server.pod("bound", schedulingGates=None, nodeName="no-such-node")
     path = paths.pods(server.namespace, "bound")
     await server.client.delete(path)
     found = await server.client.get(path)
@@ -347,10 +448,16 @@ async def test_a_pod_on_a_node_is_ended_by_its_kubelet(server: Server) -> None:
 
 
 async def _gone(server: Server, name: str) -> None:
-    async with asyncio.timeout(COLLECTED_WITHIN_S):
+    path = paths.configmaps(server.namespace, name)
+    await _until(errors.NotFound, lambda: server.client.get(path), COLLECTED_WITHIN_S)
+
+
+async def _until(error: type[errors.ApiError], ask: Callable[[], Awaitable[Any]], within_s: float) -> None:
+    """Ask until that is the answer: the real server does it a moment later."""
+    async with asyncio.timeout(within_s):
         while True:
             try:
-                await server.client.get(paths.configmaps(server.namespace, name))
-            except errors.NotFound:
+                await ask()
+            except error:
                 return
             await asyncio.sleep(0.2)

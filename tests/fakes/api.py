@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.fakes.faults import Delay, Faults, Late, LoseAnswer, Refuse
 from tests.fakes.store import Change, Json, Kind, Refusal, Store
+from tests.fakes.tokens import Tokens
 
 REQUEST_LIMIT = 3 * 1024 * 1024
 LOG_ENTRY_BYTES = 16 * 1024
@@ -41,6 +42,7 @@ class Api:
 
     store: Store = field(default_factory=Store)
     faults: Faults = field(default_factory=Faults)
+    tokens: Tokens = field(default_factory=Tokens)
     bookmark_s: float = 60.0
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     logs: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -69,6 +71,10 @@ class Api:
         if (found := self._discover(path)) is not None:
             await self._strike(verb, "discovery")
             return 200, found
+        if verb == "create" and (asked := _about_a_token(path)) is not None:
+            if await self._strike(verb, asked[0]):
+                raise LostError
+            return 201, self._of_tokens(*asked[1:], body)
         target = self._target(path)
         if verb == "get" and target.name is None:
             verb = "list"
@@ -183,12 +189,26 @@ class Api:
             case _:
                 raise Refusal(405, "MethodNotAllowed", f"{verb} isn't supported")
 
+    def _of_tokens(self, namespace: str, account: str, body: Json) -> Json:
+        """What nothing is stored for: a TokenRequest of an account, or a TokenReview."""
+        spec = body.get("spec") or {}
+        if not account:
+            return {**body, "status": self.tokens.review(spec, self.store.now(), self.store.uids)}
+        bound = spec.get("boundObjectRef")
+        if bound is not None:
+            pod = self.store.see(self.store.kind("pods"), namespace, bound["name"])
+            if pod["metadata"]["uid"] != bound["uid"]:
+                raise Refusal(409, "Conflict", f"the pod's uid isn't {bound['uid']}", kind="pods")
+        return {**body, "status": self.tokens.issue(namespace, account, spec, self.store.now())}
+
     def _list(self, target: Target, query: Mapping[str, str]) -> Json:
         token = query.get("continue")
         if token:
             if token not in self._pages or self._pages[token][1] < self.store.floor:
-                raise Refusal(410, "Expired", "The provided continue parameter is too old")
-            rest, version = self._pages.pop(token)
+                raise Refusal(
+                    410, "Expired", "The provided continue parameter is too old to display a consistent list result"
+                )
+            rest, version = self._pages[token]
         else:
             version = self.store.version
             labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
@@ -261,6 +281,17 @@ class Api:
         for watch in self._watches:
             if watch.kind is kind:
                 watch.news.set()
+
+
+def _about_a_token(path: str) -> tuple[str, str, str] | None:
+    """Of a path to which tokens are asked for or shown: the resource, the namespace and the account."""
+    match path.strip("/").split("/"):
+        case ["apis", "authentication.k8s.io", "v1", "tokenreviews"]:
+            return "tokenreviews", "", ""
+        case ["api", "v1", "namespaces", namespace, "serviceaccounts", account, "token"]:
+            return "serviceaccounts/token", namespace, account
+        case _:
+            return None
 
 
 def _quietly(do: Callable[[], Any]) -> None:

@@ -123,7 +123,7 @@ class Store:
         self.news: list[Callable[[], None]] = []
         self.collects: Callable[[], object] | None = None
         """Called where orphans may be, to `collect` them later; without it they go at once."""
-        self._now = now or (lambda: datetime.now(UTC))
+        self.now = now or (lambda: datetime.now(UTC))
         self._uids = 0
         self._objects: dict[Kind, dict[tuple[str, str], Json]] = {}
         self._there: set[str] = set()  # uids
@@ -366,7 +366,7 @@ class Store:
         return Refusal(422, "Invalid", f"{kind.kind} is invalid: {field}: {why}", causes=[cause], kind=kind.plural)
 
     def _stamp(self) -> str:
-        return self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _runs(kind: Kind, found: Json) -> bool:

@@ -1,0 +1,68 @@
+"""Tokens of service accounts: issued for an audience and bound to a pod, and reviewed.
+
+As of the real server: a review says who bears the token, and of which pod, if an audience that it asks for is among the
+token's; and a token is void from the end of its pod on.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+Json = dict[str, Any]
+
+AUDIENCE = "https://kubernetes.default.svc"
+"""Of a token for which none was asked, and of a review that asks for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Issued:
+    namespace: str
+    account: str
+    audiences: tuple[str, ...]
+    expires_at: datetime
+    pod: Mapping[str, str] | None  # name, uid
+
+
+@dataclass(slots=True)
+class Tokens:
+    _issued: dict[str, _Issued] = field(default_factory=dict)
+
+    def issue(self, namespace: str, account: str, spec: Mapping[str, Any], now: datetime) -> Json:
+        """The status of a TokenRequest. Whoever calls this has looked whether the pod that it names is there."""
+        expires_at = now + timedelta(seconds=spec.get("expirationSeconds", 3600))
+        audiences = tuple(spec.get("audiences") or (AUDIENCE,))
+        pod = spec.get("boundObjectRef")
+        claims: Json = {
+            "aud": audiences,
+            "exp": int(expires_at.timestamp()),
+            "jti": str(len(self._issued)),
+            "kubernetes.io": {
+                "namespace": namespace,
+                "serviceaccount": {"name": account},
+                **({"pod": pod} if pod else {}),
+            },
+            "sub": f"system:serviceaccount:{namespace}:{account}",
+        }
+        token = f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.c2lnbmVk"
+        self._issued[token] = _Issued(namespace, account, audiences, expires_at, pod)
+        return {"token": token, "expirationTimestamp": f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"}
+
+    def review(self, spec: Mapping[str, Any], now: datetime, uids: AbstractSet[str]) -> Json:
+        """The status of a TokenReview, while the objects of these `uids` are there."""
+        issued = self._issued.get(spec.get("token", ""))
+        asked = spec.get("audiences") or (AUDIENCE,)
+        if issued is None or now >= issued.expires_at or (issued.pod and issued.pod["uid"] not in uids):
+            return {"user": {}, "error": "invalid bearer token"}
+        audiences = [audience for audience in asked if audience in issued.audiences]
+        if not audiences:
+            said = f"token audiences {list(issued.audiences)} is invalid for the target audiences {list(asked)}"
+            return {"user": {}, "error": f"invalid bearer token, {said}"}
+        user: Json = {"username": f"system:serviceaccount:{issued.namespace}:{issued.account}"}
+        if issued.pod:
+            named = {"pod-name": issued.pod["name"], "pod-uid": issued.pod["uid"]}
+            user["extra"] = {f"authentication.kubernetes.io/{name}": [value] for name, value in named.items()}
+        return {"authenticated": True, "user": user, "audiences": audiences}

@@ -15,7 +15,19 @@ from pathlib import Path
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import Json, KubeClient
 from flowy_operator.core.pages import PageLimits
-from tests.bench import chart, command_line, decider, heartbeats, history, laptop, moved, report, scale, scenarios
+from tests.bench import (
+    chart,
+    command_line,
+    decider,
+    heartbeats,
+    history,
+    laptop,
+    moved,
+    report,
+    scale,
+    scenarios,
+    shards,
+)
 from tests.bench.figures import Figure, figure
 from tests.bench.scenarios import Writes
 from tests.cluster import cluster
@@ -35,6 +47,7 @@ REAL, FAKE, HISTORY = "real", "fake", "history"
 """With an operator on the real node, with one on fake nodes, and without one."""
 
 OTHERS: Mapping[str, tuple[str, Callable[[Path], list[Figure]]]] = {
+    "shards": ("two replicas with a shard each beside one with both", shards.figures),
     "chart": ("Flowy as its chart installs it", chart.figures),
     "decisions": ("decisions, without the cluster", lambda _: decider.figures()),
     "heartbeats": ("1,000 heartbeats a second, without the cluster", lambda _: heartbeats.figures()),
@@ -132,7 +145,7 @@ async def _at_scale(kube: Kube, operator: OperatorProcess) -> list[Figure]:
         _say(f"the same with parallelism {NARROW}")
         narrow = await scale.wide(client, namespace, operator, WIDE, NARROW)
         _say(f"{MANY} workflows with a task each")
-        many = await scale.many(client, namespace, operator, MANY)
+        many = await scale.many(client, namespace, [operator], MANY)
         _say(f"one workflow with {CHILDREN} sub-workflows of a task each")
         nested = await scale.children(client, namespace, operator, CHILDREN, 1)
         _say(f"one workflow with {CHILDREN} sub-workflows of {EACH} tasks each")

@@ -50,6 +50,8 @@ def page(figures: Sequence[Figure]) -> str:
         "*many* are workflows of a task each in 20 namespaces. *Scale* is `make bench-scale`: 1,000 open workflows in 20",
         "namespaces, beside them one of 10,000 tasks side by side and one of 5,000 in a chain; its start is one with all of that",
         "open, each open workflow changed meanwhile; *kubectl-get* and *list* are of all Workflows, *busy* in the midst of it.",
+        "*Shards* is the same work by two replicas with a shard each, and beside it by one that looks after both: on one machine",
+        "with the API server they share what it leaves. The busiest replica's CPU says how far two machines would go.",
         "",
         "*Seen* is what the figure has been in all runs so far, in terms that can be compared between two of them: as it is;",
         "with an x, as a multiple of what stands beside it; *at pace*, as it would be if a fixed piece of work, timed within the",

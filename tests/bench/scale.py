@@ -9,7 +9,7 @@ and three dozen watch events a Job is as dear as the object is long, and the con
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,13 +89,13 @@ async def content_of_a_job(client: KubeClient, namespace: str) -> Json:
 async def wide(client: KubeClient, namespace: str, operator: OperatorProcess, count: int, parallelism: int) -> Rate:
     """One workflow with so many tasks, of which so many may be open at once; to the end of the last pod."""
     manifest = workflow("wide", WIDE, [STEP], count, parallelism=parallelism, jobs=_KEEP)
-    return await _measured(client, namespace, operator, [manifest], count)
+    return await _measured(client, namespace, [operator], [manifest], count)
 
 
-async def many(client: KubeClient, namespace: str, operator: OperatorProcess, count: int) -> Rate:
-    """So many workflows with one task each."""
+async def many(client: KubeClient, namespace: str, operators: Sequence[OperatorProcess], count: int) -> Rate:
+    """So many workflows with one task each, by operators that share them."""
     manifests = [workflow(f"one-{n}", ONE, [STEP], jobs=_KEEP) for n in range(count)]
-    return await _measured(client, namespace, operator, manifests, count)
+    return await _measured(client, namespace, operators, manifests, count)
 
 
 async def children(client: KubeClient, namespace: str, operator: OperatorProcess, count: int, each: int) -> Rate:
@@ -103,25 +103,33 @@ async def children(client: KubeClient, namespace: str, operator: OperatorProcess
     tasks = [{"name": "child", "workflow": {"entrypoint": "child"}}, STEP]
     code = {"source": NESTED, "entrypoint": "parent"}
     manifest = workflow("nested", NESTED, tasks, count, each, parallelism=count, jobs=_KEEP, code=code)
-    return await _measured(client, namespace, operator, [manifest], count * each)
+    return await _measured(client, namespace, [operator], [manifest], count * each)
 
 
 _KEEP = {"keepSucceededSeconds": 3600}  # clean-up would be measured too, and bare Jobs have none
 
 
 async def _measured(
-    client: KubeClient, namespace: str, operator: OperatorProcess, manifests: list[dict[str, Any]], tasks: int
+    client: KubeClient,
+    namespace: str,
+    operators: Sequence[OperatorProcess],
+    manifests: list[dict[str, Any]],
+    tasks: int,
 ) -> Rate:
-    used = cpu_s(operator.pid)
+    used = _used_s(operators)
     async with watching(client, namespace) as watcher:
         began = time.monotonic()
         await side_by_side(client.create(paths.workflows(namespace), manifest) for manifest in manifests)
         await watcher.until(lambda: len(watcher.ended) >= tasks, LIMIT_S)
         wall_s = time.monotonic() - began
     await _ended(client, namespace)
-    rate = Rate(tasks / wall_s, (cpu_s(operator.pid) - used) * 1000 / tasks)
+    rate = Rate(tasks / wall_s, (_used_s(operators) - used) * 1000 / tasks)
     await _clear(client, namespace, paths.workflows(namespace))
     return rate
+
+
+def _used_s(operators: Sequence[OperatorProcess]) -> float:
+    return sum(cpu_s(operator.pid) for operator in operators)
 
 
 @dataclass(frozen=True, slots=True)

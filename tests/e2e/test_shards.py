@@ -7,8 +7,6 @@ import random
 import socket
 import socketserver
 import threading
-import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +23,7 @@ from tests.cluster import cluster
 from tests.e2e.kube import Kube, result
 from tests.e2e.manifests import CHAIN, mount_folder, shell, workflow
 from tests.e2e.operator import OperatorProcess
+from tests.e2e.shares import figures, held, wait_for_shares
 
 pytestmark = [
     pytest.mark.timeout(240),
@@ -140,25 +139,6 @@ def begin(kube: Kube, folder: Path, prefix: str) -> list[str]:
         mount_folder(step, folder, "/log")
         kube.apply(workflow(name, CHAIN, [step], LENGTH, jobs={"keepSucceededSeconds": 1}))
     return names
-
-
-def figures(operator: OperatorProcess) -> dict[str, float]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{operator.health_port}/metrics", timeout=10) as answer:
-        lines = [line.split() for line in answer.read().decode().splitlines() if not line.startswith("#")]
-    return {words[0]: float(words[1]) for words in lines}
-
-
-def held(operator: OperatorProcess) -> list[int]:
-    """The shards that it looks after, by its own word."""
-    found = figures(operator)
-    return [shard for shard in range(2) if found.get(f'flowy_leader{{shard="{shard}"}}') == 1]
-
-
-def wait_for_shares(operators: Sequence[OperatorProcess], shares: Sequence[list[int]], within_s: float = 60) -> None:
-    deadline = time.monotonic() + within_s
-    while sorted(found := [held(operator) for operator in operators]) != shares:
-        assert time.monotonic() < deadline, f"the shards are held so: {found}"
-        time.sleep(0.2)
 
 
 def check_each_once(kube: Kube, folder: Path, names: Sequence[str]) -> None:

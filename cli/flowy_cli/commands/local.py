@@ -86,11 +86,12 @@ def run(
             from flowy_cli.local.running import run_manifest
             from flowy_cli.replaying import decider
             from flowy_cli.texts import place_of, read_text
+            from flowy_operator.core.printable import printable
 
             where = place_of(source)
             manifest = manifest_of(objects(read_text(source), where), where, name)
             for sentence in left_out(manifest.spec):
-                click.echo(sentence, err=True)
+                click.echo(printable(sentence, kept=""), err=True)
             way = way_of(wish)
             with decider.unlocked() if unlocked else decider.locked() as within:
                 finished = run_manifest(

@@ -1,5 +1,6 @@
 """The fake API server on loopback."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -44,6 +45,9 @@ async def serve(api: Api, *, token: str | None = None) -> AsyncIterator[str]:
     try:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
+        # Whoever has just connected is accepted first: of a server that is closed in that moment asyncio leaves it open.
+        for _ in range(3):
+            await asyncio.sleep(0)
         await runner.cleanup()
 
 

@@ -36,37 +36,12 @@ class Reader(KubeClient):
     async def create(self, path: str, body: Mapping[str, Any]) -> Json:
         return _read(path, await super().create(path, body))
 
-    async def list(
-        self, path: str, *, label_selector: str | None = None, field_selector: str | None = None, chunk: int = 500
-    ) -> tuple[Objects, str]:
-        found, version = await super().list(
-            path, label_selector=label_selector, field_selector=field_selector, chunk=chunk
-        )
+    async def _list(self, path: str, selected: Mapping[str, str], chunk: int, accept: str) -> tuple[Objects, str]:
+        found, version = await super()._list(path, selected, chunk, accept)
         return [_read(path, item) for item in found], version
 
-    async def list_metadata(self, path: str, *, label_selector: str) -> Objects:
-        return [
-            _read(path, {"metadata": item.get("metadata")})
-            for item in await super().list_metadata(path, label_selector=label_selector)
-        ]
-
-    async def watch(
-        self,
-        path: str,
-        *,
-        resource_version: str,
-        label_selector: str | None = None,
-        field_selector: str | None = None,
-        timeout_s: int = 300,
-    ) -> AsyncGenerator[WatchEvent, None]:
-        stream = super().watch(
-            path,
-            resource_version=resource_version,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            timeout_s=timeout_s,
-        )
-        async with aclosing(stream) as events:
+    async def _events(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[WatchEvent, None]:
+        async with aclosing(super()._events(path, query)) as events:
             async for event in events:
                 if event.type in _STATES:
                     yield WatchEvent(event.type, _read(path, event.object))

@@ -54,26 +54,12 @@ class Line(LocalClient):
                 counts[verb, resource] = counts.get((verb, resource), 0) + count
         return counts
 
-    async def watch(
-        self,
-        path: str,
-        *,
-        resource_version: str,
-        label_selector: str | None = None,
-        field_selector: str | None = None,
-        timeout_s: int = 300,
-    ) -> AsyncGenerator[WatchEvent, None]:
+    async def _events(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[WatchEvent, None]:
         resource = resource_of(path)
-        version, back = int(resource_version), self.goes_back.pop(resource, 0)
+        version, back = int(query["resourceVersion"]), self.goes_back.pop(resource, 0)
         if version >= self._local.store.floor:
             version = max(version - back, self._local.store.floor)
-        stream = super().watch(
-            path,
-            resource_version=str(version),
-            label_selector=label_selector,
-            field_selector=field_selector,
-            timeout_s=timeout_s,
-        )
+        stream = super()._events(path, {**query, "resourceVersion": str(version)})
         clock, read_at = asyncio.get_running_loop().time, -1.0
         async with aclosing(stream) as events:
             async for event in events:

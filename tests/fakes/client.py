@@ -27,22 +27,7 @@ class LocalClient(KubeClient):
     async def authorization(self) -> str | None:
         return None
 
-    async def watch(
-        self,
-        path: str,
-        *,
-        resource_version: str,
-        label_selector: str | None = None,
-        field_selector: str | None = None,
-        timeout_s: int = 300,
-    ) -> AsyncGenerator[WatchEvent, None]:
-        query = {
-            "allowWatchBookmarks": "true",
-            "resourceVersion": resource_version,
-            "timeoutSeconds": str(timeout_s),
-            "labelSelector": label_selector or "",
-            "fieldSelector": field_selector or "",
-        }
+    async def _events(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[WatchEvent, None]:
         try:
             async with aclosing(await self._local.watch(path, query)) as events:
                 self.requests["watch", resource_of(path), 200] += 1

@@ -205,7 +205,7 @@ class KubeClient:
         except NotFound:
             return
 
-    async def watch(
+    def watch(
         self,
         path: str,
         *,
@@ -226,6 +226,10 @@ class KubeClient:
             "timeoutSeconds": str(timeout_s),
             **_selected(label_selector, field_selector),
         }
+        return self._events(path, query)
+
+    async def _events(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[WatchEvent, None]:
+        """The events of one watch."""
         timeout = aiohttp.ClientTimeout(
             total=None, connect=self._timeout_s, sock_connect=self._timeout_s, sock_read=INACTIVITY_TIMEOUT_S
         )

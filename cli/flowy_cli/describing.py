@@ -16,7 +16,7 @@ from flowy_operator.core.history import (
     TaskScheduled,
     TaskTimedOut,
 )
-from flowy_operator.core.printable import printable
+from flowy_operator.core.printable import printable, printable_below
 from flowy_operator.core.sentences import attempt_sentence, line
 from flowy_operator.core.state import Phase, Task
 
@@ -70,12 +70,10 @@ def _head(run: Run, now: datetime) -> str:
         fields.append(("Tasks", ", ".join([str(progress.get("summary", "")), *counts])))
     if "result" in status:
         fields.append(("Result", str(status["result"])))
-    text = "".join(f"{f'{name}:' if name else '':<{_WIDTH}}{_hanging(value)}\n" for name, value in fields)
+    text = "".join(
+        f"{f'{name}:' if name else '':<{_WIDTH}}{printable_below(value, _WIDTH)}\n" for name, value in fields
+    )
     return text + (f"Error:\n{indented(_error(status['error']))}" if "error" in status else "")
-
-
-def _hanging(text: str) -> str:
-    return printable(text).replace("\n", "\n" + " " * _WIDTH)
 
 
 def _took(run: Run, now: datetime) -> str:

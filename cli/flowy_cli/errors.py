@@ -39,11 +39,11 @@ class CliError(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it, for a person, to standard error."""
-        from flowy_operator.core.printable import printable  # noqa: PLC0415 - late: `--help` loads this module
+        from flowy_operator.core.printable import printable, printable_below  # noqa: PLC0415 - late: `--help` loads this module
 
         stream = sys.stderr if file is None else file
-        # What stands below is indented: no line of a stranger's text looks like one of ours.
-        click.echo(f"flowy: {printable(self.message)}".replace("\n", "\n  "), file=stream)
+        # No line of a stranger's text is to look like one of ours.
+        click.echo(printable_below(f"flowy: {self.message}"), file=stream)
         if self.advice:
             click.echo(f"  {printable(self.advice)}", file=stream)
 

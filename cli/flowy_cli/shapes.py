@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Union
 
 from flowy_cli.run import instant
+from flowy_operator.core.key import OBJECT_NAME
 
 
 class Misshapen(ValueError):
@@ -88,7 +89,7 @@ _KINDS: Mapping[str, Shape] = {
 }  # fmt: skip
 
 _PLACED = ("name", "namespace", "uid", "creationTimestamp")
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_NAME = re.compile(OBJECT_NAME)
 
 
 def shaped(item: Mapping[str, Any], kind: str | None) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def _reading(
         from flowy_cli.run import history_advice
         from flowy_cli.sources import run_of_source
         from flowy_operator.core.history import HistoryInvalid
-        from flowy_operator.core.printable import printable
+        from flowy_operator.core.printable import printable_below
 
         def read(detail: Detail = Detail.SHAPE) -> "Execution":
             if text is None:
@@ -153,8 +153,7 @@ def _reading(
                 raise Unreadable(f"the history of {run.name} can't be read: {error}", history_advice(error)) from error
             for each in execution.everything():
                 if each.flow:
-                    told = printable(f"flowy: {each.name}: arrows are missing: {each.flow}")
-                    click.echo(told.replace("\n", "\n  "), err=True)
+                    click.echo(printable_below(f"flowy: {each.name}: arrows are missing: {each.flow}"), err=True)
             return execution
 
         yield read

@@ -10,3 +10,8 @@ def printable(text: str, *, kept: str = "\n\t") -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in kept else f"\\x{ord(c):02x}" for c in text)
+
+
+def printable_below(text: str, indent: int = 2) -> str:
+    """The printable text with all lines but the first indented, by so many spaces: none looks like the beginning of another."""
+    return printable(text).replace("\n", "\n" + " " * indent)

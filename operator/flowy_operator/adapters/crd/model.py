@@ -17,13 +17,13 @@ from flowy_operator.adapters.crd.pod import EnvVar, PodTemplate, Resources
 from flowy_operator.adapters.crd.shape import MAX_JSON, MAX_SECONDS, Object, Seconds, Shape, absent, list_map
 from flowy_operator.adapters.crd.status import Status
 from flowy_operator.core.history import StopMode
+from flowy_operator.core.key import OBJECT_NAME
 from flowy_operator.core.spec import OnEnd, OnParentEnd, ResultFrom, WorkflowSpec
 
 MAX_TASKS = 256  # parameters of one factory; calls are not counted here
 MAX_SOURCE = 256 * 1024  # what a decision accepts
 
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
-OBJECT_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 
 Parallelism = Annotated[int, Field(ge=1, le=10_000)]
 

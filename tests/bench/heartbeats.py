@@ -25,6 +25,7 @@ from tests.app.kubelet import NEVER_ENDS, NEVER_STARTS
 from tests.app.world import NAMESPACE, World, world
 from tests.bench import report
 from tests.bench.figures import Figure, figure
+from tests.fakes.tokens import bearer
 
 WORKFLOWS, TASKS = 10, 100
 PODS = WORKFLOWS * TASKS
@@ -82,7 +83,7 @@ async def measure() -> tuple[Cost, Cost]:
         for n in range(WORKFLOWS):
             w.submit(SOURCE.format(tasks=TASKS), {"name": "t", "timeouts": timeouts}, name=f"w{n}")
         tokens = await _tokens(w)
-        reviewer = Reviewer({token: _user(pod) for token, pod in tokens.items()})
+        reviewer = Reviewer({token: bearer(NAMESPACE, "default", pod) for token, pod in tokens.items()})
         desk = w.operators[0].operator.attempts
         checked = Tokens(reviewer, audience="flowy", clock=lambda: NOW, knows=desk.knows, unheard=desk.unheard)
         caps, answered = Caps.of_this_process(), Metrics().answered
@@ -117,16 +118,6 @@ async def _tokens(w: World) -> dict[str, dict[str, Any]]:
 
 def _deaf() -> None:
     raise AssertionError("a connection was refused")
-
-
-def _user(pod: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "username": f"system:serviceaccount:{NAMESPACE}:default",
-        "extra": {
-            "authentication.kubernetes.io/pod-name": [pod["name"]],
-            "authentication.kubernetes.io/pod-uid": [pod["uid"]],
-        },
-    }
 
 
 async def _cost(w: World, port: int, tokens: Sequence[str], how: str) -> Cost:

@@ -1,8 +1,6 @@
 """The API server as far as tokens go: it accepts those that it was told of."""
 
 import asyncio
-import base64
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 from flowy_operator.adapters.kube.client import Json, KubeClient
 from flowy_operator.adapters.kube.errors import ApiError
 from flowy_operator.core.attempts import Caller
+from tests.fakes.tokens import bearer, unsigned
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -23,21 +22,14 @@ def jwt(
     bound: Any = None,
     **claims: Any,
 ) -> str:
-    """A token of this shape, which claims to be this pod's; its signature is nothing, the reviewer knows it by heart."""
+    """A token which claims to be this pod's."""
     bound = bound or {"namespace": namespace, "pod": {"name": pod, "uid": uid or f"{pod}-uid"}}
     payload = {"aud": ["flowy"], "exp": int(expires_at.timestamp()), "kubernetes.io": bound} | claims
-    body = base64.urlsafe_b64encode(json.dumps(payload).encode()).decode().rstrip("=")
-    return f"e30.{body}.{'s' * 40}"
+    return unsigned(payload)
 
 
 def user(pod: str, namespace: str = "ns") -> Json:
-    return {
-        "username": f"system:serviceaccount:{namespace}:default",
-        "extra": {
-            "authentication.kubernetes.io/pod-name": [pod],
-            "authentication.kubernetes.io/pod-uid": [f"{pod}-uid"],
-        },
-    }
+    return bearer(namespace, "default", {"name": pod, "uid": f"{pod}-uid"})
 
 
 class Reviewer(KubeClient):

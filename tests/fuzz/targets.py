@@ -19,10 +19,10 @@ class Target:
 
 
 TARGETS: Mapping[str, Target] = {
-    # A round of all takes about three seconds, whatever is added: a case of the first or of `served` takes 50 ms, others 5 to 20.
-    "cluster": Target(objects.clusters, cluster.check, few=20),
-    "commands": Target(commands.commands, commands.check, few=60),
+    # A round of all takes about seven seconds: a case of the first or of `served` takes 50 ms, others 5 to 20.
+    "cluster": Target(objects.clusters, cluster.check, few=25),
+    "commands": Target(commands.commands, commands.check, few=100),
     "served": Target(served.served, served.check, few=15),
     "local": Target(local.local, local.check, few=15),
-    "requests": Target(requests.requests, requests.check, few=60),
+    "requests": Target(requests.requests, requests.check, few=100),
 }

@@ -32,14 +32,12 @@ from tests.bench.figures import Figure, figure
 from tests.bench.scenarios import Writes
 from tests.cluster import cluster
 from tests.cluster.fake_nodes import fake_nodes
-from tests.e2e.kube import Kube
+from tests.e2e.kube import Kube, install_crds
 from tests.e2e.operator import OperatorProcess
 
-CRDS = Path(__file__).resolve().parents[2] / "crds"
 ROUNDS = 3
 MIB = 1024 * 1024
-FAKE_NODES = 5
-WIDE, NARROW, MANY, CHILDREN, EACH, OPEN = 1000, 20, 300, 200, 5, 1000
+WIDE, NARROW, CHILDREN, EACH, OPEN = 1000, 20, 200, 5, 1000
 LONG = 2000
 
 
@@ -75,8 +73,7 @@ def main() -> int:
 
 def _on_the_cluster(kubeconfig: Path, parts: Collection[str]) -> None:
     kube = Kube(kubeconfig, f"bench-{uuid.uuid4().hex[:6]}")
-    kube.run("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    kube.run("wait", "--for=condition=Established", "crd/workflows.flowy.dev")
+    install_crds(kubeconfig)
     kube.run("create", "namespace", kube.namespace)
     with tempfile.TemporaryDirectory() as folder:
         operator = OperatorProcess(kubeconfig, kube.namespace, Path(folder) / "log", log_level="info")
@@ -85,7 +82,7 @@ def _on_the_cluster(kubeconfig: Path, parts: Collection[str]) -> None:
             if REAL in parts:
                 _keep(asyncio.run(_measure(kube, operator)))
             if FAKE in parts:
-                with fake_nodes(kubeconfig, FAKE_NODES):
+                with fake_nodes(kubeconfig, scale.FAKE_NODES):
                     _keep(asyncio.run(_at_scale(kube, operator)))
             operator.stop()
             if HISTORY in parts:
@@ -144,8 +141,8 @@ async def _at_scale(kube: Kube, operator: OperatorProcess) -> list[Figure]:
         between = await _bare(client, namespace, content)
         _say(f"the same with parallelism {NARROW}")
         narrow = await scale.wide(client, namespace, operator, WIDE, NARROW)
-        _say(f"{MANY} workflows with a task each")
-        many = await scale.many(client, namespace, [operator], MANY)
+        _say(f"{scale.MANY} workflows with a task each")
+        many = await scale.many(client, namespace, [operator], scale.MANY)
         _say(f"one workflow with {CHILDREN} sub-workflows of a task each")
         nested = await scale.children(client, namespace, operator, CHILDREN, 1)
         _say(f"one workflow with {CHILDREN} sub-workflows of {EACH} tasks each")

@@ -27,11 +27,10 @@ from tests.bench.figures import Figure, figure
 from tests.bench.scale import ONE, STEP, WIDE, cpu_s, rss_bytes, side_by_side
 from tests.cluster import cluster
 from tests.cluster.fake_nodes import fake_nodes
-from tests.e2e.kube import Kube
+from tests.e2e.kube import Kube, install_crds
 from tests.e2e.manifests import CHAIN, workflow
 from tests.e2e.operator import OperatorProcess
 
-CRDS = Path(__file__).resolve().parents[2] / "crds"
 NAMESPACES = 20
 LOOKS = 5
 FAKE_NODES = 10
@@ -180,8 +179,7 @@ def main() -> None:
     kubeconfig = cluster.up()
     name = f"scale-{uuid.uuid4().hex[:6]}"
     kubes = [Kube(kubeconfig, f"{name}-{n}") for n in range(NAMESPACES)]
-    kubes[0].run("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    kubes[0].run("wait", "--for=condition=Established", "crd/workflows.flowy.dev")
+    install_crds(kubeconfig)
     for kube in kubes:
         kube.run("create", "namespace", kube.namespace)
     others = [f"--namespace={kube.namespace}" for kube in kubes[1:]]

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.chaos import run, table
 from tests.chaos.plan import FULL, plan_of, share_of
 from tests.cluster import cluster
-from tests.e2e.kube import Kube
+from tests.e2e.kube import Kube, install_crds
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,8 +26,7 @@ def main() -> None:
     if cluster.external_kubeconfig() is not None:
         sys.exit("chaos kills parts of the embedded cluster: unset KUBECONFIG, which names another one")
     kube = Kube(cluster.up(), f"chaos-{uuid.uuid4().hex[:6]}")
-    kube.run("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    kube.run("wait", "--for=condition=Established", "-f", str(ROOT / "crds"))
+    install_crds(kube.kubeconfig)
     kube.run("create", "namespace", kube.namespace)
     folder = ROOT / "build" / "chaos" / str(given.seed)
     shutil.rmtree(folder, ignore_errors=True)

@@ -8,9 +8,8 @@ import pytest
 from tests.chaos.plan import SLICE, plan_of
 from tests.chaos.run import carry_out
 from tests.cluster import cluster
-from tests.e2e.kube import Kube
+from tests.e2e.kube import Kube, install_crds
 
-CRDS = Path(__file__).parents[2] / "crds"
 SEED = 20261128
 
 
@@ -19,8 +18,7 @@ SEED = 20261128
 @pytest.mark.skipif(cluster.external_kubeconfig() is not None, reason="it kills parts of the embedded cluster")
 async def test_nothing_lost_nothing_twice(tmp_path: Path) -> None:
     kube = Kube(cluster.up(), f"chaos-{uuid.uuid4().hex[:6]}")
-    kube.run("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    kube.run("wait", "--for=condition=Established", "-f", str(CRDS))
+    install_crds(kube.kubeconfig)
     kube.run("create", "namespace", kube.namespace)
     try:
         report = await carry_out(plan_of(SEED, SLICE), kube, tmp_path / "run", print)

@@ -16,13 +16,12 @@ from flowy_operator.adapters.kube import errors, paths
 from flowy_operator.adapters.kube.client import KubeClient, WatchEvent
 from tests.chaos import etcd
 from tests.cluster import cluster
-from tests.e2e.kube import Kube
+from tests.e2e.kube import install_crds
 from tests.fakes.api import Api
 from tests.fakes.faults import Delay, Faults, Rule
 from tests.fakes.server import serve
 from tests.fakes.store import Json
 
-CRDS = Path(__file__).parents[2] / "crds"
 SPEC = {
     "code": {"source": "def w(step):\n    return step\n"},
     "tasks": [{"name": "step", "activity": {"image": "busybox"}}],
@@ -92,8 +91,7 @@ KIND = {"apiVersion": "flowy.dev/v1alpha1", "kind": "Workflow"}
 @pytest.fixture(scope="session")
 def kubeconfig() -> Path:
     path = cluster.up()
-    Kube(path, "default").run("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    Kube(path, "default").run("wait", "--for=condition=Established", "-f", str(CRDS))
+    install_crds(path)
     return path
 
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from tests.cluster import cluster
-from tests.docs.pages import DOCS, blocks
-from tests.e2e.kube import Kube, condition, result
+from tests.docs.pages import blocks
+from tests.e2e.kube import Kube, condition, install_crds, result
 from tests.e2e.manifests import shell, workflow
 from tests.e2e.operator import OperatorProcess
 
@@ -39,8 +39,7 @@ def w(say, hear):
 @pytest.fixture
 def admin() -> Iterator[Kube]:
     kube = Kube(cluster.up(), f"docs-rights-{uuid.uuid4().hex[:6]}")
-    kube.run("apply", "--server-side", "--force-conflicts", "-f", str(DOCS.parent / "crds"))
-    kube.run("wait", "--for=condition=Established", "-f", str(DOCS.parent / "crds"))
+    install_crds(kube.kubeconfig)
     kube.run("create", "namespace", kube.namespace)
     yield kube
     kube.run("delete", "namespace", kube.namespace, "--wait=false")

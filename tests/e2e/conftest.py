@@ -14,10 +14,8 @@ import pytest
 
 from tests.cluster import cluster, flowy_images
 from tests.e2e.installed import Installed
-from tests.e2e.kube import Kube
+from tests.e2e.kube import Kube, install_crds
 from tests.e2e.operator import OperatorProcess
-
-CRDS = Path(__file__).parents[2] / "crds"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,9 +33,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def kubeconfig() -> Path:
     path = cluster.up()
-    admin = Kube(path, "default")
-    admin.run("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    admin.run("wait", "--for=condition=Established", "-f", str(CRDS))
+    install_crds(path)
     return path
 
 

@@ -15,6 +15,8 @@ from tests.cluster.kubectl import kubectl_path
 
 Manifest = Mapping[str, Any]
 
+CRDS = Path(__file__).parents[2] / "crds"
+
 
 @dataclass(frozen=True, slots=True)
 class Kube:
@@ -70,6 +72,13 @@ class Kube:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{kind} {name} after {timeout_s} s: {json.dumps(body.get('status'), indent=1)}")
             time.sleep(0.2)
+
+
+def install_crds(kubeconfig: Path) -> None:
+    """Have the cluster know our kinds as they are in this checkout."""
+    kube = Kube(kubeconfig, "default")
+    kube.run("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
+    kube.run("wait", "--for=condition=Established", "-f", str(CRDS))
 
 
 def condition(body: Manifest, kind: str) -> tuple[str, str, str]:

@@ -3,17 +3,15 @@
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster import cluster
-from tests.e2e.kube import Kube
+from tests.e2e.kube import Kube, install_crds
 
 pytestmark = pytest.mark.cluster
 
-CRDS = Path(__file__).parents[3] / "crds"
 KIND = "workflowdefinitions.flowy.dev"
 WORKFLOWS = "workflows.flowy.dev"
 
@@ -25,8 +23,7 @@ CODE = {"source": "def f(embed): ..."}
 @pytest.fixture(scope="module")
 def kube() -> Iterator[Kube]:
     kube = Kube(cluster.up(), f"definitions-{uuid.uuid4().hex[:6]}")
-    kube.run("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    kube.run("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+    install_crds(kube.kubeconfig)
     kube.run("create", "namespace", kube.namespace)
     yield kube
     kube.run("delete", "namespace", kube.namespace, "--wait=false")

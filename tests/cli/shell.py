@@ -68,8 +68,9 @@ class Server:
                 await self._stop.wait()
 
         def run() -> None:
-            asyncio.set_event_loop(self._loop)
-            self._loop.run_until_complete(serving())
+            # A runner also ends what `once_watched` began and is not done with.
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(serving())
 
         thread = threading.Thread(target=run)
         thread.start()
@@ -79,7 +80,6 @@ class Server:
         finally:
             self._loop.call_soon_threadsafe(self._stop.set)
             thread.join(10)
-            self._loop.close()
 
     def do(self, action: Callable[[], Any]) -> Any:
         """Have the server's thread do something with its store, and wait for it."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chart.address import held
 from tests.chart.helm import CHART, Release, helm
 from tests.cluster import cluster, flowy_images
 from tests.e2e.kube import Kube, condition, result
@@ -94,8 +95,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         space.run("create", "namespace", space.namespace)
         space.run("label", "namespace", space.namespace, RESTRICTED)
     release = Release(kubeconfig, spaces[0].namespace)
-    yield Installation(release, package, *spaces)
-    release.run("uninstall", "--ignore-not-found")
+    with held(kubeconfig, GATEWAY):
+        yield Installation(release, package, *spaces)
+        release.run("uninstall", "--ignore-not-found")
     for space in spaces:
         space.run("delete", "namespace", space.namespace, "--wait=false")
 

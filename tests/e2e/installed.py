@@ -8,8 +8,10 @@ and is away after the last. What the node can do to it (kill, freeze, cut off) i
 import json
 import re
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
+from tests.chart.address import held
 from tests.chart.helm import CHART, Release
 from tests.cluster import cluster, flowy_images
 from tests.e2e.kube import Kube
@@ -28,6 +30,7 @@ class Installed:
         self.kube = Kube(kubeconfig, namespace)
         self.release = Release(kubeconfig, namespace)
         self.namespaces = namespaces
+        self._address = ExitStack()
 
     def install(self) -> None:
         for namespace in (self.kube.namespace, *self.namespaces.values()):
@@ -40,6 +43,7 @@ class Installed:
             "crds.enabled=false",  # those are there already, and other operators of this cluster use them as well
         ]
         if cluster.external_kubeconfig() is None:
+            self._address.enter_context(held(self.kube.kubeconfig, GATEWAY))
             values += [f"gateway.clusterIP={GATEWAY}", f"gateway.url=http://{GATEWAY}:8082"]
         self.settle("install", CHART, *(f"--set={value}" for value in values))
 
@@ -51,6 +55,7 @@ class Installed:
 
     def remove(self) -> None:
         self.release.run("uninstall", "--ignore-not-found")
+        self._address.close()
         self.kube.run("delete", "namespace", self.kube.namespace, *self.namespaces.values(), "--wait=false")
 
     # -- what it says -------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 from flowy.replay.determinism import deterministic
 from flowy.replay.ending import run_to_end
 from flowy.replay.loading import Factory, file_of, tasks_of
-from flowy.replay.replayer import call_workflow
+from flowy.replay.replayer import call_workflow, run_of
 from flowy.replay.source import UserSource
 from flowy.replay.verdict import verdict
 from flowy.wire import values
@@ -23,7 +23,7 @@ from flowy.wire.messages import Answer, Request
 from flowy_cli.documents import run_of_file
 from flowy_cli.errors import CliError
 from flowy_cli.replaying.decider import Decide
-from flowy_cli.replaying.here import decide_here, run_of
+from flowy_cli.replaying.here import decide_here
 from flowy_cli.replaying.replacing import MANIFESTS, spec_of_manifest, with_code
 from flowy_cli.replaying.story import story
 from flowy_cli.replaying.telling import told

@@ -9,12 +9,13 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from flowy.replay.loading import FILENAME
+from flowy.replay.replayer import run_of
 from flowy.replay.result import Result
 from flowy.replay.run import Run
 from flowy.wire.messages import Answer, Request
 from flowy_cli.describing import outcome_of
 from flowy_cli.errors import NotThere
-from flowy_cli.replaying.here import decide_here, run_of
+from flowy_cli.replaying.here import decide_here
 from flowy_cli.replaying.points import seen_by_code
 from flowy_cli.run import Run as RecordedRun
 from flowy_operator.core.history import Event

@@ -96,6 +96,8 @@ def unlocked() -> Iterator[Within]:
 
     Nobody ends a decision here that takes long, but Ctrl-C.
     """
-    from flowy_cli.replaying.here import decide_here, run_of  # noqa: PLC0415 - the locked process starts sooner without it
+    # The locked process starts sooner without these.
+    from flowy.replay.replayer import run_of  # noqa: PLC0415
+    from flowy_cli.replaying.here import decide_here  # noqa: PLC0415
 
     yield lambda _: lambda request: decide_here(request, run_of(request))

@@ -43,27 +43,38 @@ def replay(request: Request, leave: Callable[[Answer], NoReturn] | None = None, 
         if not goes_on:
             steps.give_up()
 
-    run = Run(
+    run = run_of(request, leave=None if leave is None else left)
+    with fresh_module() as module:
+        body = body_of(run, request, module)
+        if leave is not None:
+            begin(run.clock, run.log, request.seed)
+        run_to_end(run, body)
+    return verdict(run).answer
+
+
+def run_of(request: Request, kind: type[Run] = Run, leave: Callable[[Run], None] | None = None) -> Run:
+    """The state of a replay at its start, of this kind; `leave` as `Run` has it."""
+    return kind(
         request.records,
         started_at=request.started_at,
         wanted=request.wanted,
         max_calls=request.max_calls,
         max_bytes=request.max_bytes,
         tracer=Tracer() if request.traced else None,
-        leave=None if leave is None else left,
+        leave=leave,
     )
+
+
+def body_of(run: Run, request: Request, module: ModuleType) -> Callable[[], object]:
+    """The whole of the code, for `run_to_end`: the source is loaded into `module` and given its tasks and its input."""
     given: Any = values.decode(request.input)
-    with fresh_module() as module:
 
-        def body() -> object:
-            factory = load(run, module, request.source, request.entrypoint)
-            tasks = tasks_of(factory, request.tasks, factories(module).values())
-            return call_workflow(run, factory, tasks, given["args"], given["kwargs"])
+    def body() -> object:
+        factory = load(run, module, request.source, request.entrypoint)
+        tasks = tasks_of(factory, request.tasks, factories(module).values())
+        return call_workflow(run, factory, tasks, given["args"], given["kwargs"])
 
-        if leave is not None:
-            begin(run.clock, run.log, request.seed)
-        run_to_end(run, body)
-    return verdict(run).answer
+    return body
 
 
 def load(run: Run, module: ModuleType, source: str, entrypoint: str | None) -> Factory:

@@ -13,6 +13,7 @@ from flowy_operator.app.settings import Pod, Settings
 from flowy_operator.core.attempts import Caller
 from tests.app.kubelet import NEVER_ENDS, Act, Call, value
 from tests.app.running import Running, candidate
+from tests.app.sources import CHAIN
 from tests.app.world import NAMESPACE, World, simulated, world
 from tests.fakes.clock import run_virtual
 from tests.fakes.faults import Delay, LoseAnswer, Refuse
@@ -21,17 +22,8 @@ from tests.fakes.store import Json
 ELECTED = Settings(leader_election=True, lease_namespace=NAMESPACE)
 LEASE_S, RENEW_S, RETRY_S = 15, 10, 2
 TAKEOVER_S = LEASE_S + 2 * RETRY_S
-LONG_CHAIN = """
-    def w(step):
-        def run(n):
-            v = 0
-            for _ in range(n):
-                v = step(v)
-            return v
-        return run
-"""
 TASKS = {
-    "LONG_CHAIN": (LONG_CHAIN, 12),
+    "CHAIN": (CHAIN, 12),
     "WIDE": ("def w(step):\n    return lambda n: sum(step(i) for i in range(n))\n", 12),
 }
 
@@ -55,7 +47,7 @@ async def two(w: World) -> tuple[Running, Running]:
 async def test_whoever_waits_does_nothing_but_look_at_the_lease() -> None:
     async with world(step, settings=ELECTED) as w:
         leader, waiter = await two(w)
-        w.submit(LONG_CHAIN, "step", input={"args": [5]})
+        w.submit(CHAIN, "step", input={"args": [5]})
         await w.ended()
         assert w.result() == 5
         assert leader.leads
@@ -70,7 +62,7 @@ async def test_whoever_waits_does_nothing_but_look_at_the_lease() -> None:
 async def test_a_leader_that_dies_is_followed() -> None:
     async with world(step, settings=ELECTED) as w:
         leader, waiter = await two(w)
-        w.submit(LONG_CHAIN, "step", input={"args": [30]})
+        w.submit(CHAIN, "step", input={"args": [30]})
         await w.until(lambda: len(w.kubelet.created) == 4)
         await w.kill(leader)
         assert not waiter.leads
@@ -86,7 +78,7 @@ async def test_a_leader_that_dies_is_followed() -> None:
 async def test_a_leader_that_is_stopped_gives_the_lease_back() -> None:
     async with world(step, settings=ELECTED) as w:
         leader, waiter = await two(w)
-        w.submit(LONG_CHAIN, "step", input={"args": [30]})
+        w.submit(CHAIN, "step", input={"args": [30]})
         await w.until(lambda: len(w.kubelet.created) == 4)
         began = asyncio.get_running_loop().time()
         leader.stop.set()
@@ -116,7 +108,7 @@ async def test_a_waiter_that_is_stopped_just_ends() -> None:
 async def test_a_leader_that_is_cut_off_ends_by_itself_and_nothing_runs_twice() -> None:
     async with world(lambda call: value(call.args[0] + 1, lasts_s=6), settings=ELECTED) as w:
         leader, waiter = await two(w)
-        w.submit(LONG_CHAIN, "step", input={"args": [10]}, jobs={"keepSucceededSeconds": 1})
+        w.submit(CHAIN, "step", input={"args": [10]}, jobs={"keepSucceededSeconds": 1})
         await w.until(lambda: len(w.kubelet.created) == 2)
         leader.cut()
         with pytest.raises(LeaseLost, match="couldn't be renewed"):
@@ -135,7 +127,7 @@ async def test_a_takeover_times_nobody_out() -> None:
         leader, waiter = await two(w)
         silent_s = LEASE_S - 5
         timeouts = {"heartbeatSeconds": silent_s}
-        w.submit(LONG_CHAIN, {"name": "step", "timeouts": timeouts}, input={"args": [1]})
+        w.submit(CHAIN, {"name": "step", "timeouts": timeouts}, input={"args": [1]})
         await w.until(lambda: len(w.objects("pods")) == 1)
         await w.settle(1)
         (pod,) = w.objects("pods")
@@ -277,5 +269,5 @@ async def _any_trouble(dice: random.Random) -> None:
                     await gone.task
                 w.operators.remove(gone)
         assert w.reason() == "Completed"
-        assert w.result() == (n if source is LONG_CHAIN else n * (n + 1) // 2)
+        assert w.result() == (n if source is CHAIN else n * (n + 1) // 2)
         once(w)

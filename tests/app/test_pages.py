@@ -12,22 +12,13 @@ from flowy_operator.core import pages
 from flowy_operator.core.history import Restarted
 from flowy_operator.core.naming import page_name
 from tests.app.kubelet import NEVER_ENDS, Act, Call, value
+from tests.app.sources import CHAIN
 from tests.app.world import NAMESPACE, World, simulated, world
 from tests.fakes.clock import run_virtual
 from tests.fakes.faults import LoseAnswer, Refuse
 from tests.fakes.store import HISTORY_PAGES, Json
 
 TINY = Settings(history_tail_bytes=600)
-
-CHAIN = """
-    def chain(step):
-        def workflow(n=20):
-            v = 0
-            for _ in range(n):
-                v = step(v)
-            return v
-        return workflow
-"""
 
 WIDE = """
     def wide(step):

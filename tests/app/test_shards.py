@@ -18,6 +18,7 @@ from flowy_operator.core.attempts import Caller, Counts
 from flowy_operator.core.share import shard_of
 from tests.app.kubelet import NEVER_ENDS, Act, Call, value
 from tests.app.running import Running
+from tests.app.sources import CHAIN
 from tests.app.world import NAMESPACE, World, simulated, world
 from tests.fakes.clock import run_virtual
 from tests.fakes.faults import Late, LoseAnswer, Refuse
@@ -25,15 +26,6 @@ from tests.fakes.store import WORKFLOWS
 
 LEASE_S, RETRY_S = 15, 2
 ELECTED = Settings(leader_election=True, lease_namespace=NAMESPACE)
-CHAIN = """
-    def w(step):
-        def run(n):
-            v = 0
-            for _ in range(n):
-                v = step(v)
-            return v
-        return run
-"""
 FAMILY = """
     def parent(child):
         return lambda n: sum(child(i) for i in range(n))

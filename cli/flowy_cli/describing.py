@@ -5,7 +5,7 @@ from datetime import datetime
 
 from flowy_cli.run import Raw, Run, instant
 from flowy_cli.tables import clock, indented, table, took
-from flowy_operator.core.conditions import by_type
+from flowy_operator.core.conditions import by_type, has_ended
 from flowy_operator.core.history import (
     Event,
     RetryScheduled,
@@ -167,8 +167,15 @@ def _error(error: Raw) -> str:
 
 
 def history_rows(events: Sequence[Event]) -> str:
-    """The events of a history, one a line."""
+    """The events of a history, one a line; nothing if there are none."""
+    if not events:
+        return ""
     return table(("ID", "TIME", "EVENT", "TASK", "WHAT"), [_event(event) for event in events])
+
+
+def no_events(run: Run) -> str:
+    """What is said of a run instead of its events."""
+    return f"{printable(run.name)} {'has ended without any event' if has_ended(run.status) else 'has no events yet'}"
 
 
 def _event(event: Event) -> list[str]:

@@ -88,6 +88,18 @@ def test_the_history_is_whole_wherever_it_lies(shell: Shell, store: Store) -> No
     assert "run 1" not in shell.fails(3, "history", "loop", "--run", "7")
 
 
+def test_a_history_without_events_says_so_beside_the_output(shell: Shell) -> None:
+    new = yaml.safe_dump(
+        {"apiVersion": "flowy.dev/v1alpha1", "kind": "Workflow", "metadata": {"name": "new"}, "spec": {}}
+    )
+    done = shell("history", "-", stdin=new)
+    assert (done.stdout, done.stderr, done.exit_code) == ("", "new has no events yet\n", 0)
+    ended = {"conditions": [{"type": "Succeeded", "status": "False", "reason": "InvalidCode"}]}
+    done = shell("history", "-", stdin=yaml.safe_dump({**yaml.safe_load(new), "status": ended}))
+    assert (done.stdout, done.stderr, done.exit_code) == ("", "new has ended without any event\n", 0)
+    assert shell.ok("history", "-", "-o", "json", stdin=new) == "[]\n"
+
+
 @pytest.mark.parametrize("name", ["talk-42", "loop"])
 def test_the_history_is_the_same_as_json_and_as_yaml(name: str, shell: Shell) -> None:
     found = json.loads(shell.ok("history", name, "-o", "json"))
@@ -194,7 +206,7 @@ def test_a_workflow_that_nobody_has_taken_up(shell: Shell) -> None:
     told = shell.ok("describe", "new")
     assert "Status:      Pending\n" in told
     assert "Definition:  none-v1 (not there)\n" in told
-    assert shell.ok("history", "new").split() == ["ID", "TIME", "EVENT", "TASK", "WHAT"]
+    assert shell("history", "new").stderr == "new has no events yet\n"
     assert shell.ok("get", "new").splitlines()[1].split() == ["new", "Pending", "none-v1", "0s"]
     assert "there is no WorkflowDefinition 'none-v1'" in shell.fails(2, "replay", "new")
 

@@ -89,12 +89,14 @@ def describe(desk: Desk, source: str, name: str | None, target: Target) -> None:
 def history(source: str, name: str | None, number: int | None, output: Output, target: Target) -> None:
     """Print the history: every event of a Workflow, from wherever it lies."""
     from flowy_cli import documents
-    from flowy_cli.describing import history_rows
+    from flowy_cli.describing import history_rows, no_events
     from flowy_cli.sources import events_of, run_of_source
 
     run = run_of_source(source, name, target)
     events = run.events if number is None else events_of(run, number)
     if output is Output.TABLE:
+        if not events:
+            click.echo(no_events(run), err=True)
         click.echo(history_rows(events), nl=False)
     else:
         found = documents.events_json(events)

@@ -35,9 +35,10 @@ def shown() -> Iterator[Seen]:
 
 
 def standing(body: Raw) -> str:
-    """How a Workflow is doing, in one line."""
+    """How a Workflow is doing, in one line. Of a failure its reason alone: `ending.report` has the rest."""
     status = body.get("status") or {}
-    message = line(str(by_type(status).get("Succeeded", {}).get("message") or ""))
+    succeeded = by_type(status).get("Succeeded", {})
+    message = "" if succeeded.get("status") == "False" else line(str(succeeded.get("message") or ""))
     progress = (status.get("progress") or {}).get("summary")
     words = f"{status_of(body)}: {message}" if message else status_of(body)
     return f"{words} ({progress})" if progress else words

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from flowy_operator.app import news
-from flowy_operator.app.tracked import CreatedJob, Version, Workflow
+from flowy_operator.app.tracked import CreatedJob, Workflow
+from flowy_operator.app.version import Version
 from flowy_operator.core.records import JobRecord, PodRecord
 from tests.app.kubelet import value
 from tests.app.world import simulated, world

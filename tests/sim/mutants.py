@@ -28,8 +28,8 @@ from flowy_operator.app.obstacles import Obstacles
 from flowy_operator.app.pages import Pages
 from flowy_operator.app.parents import Parents
 from flowy_operator.app.reconciler import Reconciler
-from flowy_operator.app.tracked import Workflows
 from flowy_operator.app.values import Values
+from flowy_operator.app.workflows import Workflows
 from flowy_operator.core import admission, decision, observe
 from flowy_operator.core import state as states
 from flowy_operator.core.errors import RetryLater

@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 from flowy_operator.adapters.metrics import Metrics
 from flowy_operator.adapters.recorder import Recorder
-from flowy_operator.app.tracked import Version, Workflow
+from flowy_operator.app.tracked import Workflow
+from flowy_operator.app.version import Version
 from flowy_operator.core.conditions import by_type
 from flowy_operator.core.history import Fact, Restarted, StopRequested, TaskFailed, TaskTimedOut, parse_time
 from flowy_operator.core.sentences import attempts, duration, failure_sentence

@@ -39,9 +39,10 @@ from flowy_operator.app.reconciler import Reconciler
 from flowy_operator.app.results import Results
 from flowy_operator.app.settings import Settings
 from flowy_operator.app.stopping import unless
-from flowy_operator.app.tracked import Workflow, Workflows
+from flowy_operator.app.tracked import Workflow
 from flowy_operator.app.values import Values
 from flowy_operator.app.view import view_of
+from flowy_operator.app.workflows import Workflows
 from flowy_operator.core.attempts import Beat
 from flowy_operator.core.definition import Definition
 from flowy_operator.core.errors import RetryLater

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import ApiError, NotFound
-from flowy_operator.app.tracked import Workflow, Workflows
+from flowy_operator.app.tracked import Workflow
 from flowy_operator.app.values import ValueInTheWay, Values
+from flowy_operator.app.workflows import Workflows
 from flowy_operator.core.attempts import Abandoned, Beat, Caller, Counts, Differs, Over, Standing, Unknown, standing
 from flowy_operator.core.collected import reads_log
 from flowy_operator.core.history import in_milliseconds

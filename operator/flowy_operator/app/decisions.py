@@ -10,8 +10,9 @@ from typing import Protocol
 from flowy.wire.messages import Answer, AnsweredCall, Request
 from flowy_operator.adapters.metrics import Metrics
 from flowy_operator.app.launches import launchable
-from flowy_operator.app.tracked import Basis, Version, Workflow
+from flowy_operator.app.tracked import Basis, Workflow
 from flowy_operator.app.values import ValueLost, Values
+from flowy_operator.app.version import Version
 from flowy_operator.core.admission import due_retries
 from flowy_operator.core.conditions import Blocker, Stall
 from flowy_operator.core.decided import recorded_waits

@@ -7,7 +7,8 @@ from flowy_operator.adapters.crd.definition import parse_definition
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.kube.errors import NotFound
-from flowy_operator.app.tracked import Resolved, Version, Workflow
+from flowy_operator.app.tracked import Resolved, Workflow
+from flowy_operator.app.version import Version
 from flowy_operator.core.conditions import Blocker, Stall
 from flowy_operator.core.definition import Definition, Reference, resolve
 from flowy_operator.core.folded import check_tasks, history_message

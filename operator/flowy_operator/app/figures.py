@@ -7,7 +7,8 @@ from flowy_operator.adapters.metrics import Snapshot
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.adapters.reflector import Reflector
 from flowy_operator.adapters.workqueue import WorkQueue
-from flowy_operator.app.tracked import Workflow, Workflows
+from flowy_operator.app.tracked import Workflow
+from flowy_operator.app.workflows import Workflows
 from flowy_operator.core.conditions import by_type
 from flowy_operator.core.definition import Definition
 from flowy_operator.core.key import Key

@@ -11,8 +11,9 @@ from flowy.policy.timeout import schedule_to_close
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.adapters.metrics import Metrics
 from flowy_operator.app.launcher import Launcher, Store
-from flowy_operator.app.tracked import CreatedJob, Version, Workflow
+from flowy_operator.app.tracked import CreatedJob, Workflow
 from flowy_operator.app.values import Values
+from flowy_operator.app.version import Version
 from flowy_operator.core.child import child_manifest
 from flowy_operator.core.ending import workflow_deadline
 from flowy_operator.core.errors import RetryLater

@@ -14,7 +14,8 @@ from flowy_operator.adapters.kube.client import Json, KubeClient
 from flowy_operator.adapters.kube.errors import NotFound
 from flowy_operator.app.late import Late
 from flowy_operator.app.pages import Pages
-from flowy_operator.app.tracked import Workflow, Workflows
+from flowy_operator.app.tracked import Workflow
+from flowy_operator.app.workflows import Workflows
 from flowy_operator.core.history import HistoryInvalid
 from flowy_operator.core.job import Owner
 from flowy_operator.core.key import Key

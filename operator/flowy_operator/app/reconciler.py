@@ -28,8 +28,10 @@ from flowy_operator.app.obstacles import PATIENCE, Obstacles, ask_at
 from flowy_operator.app.pages import Pages
 from flowy_operator.app.parents import Parents
 from flowy_operator.app.results import Results
-from flowy_operator.app.tracked import Version, Workflow, Workflows
+from flowy_operator.app.tracked import Workflow
 from flowy_operator.app.values import Values
+from flowy_operator.app.version import Version
+from flowy_operator.app.workflows import Workflows
 from flowy_operator.core.conditions import Blocker, Stall
 from flowy_operator.core.contested import held_until, said
 from flowy_operator.core.ending import within_one_write, workflow_deadline

@@ -5,40 +5,35 @@ whether it came by the watch or as the answer to our own write: an older cache i
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from flowy.wire.messages import Answer, AnsweredCall
 from flowy_operator.adapters.crd.spec import InvalidSpec, spec_or_reference
-from flowy_operator.adapters.lineage import parse_child, parse_definition_digest, parse_depth, parse_lineage
+from flowy_operator.adapters.lineage import parse_definition_digest, parse_depth, parse_lineage
+from flowy_operator.app.version import Body, Version, remembered, with_invalid_history, with_invalid_spec
 from flowy_operator.core.attempts import Beat
-from flowy_operator.core.child import ChildEnd, ChildRecord, Lineage, standing_of
+from flowy_operator.core.child import ChildEnd, ChildRecord, standing_of
 from flowy_operator.core.collected import Collected
-from flowy_operator.core.conditions import Blocker, Stall, has_ended
+from flowy_operator.core.conditions import Stall
 from flowy_operator.core.contested import Said
 from flowy_operator.core.definition import Definition, Reference
-from flowy_operator.core.folded import Folded, Unread, check_tasks, completed, fold, history_message
-from flowy_operator.core.history import Chain, HistoryInvalid, is_newer, parse_time
+from flowy_operator.core.folded import Folded, Unread, check_tasks, completed, fold
+from flowy_operator.core.history import Chain, HistoryInvalid, parse_time
 from flowy_operator.core.job import API_VERSION, KIND, Owner
 from flowy_operator.core.key import Key
-from flowy_operator.core.launched import FIELD
 from flowy_operator.core.pages import Tail
 from flowy_operator.core.records import PodRecord
 from flowy_operator.core.request import Records
 from flowy_operator.core.setback import is_ahead, set_back
-from flowy_operator.core.share import Share
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State, Task
 from flowy_operator.core.values import INLINE_BYTES
 
-Body = Mapping[str, Any]
-
 _LONG_FIELDS = frozenset({"result", "error", "ignoredErrors"})
 """Of a status that has ended; nobody here reads them any more."""
-
-_TIMES = frozenset({"startTime", "completionTime"})
 
 Basis = tuple[str, int, Chain]
 """What a decision is made upon: the digest of the code, the run, the outcomes."""
@@ -60,59 +55,6 @@ class Reading:
     outcome: Collected | ChildEnd | None = None
     note: str | None = None
     task: asyncio.Task[None] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
-    """One version of the object: what a pass acts upon, from its beginning to its end.
-
-    A newer one replaces the whole, never a part: a patch whose `test` names one version and whose events follow another
-    would corrupt the history. `status` is without the history, which is folded into `state`; `tail` is what of it stands in
-    the status. With `unread` set, the state is missing until the pages before the tail have been read. With `invalid` set,
-    it says why this version can't be acted upon, and spec or state may be missing; with `newer`, a newer operator may have
-    gone on with the history. A spec that only refers to a definition
-    is resolved by each pass (`definitions.py`): definitions come and go on their own.
-    """
-
-    resource_version: int = 0
-    generation: int = 0
-    deleting: bool = False
-    lineage: Lineage | None = None
-    depth: int = 0
-    definition_of_parent: str | None = None
-    status: Body | None = None
-    spec: WorkflowSpec | Reference | None = None
-    state: State | None = None
-    tail: Tail = Tail()
-    set_back_at: datetime | None = None
-    unread: Unread | None = None
-    invalid: Stall | None = None
-    newer: bool = False
-
-    @property
-    def ended(self) -> bool:
-        return self.status is not None and has_ended(self.status)
-
-    @property
-    def definition_digest(self) -> str | None:
-        """The content of the definition that it began with, or is to begin with as its parent did."""
-        return (self.status or {}).get("definitionDigest") or self.definition_of_parent
-
-    @property
-    def launched_through(self) -> int:
-        """See `core/launched.py`; 0 if nothing is on record."""
-        number = (self.status or {}).get(FIELD, 0)
-        return number if isinstance(number, int) else 0
-
-    def started_at(self, state: State) -> datetime:
-        """When the first run began; `state` knows it as long as it isn't on record."""
-        text = (self.status or {}).get("startTime")
-        return parse_time(text) if text else state.started_at
-
-    def timed_from(self, state: State) -> datetime:
-        """From when the time of all runs counts: `started_at`, unless the clock was wrong then."""
-        started_at = self.started_at(state)
-        return started_at if self.set_back_at is None else min(started_at, self.set_back_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +109,8 @@ class Workflow:
     follows_end_at: datetime | None = None  # of the last container whose outcome what is launched next follows from
     created: dict[str, CreatedJob] = field(default_factory=dict)  # by this process, by name
     gone: dict[str, None] = field(default_factory=dict)  # Jobs that were seen and are no more, in order
-    last_words: dict[str, PodRecord] = field(
-        default_factory=dict
-    )  # of pods that ended and are no more, by the Job's name
+    # Of pods that ended and are no more, by the Job's name.
+    last_words: dict[str, PodRecord] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     readings: dict[str, Reading] = field(default_factory=dict)  # of results, by the Job's name
@@ -209,7 +150,7 @@ class Workflow:
             depth=parse_depth(metadata),
             definition_of_parent=parse_definition_digest(metadata),
             set_back_at=self.set_back_at,
-            status=None if status is None else _remembered(status),
+            status=None if status is None else remembered(status),
         )
         try:
             spec = self._spec(body, version.generation)
@@ -220,11 +161,9 @@ class Workflow:
                 version, fold(status or {}, self.folded, workflow=self.owner.name, uid=self.owner.uid, now=now)
             )
         except InvalidSpec as error:
-            raw = body.get("spec")
-            stops = isinstance(raw, Mapping) and raw.get("stop") is not None
-            version = replace(version, invalid=_stall(Blocker.INVALID_SPEC, str(error), stops=stops))
+            version = with_invalid_spec(version, body, error)
         except (HistoryInvalid, ValueError, TypeError) as error:
-            version = _damaged(version, error)
+            version = with_invalid_history(version, error)
         self.resolved = None  # to be looked at anew, with this history
         self._install(version)
 
@@ -234,7 +173,7 @@ class Workflow:
         try:
             whole = self._with_history(version, completed(version.unread, before))
         except HistoryInvalid as error:
-            whole = _damaged(version, error)
+            whole = with_invalid_history(version, error)
         if self.version is version:
             self.resolved = None
             self._install(whole)
@@ -245,7 +184,7 @@ class Workflow:
         written = replace(
             version,
             resource_version=int(body["metadata"]["resourceVersion"]),
-            status=_remembered(body.get("status") or {}),
+            status=remembered(body.get("status") or {}),
             state=state,
             tail=tail,
         )
@@ -308,7 +247,7 @@ class Workflow:
 
     def refuse_history(self, version: Version, error: Exception) -> Version:
         """The same where a page of its history is the reason."""
-        return self._instead(version, _damaged(version, error))
+        return self._instead(version, with_invalid_history(version, error))
 
     def sealed(self, version: Version, tail: Tail) -> Version:
         """Take that the events before this tail are in pages: the next write cuts them away."""
@@ -401,150 +340,3 @@ class Workflow:
                 f"status.history has {history.state.events} events and had {self.folded.state.events} before"
             )
         return replace(version, state=history.state, tail=history.tail, unread=None, invalid=None)
-
-
-def _damaged(version: Version, error: Exception) -> Version:
-    """The version, which can't be acted upon since its history isn't ours."""
-    stops = version.spec is not None and version.spec.stop is not None
-    stall = _stall(Blocker.HISTORY_INVALID, history_message(error), stops=stops)
-    return replace(version, invalid=stall, newer=is_newer(error))
-
-
-def _stall(blocker: Blocker, why: str, *, stops: bool) -> Stall:
-    """A stall by what the object itself says; nobody knows then which Jobs a stop would have to end."""
-    return Stall(blocker, f"{why}; spec.stop can't be followed: delete the Workflow to end it" if stops else why)
-
-
-def _remembered(status: Body) -> Body:
-    """The status without its history, and without times that nobody can read: the API server takes one of the year 0."""
-    return {
-        name: value for name, value in status.items() if name != "history" and (name not in _TIMES or _is_time(value))
-    }
-
-
-def _is_time(text: object) -> bool:
-    try:
-        parse_time(str(text))
-    except ValueError:
-        return False
-    return True
-
-
-class Workflows:
-    """All Workflows that are there, by key, and whose children they are. `wake` is told of parents that have something to see."""
-
-    def __init__(self, wake: Callable[[Key], None]) -> None:
-        self._known: dict[Key, Workflow] = {}
-        self._of_definition: dict[Key, dict[Key, None]] = {}
-        self._children: dict[
-            tuple[str, str], dict[str, ChildRecord]
-        ] = {}  # by namespace and uid of the parent, by name
-        # Children that are another shard's, with their version.
-        self._elsewhere: dict[Key, tuple[int, ChildRecord]] = {}
-        self._wake = wake
-
-    def get(self, key: Key) -> Workflow | None:
-        return self._known.get(key)
-
-    def accept(self, key: Key, body: Body, now: datetime) -> None:
-        """Take a version of an object. Of two objects of one name, one after the other, the later one counts."""
-        uid, version = body["metadata"]["uid"], int(body["metadata"]["resourceVersion"])
-        workflow = self._known.get(key)
-        if workflow is not None and workflow.owner.uid != uid and workflow.version.resource_version > version:
-            return  # of a list that was begun before the old one went
-        elsewhere = self._elsewhere.get(key)
-        if elsewhere is not None and elsewhere[0] < version:
-            del self._elsewhere[key]
-            self._lost(elsewhere[1])
-        if workflow is None or workflow.owner.uid != uid:
-            # Another object of the same name: nothing of the old one holds for it.
-            self._drop(key)
-            owner = Owner(namespace=key.namespace, name=key.name, uid=uid)
-            workflow = self._known[key] = Workflow(owner)
-        workflow.accept(body, now)
-        if workflow.definition is not None:
-            self._of_definition.setdefault(workflow.definition, {})[key] = None
-        self.show(workflow)
-
-    def see(self, key: Key, body: Body, share: Share) -> None:
-        """Take a version of an object that is another shard's: it is tracked no further than a parent of this one sees it."""
-        version, before = int(body["metadata"]["resourceVersion"]), self._elsewhere.get(key)
-        known = self._known.get(key)
-        if known is not None and known.version.resource_version < version:
-            self._drop(key)  # another has its name by now
-        if before is not None and before[0] >= version:
-            return
-        after = parse_child(body)
-        if after is not None and not share.has(after.lineage.parent_uid):
-            after = None
-        if before is not None and after is not None and before[1].uid != after.uid:
-            self._lost(before[1])
-        if after is None:
-            self._elsewhere.pop(key, None)
-        else:
-            self._elsewhere[key] = version, after
-        self._tell(None if before is None else before[1], after)
-
-    def seen(self) -> Iterator[tuple[Key, str]]:
-        """Key and uid of all that is known to be there."""
-        yield from [(key, workflow.owner.uid) for key, workflow in self._known.items()]
-        yield from [(key, child.uid) for key, (_, child) in self._elsewhere.items()]
-
-    def of_definition(self, definition: Key) -> list[Key]:
-        """The Workflows that refer to this definition."""
-        return list(self._of_definition.get(definition, ()))
-
-    def _drop(self, key: Key) -> None:
-        workflow = self._known.pop(key, None)
-        if workflow is None:
-            return
-        child, workflow.shown = workflow.shown, None
-        if child is not None:
-            self._lost(child)
-        if workflow.definition is None:
-            return
-        others = self._of_definition[workflow.definition]
-        del others[key]
-        if not others:
-            del self._of_definition[workflow.definition]
-
-    def forget(self, key: Key, uid: str) -> None:
-        """Take it that this object is gone. One that has its name by now is another."""
-        workflow = self._known.get(key)
-        if workflow is not None and workflow.owner.uid == uid:
-            self._drop(key)
-        if key in self._elsewhere and self._elsewhere[key][1].uid == uid:
-            self._lost(self._elsewhere.pop(key)[1])
-
-    def children_of(self, owner: Owner) -> Mapping[str, ChildRecord]:
-        """The children of a Workflow by their names, as they are now."""
-        return dict(self._children.get((owner.namespace, owner.uid), {}))
-
-    def show(self, workflow: Workflow) -> None:
-        """Tell the parent how its child is doing, if it is doing otherwise than before."""
-        before, workflow.shown = workflow.shown, workflow.seen_by_parent()
-        self._tell(before, workflow.shown)
-
-    def _tell(self, before: ChildRecord | None, after: ChildRecord | None) -> None:
-        if before == after:
-            return
-        if before is not None and (after is None or after.lineage.parent_uid != before.lineage.parent_uid):
-            self._lost(before)
-        if after is not None:
-            self._children.setdefault((after.namespace, after.lineage.parent_uid), {})[after.name] = after
-            self._wake(Key(after.namespace, after.lineage.parent))
-
-    def _lost(self, child: ChildRecord) -> None:
-        """Take it that a child is gone, and not only unknown: its parent's task ends with it."""
-        siblings = self._children.get((child.namespace, child.lineage.parent_uid), {})
-        siblings.pop(child.name, None)
-        if not siblings:
-            self._children.pop((child.namespace, child.lineage.parent_uid), None)
-        key = Key(child.namespace, child.lineage.parent)
-        parent = self._known.get(key)
-        if parent is not None and parent.owner.uid == child.lineage.parent_uid:
-            parent.gone[child.name] = None
-        self._wake(key)
-
-    def __iter__(self) -> Iterator[Workflow]:
-        return iter(list(self._known.values()))

@@ -17,6 +17,7 @@ from flowy_operator.adapters.kube.errors import ApiError, Invalid, NotFound, Pay
 from flowy_operator.adapters.kube.errors import Conflict as WriteConflict
 from flowy_operator.adapters.metrics import Metrics
 from flowy_operator.adapters.recorder import Recorder
+from flowy_operator.app import gathering
 from flowy_operator.app.announce import announce
 from flowy_operator.app.children import tend_children
 from flowy_operator.app.decisions import Decider, Decisions, is_used_up, made_with
@@ -182,7 +183,8 @@ class Reconciler:
         self, workflow: Workflow, version: Version, spec: WorkflowSpec, before: State, view: View, now: datetime
     ) -> tuple[Verdict, Version, State]:
         """Append what has become true and what follows from it, in one patch. Gives the version that it led to."""
-        observed = observe(spec, before, view, now, launching(spec, before))
+        seen = observe(spec, before, view, now, launching(spec, before))
+        observed = gathering.due(workflow, spec, before, seen, now)
         events = place(before, observed, now)
         portion = first_portion(observed, events)
         facts, events = observed[:portion], events[:portion]
@@ -360,6 +362,7 @@ def _timers(
 ) -> Iterator[datetime | None]:
     yield workflow.retry_decision_at
     yield workflow.contested_until
+    yield workflow.gathers_until
     yield ask_at(state, view, now)
     yield workflow_deadline(spec, version.timed_from(state))
     yield cancel_deadline(spec, state)

@@ -46,5 +46,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(f"on the cluster, and tests/conftest.py can't tell: {', '.join(unseen)}")
 
 
+class _Named:
+    """Says which test has failed when it fails, and not only half an hour later at the end."""
+
+    def __init__(self, reporter: Any) -> None:
+        self._reporter = reporter
+
+    @pytest.hookimpl(trylast=True)  # after the letter of this test
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._reporter.write_line(f"\n{report.when} of {report.nodeid} failed", red=True)
+
+
+@pytest.hookimpl(trylast=True)  # the reporter is made by this hook, too
+def pytest_configure(config: pytest.Config) -> None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Named(reporter))
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneForTheCluster:
     return OneForTheCluster(config, log)

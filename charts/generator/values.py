@@ -222,7 +222,7 @@ class Values(Section):
     replicas: int = Field(
         default=2,
         ge=0,
-        le=10,
+        le=20,
         description="One works, holding a Lease; the others wait. 1 does, with a pause when it moves. With shards, as many work.",
     )
     shards: int = Field(

@@ -6,8 +6,7 @@ is still the one that was read.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,37 +18,37 @@ from flowy_operator.adapters.metrics import Metrics
 from flowy_operator.adapters.recorder import Recorder
 from flowy_operator.app import gathering
 from flowy_operator.app.announce import announce
-from flowy_operator.app.children import tend_children
 from flowy_operator.app.decisions import Decider, Decisions, is_used_up, made_with
 from flowy_operator.app.definitions import Specs
 from flowy_operator.app.late import Late
 from flowy_operator.app.launches import Launches, last_end
-from flowy_operator.app.missing import UNSEEN, fill_gaps
-from flowy_operator.app.obstacles import PATIENCE, Obstacles, ask_at
+from flowy_operator.app.leftovers import Leftovers
+from flowy_operator.app.missing import fill_gaps
+from flowy_operator.app.obstacles import Obstacles
 from flowy_operator.app.pages import Pages
 from flowy_operator.app.parents import Parents
 from flowy_operator.app.results import Results
+from flowy_operator.app.timers import earliest, is_due, next_timer
 from flowy_operator.app.tracked import Workflow
 from flowy_operator.app.values import Values
 from flowy_operator.app.version import Version
 from flowy_operator.app.workflows import Workflows
 from flowy_operator.core.conditions import Blocker, Stall
 from flowy_operator.core.contested import held_until, said
-from flowy_operator.core.ending import within_one_write, workflow_deadline
+from flowy_operator.core.ending import within_one_write
 from flowy_operator.core.errors import Conflict, RetryLater
 from flowy_operator.core.history import HistoryInvalid, StopRequested, in_milliseconds
 from flowy_operator.core.key import Key
 from flowy_operator.core.launched import can_wait, made_through, write_at
-from flowy_operator.core.observe import View, deadline, observe
+from flowy_operator.core.observe import View, observe
 from flowy_operator.core.pages import Tail, first_portion
-from flowy_operator.core.retention import abandoned_runs_on, may_run_on, tidy, workflow_expires_at
+from flowy_operator.core.retention import may_run_on
 from flowy_operator.core.setback import set_back
 from flowy_operator.core.share import Share
 from flowy_operator.core.spec import WorkflowSpec
-from flowy_operator.core.state import Phase, State, apply, place
+from flowy_operator.core.state import State, apply, place
 from flowy_operator.core.status import Patch, Standing, status_fields, status_patch
 from flowy_operator.core.stop import cancel_deadline, launching
-from flowy_operator.core.values import input_name
 from flowy_operator.core.verdict import Verdict
 
 _log = logging.getLogger(__name__)
@@ -93,8 +92,7 @@ class Reconciler:
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
-        self._late = late
-        self._parents = Parents(client, workflows, pages, share, late, clock)
+        self._leftovers = Leftovers(client, workflows, Parents(client, workflows, pages, share, late, clock), late)
         self._launches = Launches(client, values, metrics, clock, gateway_url, pod_template)
         self._obstacles = Obstacles(client)
 
@@ -124,7 +122,7 @@ class Reconciler:
         if isinstance(spec, Stall):
             workflow.is_held = True
             await self._hold(workflow, version, spec, self._view(workflow), now)
-            return _earliest(workflow.contested_until, None if version.unread is None else now + PAGES_AGAIN)
+            return earliest(workflow.contested_until, None if version.unread is None else now + PAGES_AGAIN)
         assert state is not None  # it is known of every valid version
         state = workflow.begun(version, state, now)
         workflow.listen(now)
@@ -145,13 +143,9 @@ class Reconciler:
             # the calls.
             return now
         postponed = await self._launches.create_missing(workflow, version, spec, state, view, now)
-        unsettled = self._unsettled(workflow, state, view, now)
-        untended = await tend_children(self._client, spec, state, view, unsettled)
-        tidy_at = await self._tidy(workflow, spec, state, view, now)
+        tend_at, untended = await self._leftovers.tend(workflow, spec, state, view, now)
         await self._drop_older_runs(workflow, version, state, view)
-        # What is due and couldn't be recorded waits for room, under the cap or in the history, and not for time.
-        timers = [at for at in _timers(workflow, version, spec, state, view, now) if at is not None and at > now]
-        wake_at = _earliest(tidy_at, *unsettled.values(), *timers)
+        wake_at = earliest(tend_at, next_timer(workflow, version, spec, state, view, now))
         postponed = postponed or untended
         if postponed is None:
             return wake_at
@@ -229,7 +223,7 @@ class Reconciler:
         )
         fields = status_fields(version.status or {}, state, standing, view, now)
         patch = status_patch(version.status, fields, events, str(version.resource_version), version.tail)
-        if can_wait(patch) and not _is_due(write_at(state, recorded, made), now):
+        if can_wait(patch) and not is_due(write_at(state, recorded, made), now):
             patch = []
         if not events and verdict.end is None and _is_contested(workflow, version, fields, now):
             patch = []
@@ -292,37 +286,10 @@ class Reconciler:
             written = await self._record(workflow, version, patch, version.state, version.tail)
             announce(self._recorder, self._metrics, workflow, version, written, [], {})
 
-    # -- tidy ---------------------------------------------------------------------------------------------------------
-
-    async def _tidy(
-        self, workflow: Workflow, spec: WorkflowSpec, state: State | None, view: View, now: datetime
-    ) -> datetime | None:
-        tidying = tidy(spec, state, view, now, self._late.settled_at(workflow, now))
-        for job in tidying.jobs:
-            if job.has_input_map:  # first, since nothing but the Job tells that it is there
-                await self._client.delete(paths.configmaps(job.namespace, input_name(job.name)))
-            try:
-                await self._client.delete(paths.jobs(job.namespace, job.name), uid=job.uid)
-            except WriteConflict:
-                continue  # another object has the name by now; it isn't ours
-        return tidying.next_at
-
-    def _unsettled(self, workflow: Workflow, state: State, view: View, now: datetime) -> Mapping[str, datetime]:
-        """The children of older runs that aren't to go yet, by name: until when they, or their Jobs, could be made anew."""
-        found = {}
-        for child in view.children.values():
-            if child.lineage.run < state.run:
-                own = self._workflows.get(Key(child.namespace, child.name))
-                settled = [
-                    self._late.settled_at(workflow, now),
-                    self._late.settled_at(own, now) if own is not None else self._late.of_another(workflow, child, now),
-                ]
-                if max(settled) > now:
-                    found[child.name] = max(settled)
-        return found
+    # -- after the end ------------------------------------------------------------------------------------------------
 
     async def _after_the_end(self, workflow: Workflow, version: Version, view: View, now: datetime) -> datetime | None:
-        """Only what is left over: Jobs whose time has come, and the Workflow itself.
+        """Only what is left over.
 
         Pages are worth reading only for what still runs and may have been abandoned: the history alone tells it from what
         was cancelled.
@@ -333,64 +300,13 @@ class Reconciler:
         workflow.close()
         if spec is None:
             return None
-        unsettled = {} if version.state is None else self._unsettled(workflow, version.state, view, now)
-        untended = await tend_children(self._client, spec, version.state, view, unsettled)
-        tidy_at = await self._tidy(workflow, spec, version.state, view, now)
-        wake_at = _earliest(tidy_at, *unsettled.values())
+        wake_at, untended = await self._leftovers.tend(workflow, spec, version.state, view, now)
         if untended is not None:
             raise RetryLater(str(untended), untended.after_s, wake_at=wake_at)
-        completed_at = workflow.completed_at(version, now)
-        expires_at = None if completed_at is None else workflow_expires_at(spec, completed_at)
-        if expires_at is None:
-            return wake_at
-        expires_at = max(expires_at, self._late.settled_at(workflow, now))
-        if expires_at > now:
-            return _earliest(wake_at, expires_at)
-        if abandoned_runs_on(spec, version.state, view):
-            return wake_at  # the end of the Job or child will tell
-        needed_until = await self._parents.needs(workflow, now)
-        if needed_until is not None:
-            return needed_until
-        owner = workflow.owner
-        with suppress(WriteConflict):  # another object has the name by now
-            await self._client.delete(paths.workflows(owner.namespace, owner.name), uid=owner.uid)
-        return None
-
-
-def _timers(
-    workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View, now: datetime
-) -> Iterator[datetime | None]:
-    yield workflow.retry_decision_at
-    yield workflow.contested_until
-    yield workflow.gathers_until
-    yield ask_at(state, view, now)
-    yield workflow_deadline(spec, version.timed_from(state))
-    yield cancel_deadline(spec, state)
-    recorded = version.launched_through
-    yield write_at(state, recorded, made_through(spec, state, view, workflow.created, recorded))
-    for name, made in workflow.created.items():
-        if name not in view.jobs and name not in view.children and name not in workflow.gone:
-            yield max(made.at, now) + UNSEEN
-            # Its appearance is no news: then it may be one that no pod comes of.
-            yield in_milliseconds(made.at) + PATIENCE
-    for task in state.unfinished():
-        due = deadline(spec.tasks[task.name], task, view)
-        yield None if due is None else due.at
-        yield None if task.launch is None else task.launch.held_until
-        # What is due already waits for room, not for time.
-        if task.phase is Phase.WAITING and task.due_at is not None and task.due_at > now:
-            yield task.due_at
+        return earliest(wake_at, await self._leftovers.expire(workflow, version, spec, view, now))
 
 
 def _is_contested(workflow: Workflow, version: Version, fields: Mapping[str, Any], now: datetime) -> bool:
     """Whether these fields wait, since another operator has put others in their place."""
     workflow.contested_until = held_until(workflow.said, version.status or {}, fields, now)
     return workflow.contested_until is not None
-
-
-def _is_due(at: datetime | None, now: datetime) -> bool:
-    return at is not None and at <= now
-
-
-def _earliest(*times: datetime | None) -> datetime | None:
-    return min((at for at in times if at is not None), default=None)

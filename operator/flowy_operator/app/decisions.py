@@ -79,7 +79,7 @@ class Decisions:
         retry_at = workflow.retry_decision_at
         self._keep_answer(workflow, spec, before, state)
         if (
-            workflow.answered_upon != basis(spec, state)
+            workflow.answered_upon != _basis(spec, state)
             or wanted
             or is_used_up(workflow, state)
             or (retry_at is not None and _is_due(retry_at, now))
@@ -99,11 +99,11 @@ class Decisions:
 
     def _keep_answer(self, workflow: Workflow, spec: WorkflowSpec, before: State, state: State) -> None:
         """Take it that the answer holds upon a state that follows from its own, if what has ended since can't change it."""
-        upon = basis(spec, state)
-        if workflow.answer is None or workflow.answered_upon == upon or workflow.answered_upon != basis(spec, before):
+        basis = _basis(spec, state)
+        if workflow.answer is None or workflow.answered_upon == basis or workflow.answered_upon != _basis(spec, before):
             return
         if says_the_same(workflow.answer, state, before.pending.keys() - state.pending.keys()):
-            workflow.answered_upon = upon
+            workflow.answered_upon = basis
             self._metrics.decision_spared()
 
     async def _held_back(
@@ -133,27 +133,27 @@ class Decisions:
             request = decision_request(spec, state, wanted, values, workflow.records)
             answer = await self._decider.decide(request, namespace=namespace, wall_s=float(spec.decision_timeout_s))
         except DecisionStalled as error:
-            self._stalled(workflow, basis(spec, state), Stall(error.reason, str(error)), now)
+            self._stalled(workflow, _basis(spec, state), Stall(error.reason, str(error)), now)
             return
         except ValueLost as error:
             message = f"{error}; restore it as it was, or create the Workflow anew"
-            self._stalled(workflow, basis(spec, state), Stall(Blocker.HISTORY_INVALID, message), now)
+            self._stalled(workflow, _basis(spec, state), Stall(Blocker.HISTORY_INVALID, message), now)
             return
-        workflow.answered_upon, workflow.retry_decision_at = basis(spec, state), None
+        workflow.answered_upon, workflow.retry_decision_at = _basis(spec, state), None
         workflow.answer, workflow.stall, workflow.stalled_times = answer, None, 0
         for call in (*answer.scheduled, *answer.repeated):
             workflow.calls[call.key] = call
         for line in answer.log:
             _log.debug("workflow code printed", extra=workflow.log_fields | {"line": line})
 
-    def _stalled(self, workflow: Workflow, upon: Basis, stall: Stall, now: datetime) -> None:
+    def _stalled(self, workflow: Workflow, basis: Basis, stall: Stall, now: datetime) -> None:
         """No answer about this state for now: asked again later, or when the outcomes are others."""
         if stall.reason is StallReason.UNAVAILABLE:
             pause_s = UNAVAILABLE_AGAIN_S
         else:
             pause_s = min(FIRST_STALL_S * 2**workflow.stalled_times, LONGEST_STALL_S)
             workflow.stalled_times += 1
-        workflow.answered_upon, workflow.answer = upon, None
+        workflow.answered_upon, workflow.answer = basis, None
         workflow.retry_decision_at = now + timedelta(seconds=pause_s)
         workflow.stall = Stall(stall.reason, f"{stall.message}; tried again after {pause_s:,.0f} s")
         _log.warning("decision stalled", extra=workflow.log_fields | {"reason": stall.reason})
@@ -175,6 +175,6 @@ def _is_due(retry_at: datetime, now: datetime) -> bool:
     return not timedelta() < retry_at - now <= timedelta(seconds=LONGEST_STALL_S)
 
 
-def basis(spec: WorkflowSpec, state: State) -> Basis:
+def _basis(spec: WorkflowSpec, state: State) -> Basis:
     """What an answer is made upon: another basis needs another answer."""
     return spec.definition_digest or spec.source_digest, state.run, state.outcomes

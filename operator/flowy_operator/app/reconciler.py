@@ -16,7 +16,6 @@ from flowy_operator.adapters.kube.errors import ApiError, Invalid, NotFound, Pay
 from flowy_operator.adapters.kube.errors import Conflict as WriteConflict
 from flowy_operator.adapters.metrics import Metrics
 from flowy_operator.adapters.recorder import Recorder
-from flowy_operator.app import gathering
 from flowy_operator.app.announce import announce
 from flowy_operator.app.decisions import Decider, Decisions, is_used_up, made_with
 from flowy_operator.app.definitions import Specs
@@ -177,8 +176,7 @@ class Reconciler:
         self, workflow: Workflow, version: Version, spec: WorkflowSpec, before: State, view: View, now: datetime
     ) -> tuple[Verdict, Version, State]:
         """Append what has become true and what follows from it, in one patch. Gives the version that it led to."""
-        seen = observe(spec, before, view, now, launching(spec, before))
-        observed = gathering.due(workflow, spec, before, seen, now)
+        observed = observe(spec, before, view, now, launching(spec, before))
         events = place(before, observed, now)
         portion = first_portion(observed, events)
         facts, events = observed[:portion], events[:portion]

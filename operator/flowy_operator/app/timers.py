@@ -36,7 +36,6 @@ def _timers(
 ) -> Iterator[datetime | None]:
     yield workflow.retry_decision_at
     yield workflow.contested_until
-    yield workflow.gathers_until
     yield ask_at(state, view, now)
     yield workflow_deadline(spec, version.timed_from(state))
     yield cancel_deadline(spec, state)

@@ -95,7 +95,6 @@ class Workflow:
     records: Records = field(default_factory=Records)  # of what was asked last
 
     said: Said | None = None  # by our last write
-    gathers_until: datetime | None = None  # ends of tasks that change nothing yet are recorded then
     contested_until: datetime | None = None  # what the last pass wanted to say again waits until then
 
     dropped_before: int = 1  # runs before this one have left nothing in the cluster

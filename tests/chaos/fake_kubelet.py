@@ -34,7 +34,8 @@ AT_ONCE = 1.0
 
 class FakeKubelet:
     """`started` has each container that ever was, by its Job's name: when, in seconds since 1970. `youngest` is when the
-    youngest pod of them was created, by the API server's whole seconds.
+    youngest pod of them was created, by the API server's whole seconds. `doubled` are Jobs that were given a second pod: what
+    Kubernetes reserves the right to do, as when the answer to a create is lost. A Job that is made a second time is another.
 
     `scenarios` are those of the workflows that nobody called; a child has its parent's.
     """
@@ -42,11 +43,14 @@ class FakeKubelet:
     def __init__(self, client: KubeClient, namespace: str, scenarios: Mapping[str, Scenario], log: Path) -> None:
         self.started: dict[str, float] = {}
         self.youngest = 0.0
+        self.doubled: list[str] = []
         self._client = client
         self._namespace = namespace
         self._scenarios = dict(scenarios)
         self._log = log
         self._containers: dict[str, asyncio.Task[None]] = {}
+        self._begun: set[str] = set()
+        self._jobs: set[str] = set()
 
     def adopt(self, name: str, parent: str) -> None:
         """A child workflow does as its parent does."""
@@ -72,7 +76,8 @@ class FakeKubelet:
                 running.cancel()
             if running is None or running.get_name() != "removal":
                 self._containers[uid] = asyncio.create_task(self._remove(metadata["name"]), name="removal")
-        elif running is None:
+        elif uid not in self._begun:
+            self._begun.add(uid)
             self._containers[uid] = asyncio.create_task(self._container(pod), name="container")
 
     def _gone(self, pod: Json) -> None:
@@ -84,8 +89,13 @@ class FakeKubelet:
         metadata = pod["metadata"]
         labels, job = metadata["labels"], metadata["labels"]["batch.kubernetes.io/job-name"]
         name, task, attempt = labels[WORKFLOW_LABEL], metadata["annotations"][TASK_ANNOTATION], labels[ATTEMPT_LABEL]
-        with self._log.open("a") as log:
-            log.write(f"{name} {labels[RUN_LABEL]} {task} {attempt} {job}\n")
+        (owner,) = metadata["ownerReferences"]
+        if owner["uid"] in self._jobs:
+            self.doubled.append(job)
+        else:
+            self._jobs.add(owner["uid"])
+            with self._log.open("a") as log:
+                log.write(f"{name} {labels[RUN_LABEL]} {task} {attempt} {job}\n")
         self.started.setdefault(job, time.time())
         self.youngest = max(self.youngest, datetime.fromisoformat(metadata["creationTimestamp"]).timestamp())
         began = _now()

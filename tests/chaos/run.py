@@ -210,6 +210,8 @@ class Run:
             "operator processes": f"{self._arena.replicas.lives:,}",
             "of them ended by themselves, for want of the Lease or the API server": f"{self._arena.replicas.ends.total():,}",
         }
+        if self._kubelet.doubled:
+            report.facts["Jobs that Kubernetes gave a second pod"] = str(len(self._kubelet.doubled))
         for name, count in self._arena.ended.items():
             report.facts[f"{name} ended by itself"] = str(count)
         if self._arena.refused:

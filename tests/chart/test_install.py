@@ -91,11 +91,11 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     (package,) = folder.glob("flowy-*.tgz")
     suffix = uuid.uuid4().hex[:6]
     spaces = [Kube(kubeconfig, f"chart-{what}-{suffix}") for what in ("operator", "workflows")]
-    for space in spaces:
-        space.run("create", "namespace", space.namespace)
-        space.run("label", "namespace", space.namespace, RESTRICTED)
     release = Release(kubeconfig, spaces[0].namespace)
-    with held(kubeconfig, GATEWAY):
+    with held(kubeconfig, GATEWAY):  # first: whoever is refused leaves no namespaces behind
+        for space in spaces:
+            space.run("create", "namespace", space.namespace)
+            space.run("label", "namespace", space.namespace, RESTRICTED)
         yield Installation(release, package, *spaces)
         release.run("uninstall", "--ignore-not-found")
     for space in spaces:

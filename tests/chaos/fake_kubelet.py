@@ -1,4 +1,5 @@
-"""Runs the pods of fake nodes: an activity is a function here, and each start is a line in a file outside of the cluster.
+"""Runs the pods of fake nodes: an activity is a function here, and the start of each Job is a line in a file outside of the
+cluster.
 
 Unlike KWOK's stages, which end every pod alike, it fails where the scenario says so, and gives the results that the oracle
 expects. It knows each pod by its uid, so that one is started once however often the API server tells of it.
@@ -43,7 +44,7 @@ class FakeKubelet:
     def __init__(self, client: KubeClient, namespace: str, scenarios: Mapping[str, Scenario], log: Path) -> None:
         self.started: dict[str, float] = {}
         self.youngest = 0.0
-        self.doubled: list[str] = []
+        self.doubled: set[str] = set()
         self._client = client
         self._namespace = namespace
         self._scenarios = dict(scenarios)
@@ -91,7 +92,7 @@ class FakeKubelet:
         name, task, attempt = labels[WORKFLOW_LABEL], metadata["annotations"][TASK_ANNOTATION], labels[ATTEMPT_LABEL]
         (owner,) = metadata["ownerReferences"]
         if owner["uid"] in self._jobs:
-            self.doubled.append(job)
+            self.doubled.add(job)
         else:
             self._jobs.add(owner["uid"])
             with self._log.open("a") as log:

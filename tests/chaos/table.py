@@ -93,7 +93,7 @@ TEXT = (
     "At the end each workflow has the result of its sequential run in plain Python, each attempt on record has begun once,",
     "none is missing and none is on no record, no operator has logged a traceback; and once all Workflows are deleted,",
     "nothing that Flowy made is left. A run that finds otherwise fails, and keeps objects and logs. Kubernetes itself may start",
-    "two pods for one Job, and says so of Jobs; where it did, the table has a line for it. By the same seed,",
+    "two pods for one Job, and says so of Jobs; where it did on a fake node, the table has a line for it. By the same seed,",
     "`make chaos SEED=…`, the same workflows meet the same blows in the same order.",
     "",
     "*Recovered* is the time from the end of a blow until the container of an attempt begins that was recorded after that end:",

@@ -35,10 +35,9 @@ def shown() -> Iterator[Seen]:
 
 
 def standing(body: Raw) -> str:
-    """How a Workflow is doing, in one line. Of a failure its reason alone: `ending.report` has the rest."""
+    """How a Workflow is doing, in one line."""
     status = body.get("status") or {}
-    succeeded = by_type(status).get("Succeeded", {})
-    message = "" if succeeded.get("status") == "False" else line(str(succeeded.get("message") or ""))
+    message = line(str(by_type(status).get("Succeeded", {}).get("message") or ""))
     progress = (status.get("progress") or {}).get("summary")
     words = f"{status_of(body)}: {message}" if message else status_of(body)
     return f"{words} ({progress})" if progress else words

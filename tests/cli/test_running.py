@@ -196,23 +196,6 @@ def test_start_and_wait(shell: Shell, server: Server, store: Store) -> None:
     assert done.stderr.startswith("hello\nhello: Pending\n")
 
 
-def test_start_and_wait_tells_an_error_once(shell: Shell, server: Server, store: Store) -> None:
-    said = "ModuleNotFoundError: No module named 'numpy' (line 1)"
-    server.once_watched(partial(becomes, store, "hello", "False", "InvalidCode", message=said))
-    assert shell.fails(1, "start", "-", "--wait", stdin=TEXT).splitlines() == [
-        "hello",
-        "hello: Pending",
-        "hello: InvalidCode",
-        f"flowy: hello: InvalidCode: {said}",
-        "  `flowy describe hello` tells the story",
-    ]
-
-
-def test_a_failure_is_told_at_once_to_whoever_waits_for_others_too(shell: Shell) -> None:
-    told = shell.fails(5, "wait", "talk-42", "paused", "--timeout", "0.5")
-    assert "talk-42: Failed (4/4)" in told.splitlines()
-
-
 # -- changes --------------------------------------------------------------------------------------------------------
 
 CHANGES = {

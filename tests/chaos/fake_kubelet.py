@@ -36,7 +36,8 @@ AT_ONCE = 1.0
 class FakeKubelet:
     """`started` has each container that ever was, by its Job's name: when, in seconds since 1970. `youngest` is when the
     youngest pod of them was created, by the API server's whole seconds. `doubled` are Jobs that were given a second pod: what
-    Kubernetes reserves the right to do, as when the answer to a create is lost. A Job that is made a second time is another.
+    Kubernetes reserves the right to do, as when the answer to a create is lost. It has no line in the log, unless the first
+    one had failed: that would be a retry, which is our business. A Job that is made a second time is another.
 
     `scenarios` are those of the workflows that nobody called; a child has its parent's.
     """
@@ -51,7 +52,7 @@ class FakeKubelet:
         self._log = log
         self._containers: dict[str, asyncio.Task[None]] = {}
         self._begun: set[str] = set()
-        self._jobs: set[str] = set()
+        self._has_failed: dict[str, bool] = {}  # by the uid of the Job
 
     def adopt(self, name: str, parent: str) -> None:
         """A child workflow does as its parent does."""
@@ -91,10 +92,10 @@ class FakeKubelet:
         labels, job = metadata["labels"], metadata["labels"]["batch.kubernetes.io/job-name"]
         name, task, attempt = labels[WORKFLOW_LABEL], metadata["annotations"][TASK_ANNOTATION], labels[ATTEMPT_LABEL]
         (owner,) = metadata["ownerReferences"]
-        if owner["uid"] in self._jobs:
+        if self._has_failed.get(owner["uid"]) is False:
             self.doubled.add(job)
         else:
-            self._jobs.add(owner["uid"])
+            self._has_failed[owner["uid"]] = False
             with self._log.open("a") as log:
                 log.write(f"{name} {labels[RUN_LABEL]} {task} {attempt} {job}\n")
         self.started.setdefault(job, time.time())
@@ -108,6 +109,7 @@ class FakeKubelet:
         if lasts_s > AT_ONCE:
             await self._report(metadata["name"], _running(pod, began))
         await asyncio.sleep(lasts_s)
+        self._has_failed[owner["uid"]] |= act.exit_code != 0
         await self._report(metadata["name"], _ended(pod, act, began))
 
     async def _report(self, pod: str, status: Json) -> None:

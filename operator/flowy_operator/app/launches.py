@@ -27,6 +27,10 @@ from flowy_operator.core.values import input_name
 
 _log = logging.getLogger(__name__)
 
+LAUNCHED_AT_ONCE = 100
+"""By one pass: a thousand take half a minute where the API server is busy, and for so long nobody would see what has ended,
+or that the workflow is to stop."""
+
 
 class Launches:
     """`gateway_url` is what pods are told; `clock` gives aware UTC. `pod_template` lies under those of all Workflows."""
@@ -53,8 +57,11 @@ class Launches:
         """Create what is missing. Gives why another pass is needed for it: to record a refusal, or to try again."""
         manifests, first, refused = [], dict[str, Store](), {}
         template = lay_over(self._pod_template, spec.default_template)
-        unknown = 0
+        unknown, are_all = 0, True
         for task in launchable(workflow, spec, state, view, now):
+            if len(manifests) == LAUNCHED_AT_ONCE:
+                are_all = False
+                break
             arguments = workflow.arguments_of(task)
             if arguments is None or task.launch is None:
                 unknown += 1  # the decider stalls, or said so many that not all had room; nobody else knows them
@@ -86,7 +93,9 @@ class Launches:
             return RetryLater("launches were refused; to be recorded", after_s=0.0)
         if not launched.later:
             is_partial = unknown and workflow.answer is not None and workflow.answer.repeated
-            return RetryLater("further arguments are to be asked for", after_s=0.0) if is_partial else None
+            if is_partial or not are_all:
+                return RetryLater("further launches are due, or their arguments to be asked for", after_s=0.0)
+            return None
         if noted != launched.later:
             _log.warning("jobs can't be created now", extra=workflow.log_fields | {"jobs": dict(launched.later)})
         return RetryLater("; ".join(sorted(set(launched.later.values()))), launched.after_s)

@@ -5,7 +5,7 @@ from flowy_operator.core.history import TaskCompleted
 from tests.app.kubelet import NEVER_ENDS, value
 from tests.app.world import simulated, world
 
-WIDTH = 10 * LAUNCHED_AT_ONCE
+WIDTH = 4 * LAUNCHED_AT_ONCE
 WIDE = """
     def w(step):
         return lambda n: [step(i) for i in range(n)]

@@ -78,7 +78,7 @@ class Large:
         started = time.monotonic()
         self._operator.start()
         ready_s = time.monotonic() - started
-        while await self._done() == on_record:
+        while await self._done() == on_record:  # noqa: ASYNC110  the operator is another process
             await asyncio.sleep(0.1)
         start_s = time.monotonic() - started
         await self._said(1)

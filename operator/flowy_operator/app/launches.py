@@ -55,7 +55,7 @@ class Launches:
         self, workflow: Workflow, version: Version, spec: WorkflowSpec, state: State, view: View, now: datetime
     ) -> RetryLater | None:
         """Create what is missing. Gives why another pass is needed for it: to record a refusal, or to try again."""
-        manifests, first, refused = [], dict[str, Store](), {}
+        manifests, first, refused = list[dict[str, Any]](), dict[str, Store](), {}
         template = lay_over(self._pod_template, spec.default_template)
         unknown, are_all = 0, True
         for task in launchable(workflow, spec, state, view, now):

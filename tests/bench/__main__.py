@@ -19,6 +19,7 @@ from tests.bench import (
     chart,
     command_line,
     decider,
+    default_limits,
     heartbeats,
     history,
     laptop,
@@ -45,6 +46,7 @@ REAL, FAKE, HISTORY = "real", "fake", "history"
 """With an operator on the real node, with one on fake nodes, and without one."""
 
 OTHERS: Mapping[str, tuple[str, Callable[[Path], list[Figure]]]] = {
+    "limits": ("a control plane with Kubernetes' own limits", default_limits.figures),
     "shards": ("two replicas with a shard each beside one with both", shards.figures),
     "chart": ("Flowy as its chart installs it", chart.figures),
     "decisions": ("decisions, without the cluster", lambda _: decider.figures()),

@@ -38,7 +38,7 @@ from flowy_operator.core.observe import View
 from flowy_operator.core.share import Share
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.values import reference
-from tests.sim.scenario import Scenario, narrow, only_sharded
+from tests.sim.scenario import Scenario, narrow, only_expiring, only_sharded
 
 Mutant = Callable[[], Any]
 
@@ -248,7 +248,7 @@ MUTANTS: Mapping[str, Mutant] = MappingProxyType(
 SEEDS_OF: Mapping[str, Callable[[int], Scenario]] = MappingProxyType(
     {
         "an answer counts as long as the number of outcomes is the same": narrow,
-        "an ended child doesn't wait for its parent": only_sharded,
+        "an ended child doesn't wait for its parent": only_expiring,
         "who holds a shard doesn't ask how many there are": only_sharded,
         "another number of shards counts at once": only_sharded,
         "each shard looks after all Workflows": only_sharded,

@@ -221,6 +221,11 @@ def only_sharded(seed: int) -> Scenario:
     return sharded(replace(scenario, troubles=troubles), random.Random(f"{seed} shards"))
 
 
+def only_expiring(seed: int) -> Scenario:
+    """Each seed with shards, and children that go as soon as they may."""
+    return replace(only_sharded(seed), children_expire=True)
+
+
 def _refusals(dice: random.Random) -> tuple[Refusals, ...]:
     """What any API server does now and then."""
     choices = [

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from flowy_operator.adapters.kube.client import KubeClient
 from tests.bench import scale
@@ -54,13 +55,8 @@ async def _measure(kube: Kube, operator: OperatorProcess) -> tuple[float, float]
 @contextmanager
 def _limits(limits: Limits) -> Iterator[Path]:
     """The embedded cluster with these limits, all objects kept; afterwards as it is chosen."""
-    before = os.environ.get("FLOWY_CLUSTER_LIMITS")
-    os.environ["FLOWY_CLUSTER_LIMITS"] = limits
     try:
-        yield cluster.up()
+        with patch.dict(os.environ, FLOWY_CLUSTER_LIMITS=limits):
+            yield cluster.up()
     finally:
-        if before is None:
-            del os.environ["FLOWY_CLUSTER_LIMITS"]
-        else:
-            os.environ["FLOWY_CLUSTER_LIMITS"] = before
         cluster.up()

@@ -4,6 +4,10 @@ Up to its barrier the code has seen nothing that isn't final, so a replay over m
 same arguments and comes to the same barrier, unless the barrier passes, a call that was held back becomes ready, or a race
 is decided. Each of these is a group of calls whose results are needed together; an error among them may be all that was
 needed. An outcome outside of all groups changes nothing.
+
+A call that takes only calls that are held back themselves is in no group: the one that comes first of them must be scheduled
+before, by a decision that tells its needs anew. So a chain of n calls that nobody looks at tells of its first one alone, and
+not of n at each of its n steps.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,10 +39,13 @@ def needs_of(run: Run) -> Sequence[Sequence[str]] | None:
     """Give the groups for an answer, None if they are too many or nobody knows which calls there would be."""
     if run.more:
         return None
+    held_back = {kept.key for kept in run.kept}
     found: dict[tuple[str, ...], None] = {}
     size = 0
     for group, _ in groups(run):
         keys = tuple(group)
+        if held_back.issuperset(keys):
+            continue
         size += len(keys)
         if size > MAX_NEEDS:
             return None

@@ -18,6 +18,11 @@ def is_sleeping(pid: int) -> bool:
     return _state_and_parent(pid)[0] == "S"
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether it can do nothing until it is told to go on."""
+    return _state_and_parent(pid)[0] == "T"
+
+
 def children_of(parent: int) -> list[int]:
     """Its children, zombies included."""
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
@@ -28,6 +33,12 @@ def cpu_ticks(pid: int) -> int:
     """CPU that it has used, in hundredths of a second."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def peak_kib(pid: int) -> int:
+    """The most memory that it has had."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def open_descriptors(pid: int) -> int:

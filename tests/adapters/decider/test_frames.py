@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowy_operator.adapters.decider.frames import LENGTH, Allowance, Ending
+from flowy_operator.adapters.decider.frames import LENGTH, Allowance, Ending, Order, Verb
 from flowy_operator.adapters.decider.limits import Limits
 
 ALLOWANCE = Allowance(
@@ -15,6 +15,18 @@ ALLOWANCE = Allowance(
 def test_an_allowance_arrives_as_it_was_sent() -> None:
     assert len(ALLOWANCE.encode()) == Allowance.SIZE
     assert Allowance.parse(ALLOWANCE.encode()) == ALLOWANCE
+
+
+@given(st.sampled_from(Verb), st.integers(0, 2**32 - 1))
+def test_an_order_arrives_as_it_was_sent(verb: Verb, memory_kib: int) -> None:
+    order = Order(verb, Order.new_address(), memory_kib)
+    assert len(order.encode()) == Order.SIZE
+    assert Order.parse(order.encode()) == order
+
+
+def test_an_order_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="Verb"):
+        Order.parse(bytes(Order.SIZE))
 
 
 def test_an_allowance_of_another_version_is_refused() -> None:

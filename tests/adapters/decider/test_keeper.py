@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from flowy_operator.adapters.decider.frames import Locks
+from flowy_operator.adapters.decider.frames import Locks, Order
 from flowy_operator.adapters.decider.keeper import Keeper
 from flowy_operator.core.errors import DecisionStalled, StallReason
 from tests.fakes.clock import run_virtual
@@ -18,6 +18,9 @@ class Fake:
 
     def __init__(self) -> None:
         self.gone = asyncio.Event()
+
+    def tell(self, order: Order) -> None:
+        raise AssertionError(order)
 
     async def close(self) -> None:
         await asyncio.sleep(0.1)

@@ -9,6 +9,7 @@ import re
 import signal
 import stat
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +18,15 @@ import pytest
 import pytest_asyncio
 from click.testing import CliRunner
 
-from flowy.wire.messages import Outcome
+from flowy.wire.messages import Outcome, Record, RecordState
 from flowy_operator.adapters.decider import homes
-from flowy_operator.adapters.decider.frames import Greeting, Layout, Locks, life_path
+from flowy_operator.adapters.decider.frames import Greeting, Layout, Locks, Order, Verb, life_path
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
+from flowy_operator.adapters.decider.staying import Fate
 from flowy_operator.app.cli import main
 from flowy_operator.core.errors import DecisionStalled, StallReason
-from tests.adapters.decider.processes import PATIENCE_S, children_of, is_running, open_descriptors, until
+from tests.adapters.decider.processes import PATIENCE_S, children_of, is_running, is_stopped, open_descriptors, until
 from tests.adapters.decider.programs import ENDLESS, GOOD, GOOD_KEYS, HANGING, body, native
 
 COMMAND = [sys.executable, "-c", "from flowy_operator.app.cli import main; main()", "decider"]
@@ -120,6 +122,52 @@ async def test_a_cancelled_decision_ends_its_child(pool: DeciderPool, decider: D
     decision.cancel()
     await asyncio.wait([decision])
     await until(lambda: not children_of(decider.pid))
+
+
+async def test_a_child_that_stays_is_stopped_until_it_is_asked(decider: Decider) -> None:
+    """The orders go over the connection whose end tells of the zygote's, whole or in pieces."""
+    fates: Counter[Fate] = Counter()
+    limits = replace(LIMITS, children_ready=0, staying_children=1, staying_records=0)
+    pool = DeciderPool(limits, socket_path=decider.socket_path, stayed=lambda fate: fates.update([fate]))
+    await pool.start()
+    try:
+        asked = body("return [int(a(n)) for n in range(3)]")
+        for n in range(3):
+            answer = await pool.decide(asked, namespace="x", wall_s=WALL_S)
+            await until(lambda: len(children_of(decider.pid)) == 1)
+            (pid,) = children_of(decider.pid)
+            await until(lambda: is_stopped(pid))  # noqa: B023 - asked at once
+            (call,) = answer.scheduled
+            done = Record(call.key, RecordState.COMPLETED, call.digest, call.line, str(n), None, n, 1.7e9 + n)
+            asked = replace(asked, records=(*asked.records, done))
+        assert (await pool.decide(asked, namespace="x", wall_s=WALL_S)).result == "[0,1,2]"
+        assert fates == {Fate.WENT_ON: 3}
+    finally:
+        await pool.close()
+
+
+NONSENSE = {
+    "what is no order": (bytes(Order.SIZE), True),
+    "orders about nobody": (Order(Verb.GO_ON, Order.new_address()).encode() * 2000, False),
+    "half an order": (Order(Verb.REST, Order.new_address()).encode()[:5], False),
+}
+
+
+@pytest.mark.parametrize(("said", "is_hung_up"), NONSENSE.values(), ids=NONSENSE)
+async def test_who_talks_to_it_changes_nothing(
+    pool: DeciderPool, decider: Decider, said: bytes, is_hung_up: bool
+) -> None:
+    reader, writer = await asyncio.open_unix_connection(life_path(decider.socket_path))
+    try:
+        assert Greeting.parse(await reader.readline())
+        for byte in range(0, len(said), 1000):
+            writer.write(said[byte : byte + 1000])
+            await asyncio.sleep(0)
+        if is_hung_up:
+            assert await reader.read() == b""
+        assert await is_good(pool)
+    finally:
+        writer.close()
 
 
 async def test_decisions_are_repeated_where_there_is_a_second_zygote(tmp_path: Path) -> None:

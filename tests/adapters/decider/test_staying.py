@@ -31,7 +31,7 @@ from flowy_operator.adapters.decider.pool import DeciderPool
 from flowy_operator.adapters.decider.staying import Fate
 from flowy_operator.adapters.decider.verdict import End
 from flowy_operator.core.errors import DecisionStalled, StallReason
-from tests.adapters.decider.processes import children_of, cpu_ticks, is_running, is_sleeping, until
+from tests.adapters.decider.processes import children_of, cpu_ticks, is_running, is_stopped, peak_kib, until
 from tests.adapters.decider.programs import GOOD, GOOD_KEYS, NATIVE, body, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -39,7 +39,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 WALL_S = 20.0
 MOST = 4
 LIMITS = Limits(
-    children_ready=0, staying_children=MOST, new_children=8, new_children_per_namespace=8, brief_wall_s=WALL_S
+    children_ready=0,
+    staying_children=MOST,
+    staying_records=0,
+    new_children=8,
+    new_children_per_namespace=8,
+    brief_wall_s=WALL_S,
 )
 
 CHAIN = """
@@ -302,7 +307,7 @@ async def test_a_second_zygote_checks_steps(pool: Watched) -> None:
 
 async def test_it_waits_behind_all_locks_and_costs_nothing(pool: Watched) -> None:
     pid = await pool.stays(request(CHAIN, 5))
-    await until(lambda: is_sleeping(pid))
+    await until(lambda: is_stopped(pid))
     assert filters_of(pid) == ("2", "2")
     assert descriptors_of(pid) == ["3"]
     before = cpu_ticks(pid)
@@ -328,7 +333,16 @@ async def test_a_namespace_makes_room_for_others_and_not_the_other_way(pool: Wat
     await until(lambda: len(pool.children()) == MOST)
 
 
-async def test_the_kernel_ends_what_is_old_and_closing_the_pool_the_others() -> None:
+async def test_a_short_history_is_replayed() -> None:
+    told = await watched(replace(LIMITS, staying_records=3))
+    try:
+        assert json.loads((await run_all(told, request(CHAIN, 5)))[-1].result or "") == [0, 1, 2, 3, 4]
+        assert told.fates == {Fate.WENT_ON: 2}
+    finally:
+        await told.pool.close()
+
+
+async def test_what_is_old_is_ended_and_at_the_closing_of_the_pool_all_others() -> None:
     told = await watched(replace(LIMITS, stay_s=0.8))
     try:
         pid = await told.stays(request(CHAIN, 5))
@@ -395,7 +409,7 @@ async def test_one_that_only_says_it_stays_is_gone_when_it_is_evicted_or_has_use
     assert await brief.decide(asked, "hostile") == await_answer(asked)
     assert await is_good(brief)  # which makes room for its own child, if there is another one
     await until(lambda: len(brief.children()) <= 1)
-    await until(lambda: all(map(is_sleeping, brief.children())))
+    await until(lambda: all(map(is_stopped, brief.children())))
 
 
 @pytest.mark.parametrize("lines", AFTER_AN_ANSWER.values(), ids=AFTER_AN_ANSWER)
@@ -408,7 +422,38 @@ async def test_one_that_only_says_it_stays_answers_no_step(brief: Watched, lines
         await brief.decide(going_on(asked, answer), "hostile", 1.0)
     assert await is_good(brief)
     await until(lambda: len(brief.children()) <= 1)
-    await until(lambda: all(map(is_sleeping, brief.children())))
+    await until(lambda: all(map(is_stopped, brief.children())))
+
+
+@pytest.mark.parametrize("does", ["while True: pass", "while True: kept.append('x' * 100_000)"], ids=["burns", "grows"])
+async def test_one_that_does_not_wait_is_stopped_all_the_same(pool: Watched, does: str) -> None:
+    """It has the CPU of a decision left, and the memory: it gets at neither before it is asked again."""
+    asked = replace(body("kept = []", f"os.write(3, {FORGED!r})", does), seed="hostile/4")
+    pid = await pool.stays(asked, "hostile")
+    await until(lambda: is_stopped(pid))
+    before = cpu_ticks(pid), peak_kib(pid)
+    await asyncio.sleep(0.3)
+    assert (cpu_ticks(pid), peak_kib(pid)) == before
+
+
+GROWN = "kept = bytes([1]) * (20 << 20)"
+
+
+async def test_one_that_was_large_does_not_stay(pool: Watched) -> None:
+    asked = replace(body(GROWN, "del kept", "return int(a(1))"), seed="large/0")
+    answer = await pool.decide(asked)
+    await until(lambda: pool.fates == {Fate.ENDED: 1})
+    await until(lambda: not pool.children())
+    assert (await pool.decide(going_on(asked, answer))).result == "0"
+
+
+async def test_one_that_became_large_in_a_step_does_not_stay(pool: Watched) -> None:
+    asked = replace(body("n = int(a(1))", GROWN, "return n + int(a(2)) + kept[0]"), seed="large/1")
+    asked = going_on(asked, await pool.decide(asked))
+    asked = going_on(asked, await pool.decide(asked))
+    await until(lambda: pool.fates == {Fate.WENT_ON: 1, Fate.ENDED: 1})
+    await until(lambda: not pool.children())
+    assert (await pool.decide(asked)).result == "2"
 
 
 # More than `brief_cpu_s`, less than `cpu_s`; of no machine that is ten times as fast or slow, the answer would be another.

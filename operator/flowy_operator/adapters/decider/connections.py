@@ -1,9 +1,11 @@
 """Our connections to the children of zygotes: each connection is a child, forked for it, which ends with it."""
 
 import asyncio
+import socket
 
 from flowy_operator.adapters.decider.asking import Asked
 from flowy_operator.adapters.decider.exchange import Exchange, Finding
+from flowy_operator.adapters.decider.frames import Order, Verb
 from flowy_operator.adapters.decider.homes import Zygote
 
 GRACE_S = 5.0
@@ -12,18 +14,24 @@ fork itself may wait, and a decision must not fail twice for that."""
 
 
 class Connections:
-    """All of them, asked or not, as long as they are connected."""
+    """All of them, asked or not, as long as they are connected. `staying_kib` is the memory of a child that may stay."""
 
-    def __init__(self) -> None:
+    def __init__(self, staying_kib: int) -> None:
+        self._staying_kib = staying_kib
         self._open: set[Exchange] = set()
 
     async def to(self, zygote: Zygote) -> Exchange:
         """Have the zygote fork a child. If there is no zygote any more, the exchange is closed already."""
-        exchange = Exchange()
+        address = Order.new_address()
+
+        def order(verb: Verb) -> None:
+            zygote.tell(Order(verb, address, self._staying_kib))
+
+        exchange = Exchange(order)
         self._open.add(exchange)
         exchange.closed.add_done_callback(lambda _: self._open.discard(exchange))
         try:
-            await asyncio.get_running_loop().create_unix_connection(lambda: exchange, zygote.socket_path)
+            await _connect(exchange, address, zygote.socket_path)
         except (ConnectionError, FileNotFoundError):
             exchange.close()
         except BaseException:
@@ -35,6 +43,19 @@ class Connections:
         """End them all."""
         for exchange in tuple(self._open):
             exchange.close()
+
+
+async def _connect(exchange: Exchange, address: bytes, path: str) -> None:
+    loop = asyncio.get_running_loop()
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        connection.bind(address)
+        await loop.sock_connect(connection, path)
+        await loop.create_unix_connection(lambda: exchange, sock=connection)
+    except BaseException:
+        connection.close()
+        raise
 
 
 async def ask(exchange: Exchange, asked: Asked, grace_s: float = GRACE_S) -> Finding:

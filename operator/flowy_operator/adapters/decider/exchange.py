@@ -5,9 +5,10 @@ whole, while the child's slot stays taken until the child is reaped, half a mill
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from flowy_operator.adapters.decider.frames import BEHIND_ANSWER, LENGTH, STAYS, Ending
+from flowy_operator.adapters.decider.frames import BEHIND_ANSWER, LENGTH, STAYS, Ending, Verb
 
 _OVERRUN_BYTES = 64 * 1024  # behind a length that is refused: enough for a short ending, too little to fill memory
 
@@ -54,6 +55,10 @@ class Lost:
     """The connection ended without an ending: the zygote is gone, or the child has shut the connection down."""
 
 
+def _nobody(_verb: Verb) -> None:
+    pass
+
+
 Finding = Said | TooLarge | Garbage | Ended | Overdue | Lost
 
 
@@ -62,15 +67,17 @@ class Exchange(asyncio.Protocol):
 
     `finding` tells what came of it; `closed` is done at the very end.
 
-    The connection stays open until the zygote closes it. Closing it from our side has the zygote kill the child.
+    The connection stays open until the zygote closes it. Closing it from our side has the zygote kill the child. `order` has the
+    zygote stop a child that stays, and let it go on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, order: Callable[[Verb], None] = _nobody) -> None:
         loop = asyncio.get_running_loop()
         self.finding: asyncio.Future[Finding] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
         self.has_stayed = False
         self.after_answer: Ending | None = None  # what the child used, known once it is closed
+        self._order = order
         self._limit_bytes = 0
         self._received = bytearray()
         self._transport: asyncio.Transport | None = None
@@ -89,14 +96,16 @@ class Exchange(asyncio.Protocol):
             self._transport.write(request)
 
     def rest(self) -> None:
-        """Leave it be until it is asked again: no time runs. Without this, a child that says it stays is soon killed."""
+        """Have it stopped until it is asked again: no time runs. Without this, a child that says it stays is soon killed."""
         self.has_stayed = True
         if self._overdue is not None:
             self._overdue.cancel()
+        self._order(Verb.REST)
 
     def ask_again(self, step: bytes, limit_bytes: int, within_s: float) -> None:
         """Ask a child that stayed, if it `is_waiting`, with `finding` anew."""
         self.finding = asyncio.get_running_loop().create_future()
+        self._order(Verb.GO_ON)
         self.ask(LENGTH.pack(len(step)) + step, limit_bytes, within_s)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -32,7 +32,7 @@ _MREMAP_MAYMOVE = 0x1
 _FORK_FLAGS = 0x01200011  # CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD: what fork() of glibc passes
 _PR_SET_PDEATHSIG = 1
 _SET_MODE_FILTER = 1
-_SIGKILL = 9
+_SIGNALS = (9, 18, 19)  # SIGKILL, SIGCONT, SIGSTOP
 _LOWEST = 19
 _LAST_PID = 0x7FFFFFFF
 
@@ -70,7 +70,7 @@ def child_filter(architecture: Architecture, channel: int) -> bytes:
 
 
 def zygote_filter(architecture: Architecture) -> bytes:
-    """No file can be opened, no socket made, nothing executed; signals are SIGKILL to one process."""
+    """No file can be opened, no socket made, nothing executed; signals stop, continue or kill one process."""
     numbers = architecture.numbers
     program = Assembler()
     _open(program, architecture)
@@ -84,7 +84,13 @@ def zygote_filter(architecture: Architecture) -> bytes:
     program.label("clone()")
     _require(program, 0, _FORK_FLAGS, last=True)
     program.label("kill()")
-    _require(program, 1, _SIGKILL)
+    program.load(high_word_at(1))
+    program.if_equal(0, None, "refuse")
+    program.load(low_word_at(1))
+    for number in _SIGNALS:
+        program.if_equal(number, "whom()")
+    program.answer(Action.REFUSE)
+    program.label("whom()")
     program.load(low_word_at(0))
     program.if_greater(_LAST_PID, "refuse")  # below zero: groups, or everyone
     program.if_greater(1, "allow", "refuse")

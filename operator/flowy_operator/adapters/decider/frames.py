@@ -5,15 +5,20 @@
     pool   -> child   a step's length, then the step; the child answers again, and so on
     zygote -> pool    Ending, once the child is reaped; then the end of the stream
 
-All three share one connection. A second one from the zygote to the pool was considered: the two streams would have to be
-matched, and the zygote would need to know whose child is whose. What a hostile child gains by writing an ending itself is
-a wrong sentence about its own end. Integers are big-endian. Both sides import this module, so it imports next to nothing.
+These share one connection. A second one from the zygote to the pool was considered: the two streams would have to be
+matched. What a hostile child gains by writing an ending itself is a wrong sentence about its own end.
+
+    pool   -> zygote  Order: a child that stays is to be stopped, or to go on. It goes over the zygote's life line, the pipe or
+                      connection whose end is the end of the one or the other, and names the child's connection
+
+Integers are big-endian. Both sides import this module, so it imports next to nothing.
 """
 
 import json
+import os
 import struct
 from dataclasses import asdict, dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import ClassVar
 
 
@@ -173,6 +178,46 @@ class Allowance:
             niceness=niceness,
             stay_ms=stay_ms,
         )
+
+
+class Verb(IntEnum):
+    """What is to become of a child that stays."""
+
+    REST = 1  # it is stopped; or ended, if it has become too large to be kept
+    GO_ON = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """To the zygote, about the child whose connection comes from `address`. Of one that is gone it means nothing.
+
+    One that is to rest may have needed `memory_kib` more than the zygote, at most.
+    """
+
+    verb: Verb
+    address: bytes
+    memory_kib: int = 0
+
+    # Abstract: no file is made, and none can be left behind. The zygote learns it with the connection, which costs nothing. A
+    # pid can't be told: the child would have to say it, and could say another's.
+    _PREFIX: ClassVar[bytes] = b"\0flowy-decision-"
+    _ID_BYTES: ClassVar[int] = 8
+    _SHAPE: ClassVar[struct.Struct] = struct.Struct(f"!B{_ID_BYTES}sI")
+    SIZE: ClassVar[int] = _SHAPE.size
+
+    @classmethod
+    def new_address(cls) -> bytes:
+        """One that nobody has. At random, since the other pools on this node's network don't know of this one."""
+        return cls._PREFIX + os.urandom(cls._ID_BYTES)
+
+    def encode(self) -> bytes:
+        return self._SHAPE.pack(self.verb, self.address.removeprefix(self._PREFIX), self.memory_kib)
+
+    @classmethod
+    def parse(cls, raw: bytes) -> "Order":
+        """Raises ValueError for what is none."""
+        verb, name, memory_kib = cls._SHAPE.unpack(raw)
+        return cls(Verb(verb), cls._PREFIX + name, memory_kib)
 
 
 NOT_FORKED = -1

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Protocol
 
-from flowy_operator.adapters.decider.frames import Greeting, Home, Layout, Locks, Start, Strictness, life_path
+from flowy_operator.adapters.decider.frames import Greeting, Home, Layout, Locks, Order, Start, Strictness, life_path
 from flowy_operator.adapters.decider.spawn import ZygoteProcess
 from flowy_operator.core.errors import DecisionStalled, StallReason
 
@@ -48,6 +48,8 @@ class Zygote(Protocol):
 
     @property
     def pid(self) -> int | None: ...
+
+    def tell(self, order: Order) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -160,6 +162,11 @@ class DistantZygote:
     def pid(self) -> None:
         """It has one in another namespace."""
         return None
+
+    def tell(self, order: Order) -> None:
+        """Give it an order. Without effect if it is gone."""
+        if not self._writer.is_closing():
+            self._writer.write(order.encode())
 
     async def close(self) -> None:
         """Hang up. It lives on, for whoever connects next."""

@@ -60,10 +60,12 @@ class Limits:
     # decisions begin within milliseconds of each other after a pause. Each has three MiB for itself.
     children_ready: int = 1
 
-    # Beyond all of those: that stay behind their answer, since the next decision of their run would be a step. Each holds 3 MiB,
-    # and may hold `memory_bytes`. None by default, so that who asks for no more gets a process of its own for each decision.
-    staying_children: int = 0
-    stay_s: float = 300.0  # the kernel ends it then. A task that takes longer won't be slowed down by a replay.
+    # Beyond all of those: that stay behind their answer, since the next decision of their run would be a step. Each holds 3 MiB.
+    staying_children: int = 16
+    # On top of the zygote's: one that has had more is ended. The zygote's own counts as well, since a child may overwrite it.
+    staying_memory_bytes: int = 8 * MIB
+    staying_records: int = 20  # a shorter history is replayed in two milliseconds, and pushes nobody out
+    stay_s: float = 300.0  # a task that takes longer won't be slowed down by a replay
     # Beside `brief_wall_s`, which is measured from here for these, with the fork and the connection.
     stay_grace_s: float = 0.25
 

@@ -77,7 +77,7 @@ class DeciderPool:
         self._shadow_share = shadow_share
         self._first = Keeper(lambda: self._begin(Layout.PLAIN))
         self._second = Keeper(lambda: self._begin(Layout.SCRAMBLED), linger_s=_LINGER_S)
-        self._connections = Connections()
+        self._connections = Connections(self._limits.staying_memory_bytes // 1024)
         self._ready = ReadyChildren(self._limits.children_ready, self._connect_ahead)
         self._stepping = Stepping(self._limits, self._lanes, self._ready, ended=ended, stayed=stayed)
         self._bytecodes = Bytecodes()
@@ -169,7 +169,7 @@ class DeciderPool:
         if lane is not Lane.SLOW:
             brief = asked.brief(self._limits)
             is_all = brief.allowance == asked.allowance
-            if keeper is self._first and self._limits.staying_children and may_stay(asked.request):
+            if keeper is self._first and self._may_stay(asked.request):
                 brief = brief.staying(self._limits)
 
             def told(end: End, seconds: float) -> None:
@@ -183,6 +183,10 @@ class DeciderPool:
             if keeper is self._first:
                 self._lanes.learn(run, Lane.SLOW)
         return await self._decide_in(Lane.SLOW, asked.slow(), keeper, ended)
+
+    def _may_stay(self, request: Request) -> bool:
+        limits = self._limits
+        return limits.staying_children > 0 and len(request.records) >= limits.staying_records and may_stay(request)
 
     async def _decide_in(self, lane: Lane, asked: Asked, keeper: Keeper, ended: OnEnd) -> Answer:
         loop = asyncio.get_running_loop()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import flowy.wire
 import flowy_operator
-from flowy_operator.adapters.decider.frames import Greeting, Locks, Start
+from flowy_operator.adapters.decider.frames import Greeting, Locks, Order, Start
 from flowy_operator.core.errors import DecisionStalled, StallReason
 
 log = logging.getLogger(__name__)
@@ -86,6 +86,11 @@ class ZygoteProcess:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def tell(self, order: Order) -> None:
+        """Give it an order. Without effect if it is gone."""
+        if not self._life.is_closing():
+            self._life.write(order.encode())
 
     async def close(self) -> None:
         """End it, and its children with it."""

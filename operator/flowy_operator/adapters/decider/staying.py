@@ -1,10 +1,11 @@
 """Children that stayed at their barrier: the next decision of such a run is a step, if its history goes on from there.
 
 A cache and nothing else: whatever is here may go at any time, and a replay takes its place. How many there are is bounded,
-since each may hold the memory of a decision; who finds no room takes that of the namespace that has the most, which may be
+since each holds memory; who finds no room takes that of the namespace that has the most, which may be
 its own, and there of the child that was used least recently. So nobody is pushed out by another who has more than he.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -59,10 +60,11 @@ class Step:
 
 
 class StayingChildren:
-    """At most `most` of them, by the run that they belong to. `told` hears what becomes of each."""
+    """At most `most` of them, by the run that they belong to, for `stay_s`. `told` hears what becomes of each."""
 
-    def __init__(self, most: int, told: OnFate) -> None:
+    def __init__(self, most: int, stay_s: float, told: OnFate) -> None:
         self._most = most
+        self._stay_s = stay_s
         self._told = told
         self._stays: dict[str, Stay] = {}  # in the order of their last use
 
@@ -73,7 +75,9 @@ class StayingChildren:
             exchange.close()
             return
         if not exchange.has_stayed:  # once, and not for each of its steps
-            exchange.closed.add_done_callback(partial(self._is_gone, run, exchange))
+            # Its own timer can't end it while it is stopped.
+            age = asyncio.get_running_loop().call_later(self._stay_s, exchange.close)
+            exchange.closed.add_done_callback(partial(self._is_gone, run, exchange, age))
         exchange.rest()
         before = self._stays.pop(run, None)
         if before is not None:
@@ -111,7 +115,8 @@ class StayingChildren:
         self._stays.pop(run).exchange.close()
         self._told(Fate.EVICTED)
 
-    def _is_gone(self, run: str, exchange: Exchange, _: object) -> None:
+    def _is_gone(self, run: str, exchange: Exchange, age: asyncio.TimerHandle, _: object) -> None:
+        age.cancel()
         stay = self._stays.get(run)
         if stay is not None and stay.exchange is exchange:
             del self._stays[run]

@@ -25,7 +25,7 @@ class Stepping:
         self._ready = ready
         self._ended = ended
         self._stayed = stayed
-        self._staying = StayingChildren(limits.staying_children, stayed)
+        self._staying = StayingChildren(limits.staying_children, limits.stay_s, stayed)
 
     def take(self, request: Request) -> Step | None:
         """The step to this request, if a child has stayed that it continues: `go_on` with it, or close its exchange."""

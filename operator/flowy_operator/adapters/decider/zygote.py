@@ -8,6 +8,9 @@ What it does with a connection: fork, keep a copy of the connection, and when th
 close. When the other side hangs up first, the child is killed. A pid is signalled only while its child is not reaped,
 so that it can't be somebody else's by then.
 
+A child that stays for the next decision is stopped meanwhile, at the operator's order: then it can do nothing, and the kernel
+tells how much memory it has had.
+
 As a child of the operator it lives until the pipe on its standard input ends, which is when the operator closes it or
 dies. In a container of its own it is the first process, lives until SIGTERM, and listens on a second socket: whoever
 connects there is told what this zygote is, and sees by the connection's end that it is gone.
@@ -25,28 +28,41 @@ import sys
 from typing import NoReturn
 
 from flowy_operator.adapters.decider import child, kernel, lockdown
-from flowy_operator.adapters.decider.frames import NOT_FORKED, Ending, Greeting, Home, Layout, Start, life_path
+from flowy_operator.adapters.decider.frames import (
+    NOT_FORKED,
+    Ending,
+    Greeting,
+    Home,
+    Layout,
+    Order,
+    Start,
+    Verb,
+    life_path,
+)
 from flowy_operator.adapters.decider.lockdown import ZygoteLocks
 from flowy_operator.adapters.decider.preload import preload
 from flowy_operator.adapters.decider.scramble import scramble
 
-_LIFE = 0  # standard input of a child: a pipe on which nothing comes but its end
+_LIFE = 0  # standard input of a child: a pipe for orders, whose end is the zygote's
 _READY = 1  # standard output
 _STOPS = (signal.SIGTERM, signal.SIGINT)  # of one in a container, where the first process has no default actions
 _FOR_GROUP = 0o660  # mode of the sockets in a shared volume: its folder's group may connect, which setgid hands down
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_ORDERS_BYTES = 4096  # at once
 _NONE_FREE = (errno.EMFILE, errno.ENFILE)
 _BACKLOG = 256  # connections that wait for accept; the pool never has that many open
 
 
 class _Child:
-    """A child that is not reaped, or whose ending is not sent yet."""
+    """A child that is not reaped, or whose ending is not sent yet. The `address` is empty for one that can't be ordered."""
 
-    __slots__ = ("connection", "ending", "pid")
+    __slots__ = ("address", "connection", "ending", "most_kib", "pid")
 
-    def __init__(self, pid: int, connection: socket.socket) -> None:
+    def __init__(self, pid: int, connection: socket.socket, address: bytes) -> None:
         self.pid = pid
         self.connection = connection
+        self.address = address
+        self.most_kib = 0  # it may have had, once stopped
         self.ending = b""  # set once reaped
 
 
@@ -63,12 +79,16 @@ class Zygote:
         self._pid = os.getpid()
         self._by_pid: dict[int, _Child] = {}
         self._by_connection: dict[int, _Child] = {}
+        self._by_address: dict[bytes, _Child] = {}
+        self._cut_orders: dict[int, bytes] = {}  # whose rest is to come, by the descriptor
         self._poller = select.poll()
         # SIGCHLD only wakes the loop. A handler that reaps could run between fork and the entry in the tables.
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        self._base_bytes = _mapped_bytes()
+        # Not the kernel's highest value, which by vfork and exec is that of whoever started us.
+        self._base_bytes, resident_bytes = _memory_bytes()
+        self._base_kib = resident_bytes // 1024
 
     def serve(self, locks: ZygoteLocks, greeting: bytes) -> None:
         """Fork for each connection until the pipe of life ends, or the companion."""
@@ -89,15 +109,18 @@ class Zygote:
             is_called = False
             for descriptor, events in self._poller.poll():
                 if descriptor == _LIFE:
-                    return
-                if descriptor == self._woken:
+                    if not self._obey(descriptor):
+                        return
+                elif descriptor == self._woken:
                     if self._reap():
                         return
                 elif descriptor == door:
                     self._greet(greeting)
                 elif descriptor in self._visitors:
-                    self._poller.unregister(descriptor)
-                    self._close(self._visitors.pop(descriptor))
+                    if not self._obey(descriptor):
+                        self._poller.unregister(descriptor)
+                        self._cut_orders.pop(descriptor, None)
+                        self._close(self._visitors.pop(descriptor))
                 elif descriptor == self._listener.fileno():
                     is_called = True
                 elif descriptor in self._by_connection:  # an earlier event of the same poll may have ended it
@@ -108,28 +131,31 @@ class Zygote:
                 self._accept(locks)
 
     def _accept(self, locks: ZygoteLocks) -> None:
-        connection = self._accepted(self._listener)
-        if connection is None:
+        accepted = self._accepted(self._listener)
+        if accepted is None:
             return
+        connection, address = accepted
         try:
             pid = kernel.fork()
         except OSError:
-            failed = _Child(0, connection)
+            failed = _Child(0, connection, b"")
             failed.ending = Ending(status=NOT_FORKED).encode()
             self._by_connection[connection.fileno()] = failed
             self._send_ending(failed)
             return
         if pid == 0:
             self._become_child(connection, locks)
-        started = _Child(pid, connection)
+        started = _Child(pid, connection, address)
         self._by_pid[pid] = started
         self._by_connection[connection.fileno()] = started
+        if address:
+            self._by_address[address] = started
         self._poller.register(connection, 0)  # no event asked for: that the other side hung up is always told
 
-    def _accepted(self, listener: socket.socket) -> socket.socket | None:
-        """The connection that waits. None if it is gone, or has to wait until a descriptor is free."""
+    def _accepted(self, listener: socket.socket) -> tuple[socket.socket, bytes] | None:
+        """The connection that waits, and where it comes from. None if it is gone, or has to wait for a free descriptor."""
         try:
-            return listener.accept()[0]
+            connection, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return None
         except OSError as error:
@@ -138,6 +164,7 @@ class Zygote:
             self._poller.unregister(listener)  # it would be told again and again
             self._deaf.append(listener)
             return None
+        return connection, address or b""  # without a name it is an empty text
 
     def _close(self, connection: socket.socket) -> None:
         connection.close()
@@ -158,11 +185,37 @@ class Zygote:
             os.kill(known.pid, signal.SIGKILL)
             self._poller.unregister(known.connection)  # it would be told again and again until the child is reaped
 
+    def _obey(self, descriptor: int) -> bool:
+        """Do what is ordered there, about children that are not reaped. Gives whether the other side is still there."""
+        try:
+            told = os.read(descriptor, _ORDERS_BYTES)
+            if not told:
+                return False
+            told = self._cut_orders.pop(descriptor, b"") + told
+            for at in range(0, len(told) - Order.SIZE + 1, Order.SIZE):
+                self._carry_out(Order.parse(told[at : at + Order.SIZE]))
+        except (OSError, ValueError):  # who talks nonsense is none of ours
+            return False
+        if cut := len(told) % Order.SIZE:
+            self._cut_orders[descriptor] = told[-cut:]
+        return True
+
+    def _carry_out(self, order: Order) -> None:
+        known = self._by_address.get(order.address)
+        if known is None:  # it has ended
+            return
+        if order.verb is Verb.REST:
+            known.most_kib = self._base_kib + order.memory_kib
+            os.kill(known.pid, signal.SIGSTOP)
+        else:
+            os.kill(known.pid, signal.SIGCONT)
+
     def _greet(self, greeting: bytes) -> None:
         assert self._door is not None
-        visitor = self._accepted(self._door)
-        if visitor is None:
+        accepted = self._accepted(self._door)
+        if accepted is None:
             return
+        visitor = accepted[0]
         try:
             visitor.send(greeting, socket.MSG_DONTWAIT)  # one line into an empty buffer: all of it, or nobody is there
         except OSError:
@@ -177,22 +230,32 @@ class Zygote:
             os.read(self._woken, 4096)
         while True:
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 return False
             if pid == 0:
                 return False
+            if os.WIFSTOPPED(status):
+                self._look_at_size(pid, usage.ru_maxrss)
+                continue
             if pid == self._start.companion:
                 return True
             known = self._by_pid.pop(pid, None)
             if known is None:  # as a container's first process we inherit the children of others
                 continue
+            self._by_address.pop(known.address, None)
             known.ending = Ending(
                 status=status,
                 cpu_ms=round((usage.ru_utime + usage.ru_stime) * 1000),
                 peak_kib=usage.ru_maxrss,
             ).encode()
             self._send_ending(known)
+
+    def _look_at_size(self, pid: int, peak_kib: int) -> None:
+        """End a child that was stopped, by our order, if it has had more memory than it may have in order to be kept."""
+        known = self._by_pid.get(pid)
+        if known is not None and 0 < known.most_kib < peak_kib:
+            os.kill(pid, signal.SIGKILL)
 
     def _send_ending(self, known: _Child) -> None:
         """Send how it ended, at once or, if the reader lags behind the answer, when there is room."""
@@ -213,12 +276,14 @@ class Zygote:
         self._close(known.connection)
 
 
-def _mapped_bytes() -> int:
+def _memory_bytes() -> tuple[int, int]:
+    """What is mapped, and what of it is in memory."""
     statm = os.open("/proc/self/statm", os.O_RDONLY)  # the builtin is refused here, see `preload`
     try:
-        return int(os.read(statm, 200).split()[0]) * resource.getpagesize()
+        mapped, resident = map(int, os.read(statm, 200).split()[:2])
     finally:
         os.close(statm)
+    return mapped * resource.getpagesize(), resident * resource.getpagesize()
 
 
 def _listen(path: str, home: Home) -> socket.socket:

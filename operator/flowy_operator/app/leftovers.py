@@ -1,12 +1,13 @@
 """What nobody wants any more: children and Jobs whose time has come, and at last the Workflow itself."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
-from flowy_operator.adapters.kube.errors import Conflict
+from flowy_operator.adapters.kube.errors import Conflict, Forbidden
 from flowy_operator.app.children import tend_children
 from flowy_operator.app.late import Late
 from flowy_operator.app.parents import Parents
@@ -17,10 +18,15 @@ from flowy_operator.app.workflows import Workflows
 from flowy_operator.core.errors import RetryLater
 from flowy_operator.core.key import Key
 from flowy_operator.core.observe import View
+from flowy_operator.core.records import JobRecord
 from flowy_operator.core.retention import abandoned_runs_on, tidy, workflow_expires_at
 from flowy_operator.core.spec import WorkflowSpec
 from flowy_operator.core.state import State
 from flowy_operator.core.values import input_name
+
+DELETES_AT_ONCE = 20
+"""Of Jobs, in flight at the API server together: as many as there are creates, for the same reason. One after the other, a stopped
+workflow's 600 Jobs ran on for up to a minute."""
 
 
 class Leftovers:
@@ -31,6 +37,7 @@ class Leftovers:
         self._workflows = workflows
         self._parents = parents
         self._late = late
+        self._slots = asyncio.Semaphore(DELETES_AT_ONCE)
 
     async def tend(
         self, workflow: Workflow, spec: WorkflowSpec, state: State | None, view: View, now: datetime
@@ -68,12 +75,32 @@ class Leftovers:
         self, workflow: Workflow, spec: WorkflowSpec, state: State | None, view: View, now: datetime
     ) -> datetime | None:
         tidying = tidy(spec, state, view, now, self._late.settled_at(workflow, now))
-        for job in tidying.jobs:
-            if job.has_input_map:  # first, since nothing but the Job tells that it is there
-                await self._client.delete(paths.configmaps(job.namespace, input_name(job.name)))
-            with suppress(Conflict):  # another object has the name by now; it isn't ours
-                await self._client.delete(paths.jobs(job.namespace, job.name), uid=job.uid)
+        await self._delete_jobs(tidying.jobs)
         return tidying.next_at
+
+    async def _delete_jobs(self, jobs: Sequence[JobRecord]) -> None:
+        """Side by side. Raises one of the errors: when all have been tried, or when it seems that nothing can be deleted now."""
+        left = iter(jobs)
+        refused: list[Forbidden] = []
+
+        async def delete_some() -> None:
+            for job in left:
+                async with self._slots:
+                    try:
+                        await self._delete_job(job)
+                    except Forbidden as error:  # this one; another error would meet the next one as well
+                        refused.append(error)
+
+        workers = (delete_some() for _ in range(min(len(jobs), DELETES_AT_ONCE)))
+        for failed in (*await asyncio.gather(*workers, return_exceptions=True), *refused):
+            if failed is not None:
+                raise failed
+
+    async def _delete_job(self, job: JobRecord) -> None:
+        if job.has_input_map:  # first, since nothing but the Job tells that it is there
+            await self._client.delete(paths.configmaps(job.namespace, input_name(job.name)))
+        with suppress(Conflict):  # another object has the name by now; it isn't ours
+            await self._client.delete(paths.jobs(job.namespace, job.name), uid=job.uid)
 
     def _unsettled(self, workflow: Workflow, state: State, view: View, now: datetime) -> Mapping[str, datetime]:
         """The children of older runs that aren't to go yet, by name: until when they, or their Jobs, could be made anew."""

@@ -121,7 +121,7 @@ async def test_there_are_many() -> None:
 
 
 async def test_every_system_call_number(world: World) -> None:
-    """One child each. Refused or killed, but for the seven, which here have wrong arguments, and two that no filter sees."""
+    """One child each. Refused or killed, but for the six, which here have wrong arguments, and two that no filter sees."""
     numbers = X86_64.numbers
 
     async def attempt(n: int) -> End | StallReason | str:

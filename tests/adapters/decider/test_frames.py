@@ -18,8 +18,8 @@ def test_an_allowance_arrives_as_it_was_sent() -> None:
 
 
 @given(st.sampled_from(Verb), st.integers(0, 2**32 - 1))
-def test_an_order_arrives_as_it_was_sent(verb: Verb, memory_kib: int) -> None:
-    order = Order(verb, Order.new_address(), memory_kib)
+def test_an_order_arrives_as_it_was_sent(verb: Verb, pages: int) -> None:
+    order = Order(verb, Order.new_address(), pages)
     assert len(order.encode()) == Order.SIZE
     assert Order.parse(order.encode()) == order
 

@@ -19,7 +19,7 @@ class Fake:
     def __init__(self) -> None:
         self.gone = asyncio.Event()
 
-    def tell(self, order: Order) -> None:
+    def tell(self, order: Order) -> bool:
         raise AssertionError(order)
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import stat
 import sys
 from collections import Counter
@@ -125,7 +126,7 @@ async def test_a_cancelled_decision_ends_its_child(pool: DeciderPool, decider: D
 
 
 async def test_a_child_that_stays_is_stopped_until_it_is_asked(decider: Decider) -> None:
-    """The orders go over the connection whose end tells of the zygote's, whole or in pieces."""
+    """The orders go over the connection whose end tells of the zygote's."""
     fates: Counter[Fate] = Counter()
     limits = replace(LIMITS, children_ready=0, staying_children=1, staying_records=0)
     pool = DeciderPool(limits, socket_path=decider.socket_path, stayed=lambda fate: fates.update([fate]))
@@ -146,6 +147,28 @@ async def test_a_child_that_stays_is_stopped_until_it_is_asked(decider: Decider)
         await pool.close()
 
 
+async def test_an_order_may_come_in_pieces(pool: DeciderPool, decider: Decider) -> None:
+    address = Order.new_address()
+    order = Order(Verb.REST, address, pages=1 << 20).encode()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as child:
+        child.bind(address)
+        child.connect(decider.socket_path)
+        await until(lambda: len(children_of(decider.pid)) == 1)
+        (pid,) = children_of(decider.pid)
+        reader, writer = await asyncio.open_unix_connection(life_path(decider.socket_path))
+        try:
+            assert Greeting.parse(await reader.readline())
+            for piece in (order[:1], order[1:7], order[7:] + order[:3]):
+                assert not is_stopped(pid)
+                writer.write(piece)
+                await asyncio.sleep(0.02)
+            await until(lambda: is_stopped(pid))
+        finally:
+            writer.close()
+    await until(lambda: not children_of(decider.pid))
+    assert await is_good(pool)
+
+
 NONSENSE = {
     "what is no order": (bytes(Order.SIZE), True),
     "orders about nobody": (Order(Verb.GO_ON, Order.new_address()).encode() * 2000, False),
@@ -160,12 +183,12 @@ async def test_who_talks_to_it_changes_nothing(
     reader, writer = await asyncio.open_unix_connection(life_path(decider.socket_path))
     try:
         assert Greeting.parse(await reader.readline())
-        for byte in range(0, len(said), 1000):
-            writer.write(said[byte : byte + 1000])
-            await asyncio.sleep(0)
-        if is_hung_up:
-            assert await reader.read() == b""
+        writer.write(said)
+        hung_up = asyncio.create_task(reader.read())
+        await asyncio.wait([hung_up], timeout=PATIENCE_S if is_hung_up else 0.1)
+        assert hung_up.done() == is_hung_up
         assert await is_good(pool)
+        hung_up.cancel()
     finally:
         writer.close()
 

@@ -25,9 +25,11 @@ from flowy.wire.messages import (
     encode_answer,
 )
 from flowy.wire.values import digest
+from flowy_operator.adapters.decider import proof
 from flowy_operator.adapters.decider.frames import LENGTH, STAYS
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
+from flowy_operator.adapters.decider.spawn import ZygoteProcess
 from flowy_operator.adapters.decider.staying import Fate
 from flowy_operator.adapters.decider.verdict import End
 from flowy_operator.core.errors import DecisionStalled, StallReason
@@ -124,6 +126,14 @@ async def shared() -> AsyncIterator[Watched]:
 async def brief() -> AsyncIterator[Watched]:
     """Of little time, and little room: one child stays."""
     told = await watched(replace(LIMITS, cpu_s=0.3, brief_cpu_s=0.05, brief_wall_s=0.2, staying_children=1))
+    yield told
+    await told.pool.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def roomy() -> AsyncIterator[Watched]:
+    """Of time and room for whatever a child does before it is stopped."""
+    told = await watched(replace(LIMITS, cpu_s=10.0, brief_cpu_s=10.0, staying_memory_bytes=48 << 20))
     yield told
     await told.pool.close()
 
@@ -425,35 +435,78 @@ async def test_one_that_only_says_it_stays_answers_no_step(brief: Watched, lines
     await until(lambda: all(map(is_stopped, brief.children())))
 
 
-@pytest.mark.parametrize("does", ["while True: pass", "while True: kept.append('x' * 100_000)"], ids=["burns", "grows"])
-async def test_one_that_does_not_wait_is_stopped_all_the_same(pool: Watched, does: str) -> None:
+@pytest.mark.parametrize("does", ["while True: pass", "while True: kept.append(n := n + 1)"], ids=["burns", "grows"])
+async def test_one_that_does_not_wait_is_stopped_all_the_same(roomy: Watched, does: str) -> None:
     """It has the CPU of a decision left, and the memory: it gets at neither before it is asked again."""
-    asked = replace(body("kept = []", f"os.write(3, {FORGED!r})", does), seed="hostile/4")
-    pid = await pool.stays(asked, "hostile")
+    asked = replace(body("kept, n = [], 0", f"os.write(3, {FORGED!r})", does), seed="hostile/4")
+    pid = await roomy.stays(asked, "hostile")
     await until(lambda: is_stopped(pid))
     before = cpu_ticks(pid), peak_kib(pid)
     await asyncio.sleep(0.3)
     assert (cpu_ticks(pid), peak_kib(pid)) == before
+    roomy.pool.forget()
+    await until(lambda: not roomy.children())
 
 
 GROWN = "kept = bytes([1]) * (20 << 20)"
 
 
+# Of each two megabytes one page is left, read and not written: that is a page of tables for each, and nothing else.
+TABLES = [
+    "for _ in range(400):",
+    "    at = call(9, 0, 64 << 20, 1, 0x22, -1, 0)",
+    "    for place in range(at, at + (64 << 20), 2 << 20):",
+    "        ctypes.string_at(place, 1)",
+    "        call(11, place + 4096, (2 << 20) - 4096)",
+]
+
+
+async def test_page_tables_count(roomy: Watched) -> None:
+    """No limit of the kernel's counts them, and neither does what it tells of memory in use."""
+    asked = replace(body(*NATIVE, *TABLES, "return int(a(1))"), seed="hostile/5")
+    roomy.fates.clear()
+    assert (await roomy.decide(asked, "hostile")).outcome is Outcome.SUSPENDED
+    await until(lambda: roomy.fates == {Fate.TOO_LARGE: 1})
+    await until(lambda: not roomy.children())
+
+
 async def test_one_that_was_large_does_not_stay(pool: Watched) -> None:
     asked = replace(body(GROWN, "del kept", "return int(a(1))"), seed="large/0")
     answer = await pool.decide(asked)
-    await until(lambda: pool.fates == {Fate.ENDED: 1})
+    await until(lambda: pool.fates == {Fate.TOO_LARGE: 1})
     await until(lambda: not pool.children())
+    assert await pool.decide(asked) == answer  # and takes nobody's place for nothing
     assert (await pool.decide(going_on(asked, answer))).result == "0"
+    assert pool.fates == {Fate.TOO_LARGE: 1}
 
 
 async def test_one_that_became_large_in_a_step_does_not_stay(pool: Watched) -> None:
     asked = replace(body("n = int(a(1))", GROWN, "return n + int(a(2)) + kept[0]"), seed="large/1")
     asked = going_on(asked, await pool.decide(asked))
     asked = going_on(asked, await pool.decide(asked))
-    await until(lambda: pool.fates == {Fate.WENT_ON: 1, Fate.ENDED: 1})
+    await until(lambda: pool.fates == {Fate.WENT_ON: 1, Fate.TOO_LARGE: 1})
     await until(lambda: not pool.children())
     assert (await pool.decide(asked)).result == "2"
+
+
+async def test_where_none_can_be_measured_none_stays(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ZygoteProcess, "tell", lambda *_: True)
+    monkeypatch.setattr(proof, "_REST_S", 0.3)
+    told = await watched(LIMITS)
+    try:
+        assert json.loads((await run_all(told, request(CHAIN, 3)))[-1].result or "") == [0, 1, 2]
+        assert not told.fates
+        assert "Decisions don't stay" in caplog.text
+    finally:
+        await told.pool.close()
+
+
+async def test_one_whose_zygote_can_not_be_told_is_ended(pool: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ZygoteProcess, "tell", lambda *_: False)
+    assert (await pool.decide(request(CHAIN, 3))).outcome is Outcome.SUSPENDED
+    await until(lambda: not pool.children())
 
 
 # More than `brief_cpu_s`, less than `cpu_s`; of no machine that is ten times as fast or slow, the answer would be another.
@@ -501,6 +554,15 @@ async def test_a_step_is_as_locked_as_a_decision(pool: Watched, lines: list[str]
         assert (error or {}).get("type") in {"PermissionError", "OSError"} or int(result or 0) < 0
         assert pool.fates == {Fate.WENT_ON: 1}
     assert await is_good(pool)
+
+
+async def test_any_memory_of_a_decision_leaves_room_to_see_that_its_bound_holds() -> None:
+    told = await watched(replace(LIMITS, memory_bytes=16 << 20))
+    try:
+        await run_all(told, request(CHAIN, 3))
+        assert told.fates == {Fate.WENT_ON: 3}
+    finally:
+        await told.pool.close()
 
 
 async def test_its_memory_is_that_of_one_decision() -> None:

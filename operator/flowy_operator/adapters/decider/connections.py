@@ -1,6 +1,7 @@
 """Our connections to the children of zygotes: each connection is a child, forked for it, which ends with it."""
 
 import asyncio
+import resource
 import socket
 
 from flowy_operator.adapters.decider.asking import Asked
@@ -14,18 +15,18 @@ fork itself may wait, and a decision must not fail twice for that."""
 
 
 class Connections:
-    """All of them, asked or not, as long as they are connected. `staying_kib` is the memory of a child that may stay."""
+    """All of them, asked or not, as long as they are connected. A child that stays may have `staying_bytes`."""
 
-    def __init__(self, staying_kib: int) -> None:
-        self._staying_kib = staying_kib
+    def __init__(self, staying_bytes: int) -> None:
+        self._staying_pages = staying_bytes // resource.getpagesize()
         self._open: set[Exchange] = set()
 
     async def to(self, zygote: Zygote) -> Exchange:
         """Have the zygote fork a child. If there is no zygote any more, the exchange is closed already."""
         address = Order.new_address()
 
-        def order(verb: Verb) -> None:
-            zygote.tell(Order(verb, address, self._staying_kib))
+        def order(verb: Verb) -> bool:
+            return zygote.tell(Order(verb, address, self._staying_pages))
 
         exchange = Exchange(order)
         self._open.add(exchange)

@@ -5,6 +5,8 @@ whole, while the child's slot stays taken until the child is reaped, half a mill
 """
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -55,10 +57,6 @@ class Lost:
     """The connection ended without an ending: the zygote is gone, or the child has shut the connection down."""
 
 
-def _nobody(_verb: Verb) -> None:
-    pass
-
-
 Finding = Said | TooLarge | Garbage | Ended | Overdue | Lost
 
 
@@ -68,10 +66,10 @@ class Exchange(asyncio.Protocol):
     `finding` tells what came of it; `closed` is done at the very end.
 
     The connection stays open until the zygote closes it. Closing it from our side has the zygote kill the child. `order` has the
-    zygote stop a child that stays, and let it go on.
+    zygote stop a child that stays, and let it go on; False: the zygote is gone.
     """
 
-    def __init__(self, order: Callable[[Verb], None] = _nobody) -> None:
+    def __init__(self, order: Callable[[Verb], bool]) -> None:
         loop = asyncio.get_running_loop()
         self.finding: asyncio.Future[Finding] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -88,6 +86,12 @@ class Exchange(asyncio.Protocol):
         """Whether a child can be asked, as far as is known here: it is connected, and there is no word of its end."""
         return self._transport is not None and not self._received
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether the child ended behind an answer by a signal that it can't send."""
+        used = self.after_answer
+        return used is not None and os.WIFSIGNALED(used.status) and os.WTERMSIG(used.status) == signal.SIGKILL
+
     def ask(self, request: bytes, limit_bytes: int, within_s: float) -> None:
         """Send the request. From here on the child has `within_s`, and an answer may have `limit_bytes`."""
         if self._transport is not None:  # else it is closed, and the finding says why
@@ -96,11 +100,12 @@ class Exchange(asyncio.Protocol):
             self._transport.write(request)
 
     def rest(self) -> None:
-        """Have it stopped until it is asked again: no time runs. Without this, a child that says it stays is soon killed."""
+        """Have it stopped until it is asked again, without a limit of time. Without this, one that says it stays is soon killed."""
         self.has_stayed = True
         if self._overdue is not None:
             self._overdue.cancel()
-        self._order(Verb.REST)
+        if not self._order(Verb.REST):  # nobody would stop it
+            self.close()
 
     def ask_again(self, step: bytes, limit_bytes: int, within_s: float) -> None:
         """Ask a child that stayed, if it `is_waiting`, with `finding` anew."""

@@ -183,7 +183,7 @@ class Allowance:
 class Verb(IntEnum):
     """What is to become of a child that stays."""
 
-    REST = 1  # it is stopped; or ended, if it has become too large to be kept
+    REST = 1  # it is stopped; or ended, if it is too large to be kept
     GO_ON = 2
 
 
@@ -191,12 +191,12 @@ class Verb(IntEnum):
 class Order:
     """To the zygote, about the child whose connection comes from `address`. Of one that is gone it means nothing.
 
-    One that is to rest may have needed `memory_kib` more than the zygote, at most.
+    One that is to rest may have touched `pages` of memory, each as often as it was new to it; else it is ended.
     """
 
     verb: Verb
     address: bytes
-    memory_kib: int = 0
+    pages: int = 0
 
     # Abstract: no file is made, and none can be left behind. The zygote learns it with the connection, which costs nothing. A
     # pid can't be told: the child would have to say it, and could say another's.
@@ -211,13 +211,13 @@ class Order:
         return cls._PREFIX + os.urandom(cls._ID_BYTES)
 
     def encode(self) -> bytes:
-        return self._SHAPE.pack(self.verb, self.address.removeprefix(self._PREFIX), self.memory_kib)
+        return self._SHAPE.pack(self.verb, self.address.removeprefix(self._PREFIX), self.pages)
 
     @classmethod
     def parse(cls, raw: bytes) -> "Order":
         """Raises ValueError for what is none."""
-        verb, name, memory_kib = cls._SHAPE.unpack(raw)
-        return cls(Verb(verb), cls._PREFIX + name, memory_kib)
+        verb, name, pages = cls._SHAPE.unpack(raw)
+        return cls(Verb(verb), cls._PREFIX + name, pages)
 
 
 NOT_FORKED = -1

@@ -49,7 +49,7 @@ class Zygote(Protocol):
     @property
     def pid(self) -> int | None: ...
 
-    def tell(self, order: Order) -> None: ...
+    def tell(self, order: Order) -> bool: ...
 
     async def close(self) -> None: ...
 
@@ -163,10 +163,12 @@ class DistantZygote:
         """It has one in another namespace."""
         return None
 
-    def tell(self, order: Order) -> None:
-        """Give it an order. Without effect if it is gone."""
-        if not self._writer.is_closing():
-            self._writer.write(order.encode())
+    def tell(self, order: Order) -> bool:
+        """Give it an order. False if it is gone, as far as is known."""
+        if self._writer.is_closing():
+            return False
+        self._writer.write(order.encode())
+        return True
 
     async def close(self) -> None:
         """Hang up. It lives on, for whoever connects next."""

@@ -20,6 +20,7 @@ _fork = ctypes.PyDLL(None, use_errno=True).fork
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_THP_DISABLE = 41
 _SET_MODE_FILTER = 1
 _INSTRUCTION_BYTES = 8
 
@@ -88,6 +89,11 @@ def die_with_parent(signal_number: int) -> None:
 def no_new_privileges() -> None:
     """No setuid program gives more rights from here on; without this an unprivileged process may install no filter."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def no_huge_pages() -> None:
+    """Have each page of memory be one of the smallest kind, also in children."""
+    _prctl(_PR_SET_THP_DISABLE, 1)
 
 
 def not_dumpable() -> None:

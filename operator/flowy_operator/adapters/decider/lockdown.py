@@ -2,7 +2,7 @@
 
 The zygote's locks (`lock_zygote`) are inherited: no new privileges, not dumpable, a frozen clock, Landlock, a filter of system calls. A
 child adds three steps: `lock` closes every door that needs no number, before the first byte is read; `limit` sets what
-the operator's header names; `seal` leaves it seven system calls, before the first byte of the request. All of it is
+the operator's header names; `seal` leaves it six system calls, before the first byte of the request. All of it is
 enforced by the kernel, whose timers end the process by the default action of their signal: nothing here depends on the
 interpreter still being in order, and no supervisor has to look.
 
@@ -62,6 +62,8 @@ def lock_zygote(strictness: Strictness) -> ZygoteLocks:
         return ZygoteLocks(Locks())
     kernel.no_new_privileges()
     kernel.not_dumpable()
+    with contextlib.suppress(OSError):  # of a kernel that has none; see `proof.bounds_who_stays`
+        kernel.no_huge_pages()
     clock = vdso.freeze()
     version = landlock.forbid_all(architecture)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would write tenants' data to the node's disk
@@ -112,6 +114,6 @@ def limit(allowance: Allowance, base_bytes: int) -> None:
 
 
 def seal(child_filter: Filter | None) -> None:
-    """Leave seven system calls. The limits above can't be set, nor lifted, after this."""
+    """Leave six system calls. The limits above can't be set, nor lifted, after this."""
     if child_filter is not None:
         child_filter.install()

@@ -21,7 +21,7 @@ from flowy_operator.adapters.decider.lanes import Lane, Lanes
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.ready import ReadyChildren
 from flowy_operator.adapters.decider.spawn import is_set
-from flowy_operator.adapters.decider.staying import Fate, OnFate, Stay, Step, may_stay
+from flowy_operator.adapters.decider.staying import Fate, OnFate, Stay, Step
 from flowy_operator.adapters.decider.stepping import Stepping
 from flowy_operator.adapters.decider.turns import Turn
 from flowy_operator.adapters.decider.verdict import End, NoAnswer, OnEnd
@@ -77,7 +77,7 @@ class DeciderPool:
         self._shadow_share = shadow_share
         self._first = Keeper(lambda: self._begin(Layout.PLAIN))
         self._second = Keeper(lambda: self._begin(Layout.SCRAMBLED), linger_s=_LINGER_S)
-        self._connections = Connections(self._limits.staying_memory_bytes // 1024)
+        self._connections = Connections(self._limits.staying_bytes)
         self._ready = ReadyChildren(self._limits.children_ready, self._connect_ahead)
         self._stepping = Stepping(self._limits, self._lanes, self._ready, ended=ended, stayed=stayed)
         self._bytecodes = Bytecodes()
@@ -169,7 +169,7 @@ class DeciderPool:
         if lane is not Lane.SLOW:
             brief = asked.brief(self._limits)
             is_all = brief.allowance == asked.allowance
-            if keeper is self._first and self._may_stay(asked.request):
+            if keeper is self._first and self._stepping.is_wanted(asked.request):
                 brief = brief.staying(self._limits)
 
             def told(end: End, seconds: float) -> None:
@@ -183,10 +183,6 @@ class DeciderPool:
             if keeper is self._first:
                 self._lanes.learn(run, Lane.SLOW)
         return await self._decide_in(Lane.SLOW, asked.slow(), keeper, ended)
-
-    def _may_stay(self, request: Request) -> bool:
-        limits = self._limits
-        return limits.staying_children > 0 and len(request.records) >= limits.staying_records and may_stay(request)
 
     async def _decide_in(self, lane: Lane, asked: Asked, keeper: Keeper, ended: OnEnd) -> Answer:
         loop = asyncio.get_running_loop()
@@ -247,12 +243,15 @@ class DeciderPool:
         """A zygote that has proven its locks. One that has not decides nothing."""
         if layout is Layout.PLAIN:
             self._ready.drop()  # those of the one before
-            self._stepping.clear()
+            self._stepping.begin(are_bounded=False)
             self._bytecodes.clear()
         zygote = await self._home.start(layout, self._limits.start_s)
         try:
             proof.report(zygote.locks, layout)
             await proof.prove(zygote, self._strictness, self._limits, partial(self._tried_by, zygote))
+            if layout is Layout.PLAIN and self._limits.staying_children:
+                are_bounded = await proof.bounds_who_stays(self._limits, partial(self._connections.to, zygote))
+                self._stepping.begin(are_bounded=are_bounded)
         except BaseException:
             await zygote.close()
             raise

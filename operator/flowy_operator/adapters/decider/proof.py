@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from flowy.wire.messages import Answer, Outcome, Request
+from flowy.wire.messages import Answer, Outcome, Request, encode_step
 from flowy_operator.adapters.decider import verdict
 from flowy_operator.adapters.decider.asking import Asked, asking
-from flowy_operator.adapters.decider.exchange import Finding
+from flowy_operator.adapters.decider.connections import ask, found
+from flowy_operator.adapters.decider.exchange import Exchange, Finding, Said
 from flowy_operator.adapters.decider.frames import Layout, Locks, Strictness
 from flowy_operator.adapters.decider.homes import Zygote
 from flowy_operator.adapters.decider.limits import Limits
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # Each start waits for it. A child that gets no further than its first line by then is ended by the same timer.
 SPIN_CPU_S = 0.03
+
+_REST_S = 5.0  # for what takes a millisecond
 
 Told = Answer | DecisionStalled
 
@@ -141,6 +144,34 @@ async def prove(
             raise DecisionStalled(
                 StallReason.UNAVAILABLE, f"The decider is not safe to use, its self-test got {probe.name}: {told}"
             )
+
+
+async def bounds_who_stays(limits: Limits, connect: Callable[[], Awaitable[Exchange]]) -> bool:
+    """Whether a large child that stays is ended, while a small one can be asked again. If not, it says that none will stay."""
+    small, large = await asyncio.gather(_rested(limits, connect, 0), _rested(limits, connect, limits.staying_bytes))
+    try:
+        await asyncio.wait([large.closed], timeout=_REST_S)
+        small.ask_again(encode_step(()), limits.answer_bytes, _REST_S)
+        holds = large.was_killed and isinstance(await found(small), Said)
+    finally:
+        small.close()
+        large.close()
+    if not holds:
+        log.warning("Decisions don't stay for the next one: a process that is stopped can't be measured here")
+    return holds
+
+
+async def _rested(limits: Limits, connect: Callable[[], Awaitable[Exchange]], size_bytes: int) -> Exchange:
+    """A child that rests, if it does; it has touched this much memory."""
+    request = _asking(f"kept = b'x' * {size_bytes}", "str(probe(1))")
+    exchange = await connect()
+    try:
+        await ask(exchange, asking(request, "", limits.start_s, limits).staying(limits))
+    except BaseException:
+        exchange.close()
+        raise
+    exchange.rest()
+    return exchange
 
 
 async def _attempted(probe: Probe, limits: Limits, found: Callable[[Asked], Awaitable[Finding]]) -> Told:

@@ -87,10 +87,12 @@ class ZygoteProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def tell(self, order: Order) -> None:
-        """Give it an order. Without effect if it is gone."""
-        if not self._life.is_closing():
-            self._life.write(order.encode())
+    def tell(self, order: Order) -> bool:
+        """Give it an order. False if it is gone, as far as is known."""
+        if self._life.is_closing():
+            return False
+        self._life.write(order.encode())
+        return True
 
     async def close(self) -> None:
         """End it, and its children with it."""

@@ -27,9 +27,12 @@ class Fate(StrEnum):
     WENT_ON = "went-on"  # it answered a step; told for each
     GAVE_UP = "gave-up"  # what had happened took a replay
     ENDED = "ended"  # for want of CPU or memory, or of old age
+    TOO_LARGE = "too-large"  # to be kept
     EVICTED = "evicted"  # to make room
     OUTDATED = "outdated"  # the decision was about something else than the continuation of its own
 
+
+_MOST_LARGE = 1000  # runs that are remembered
 
 OnFate = Callable[[Fate], None]
 
@@ -43,6 +46,7 @@ class Stay:
     allowance: Allowance
     namespace: str
     sent_bytes: int
+    steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,8 @@ class Step:
     def done(self) -> Stay:
         """The child, when it has gone on and stays again."""
         old = self.stay
-        return Stay(old.exchange, self.request, old.allowance, old.namespace, old.sent_bytes + len(self.body))
+        sent_bytes = old.sent_bytes + len(self.body)
+        return Stay(old.exchange, self.request, old.allowance, old.namespace, sent_bytes, old.steps + 1)
 
 
 class StayingChildren:
@@ -67,6 +72,11 @@ class StayingChildren:
         self._stay_s = stay_s
         self._told = told
         self._stays: dict[str, Stay] = {}  # in the order of their last use
+        self._large: dict[str, None] = {}  # runs whose children are too large at their first barrier
+
+    def is_large(self, run: str) -> bool:
+        """Whether a child of this run would take the place of another one for nothing."""
+        return run in self._large
 
     def keep(self, stay: Stay) -> None:
         """Take it in, or end it: it may be the one for which there is no room."""
@@ -107,6 +117,7 @@ class StayingChildren:
         """End them all."""
         while self._stays:
             self._stays.popitem()[1].exchange.close()
+        self._large.clear()
 
     def _evict(self) -> None:
         held = Counter(stay.namespace for stay in self._stays.values())
@@ -118,9 +129,20 @@ class StayingChildren:
     def _is_gone(self, run: str, exchange: Exchange, age: asyncio.TimerHandle, _: object) -> None:
         age.cancel()
         stay = self._stays.get(run)
-        if stay is not None and stay.exchange is exchange:
-            del self._stays[run]
+        if stay is None or stay.exchange is not exchange:
+            return
+        del self._stays[run]
+        if exchange.was_killed:  # while it rests, by nobody but the zygote
+            self._told(Fate.TOO_LARGE)
+            if not stay.steps:
+                self._remember(run)
+        else:
             self._told(Fate.ENDED)
+
+    def _remember(self, run: str) -> None:
+        self._large[run] = None
+        if len(self._large) > _MOST_LARGE:
+            del self._large[next(iter(self._large))]
 
 
 def may_stay(request: Request) -> bool:

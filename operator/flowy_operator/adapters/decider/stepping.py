@@ -11,7 +11,7 @@ from flowy_operator.adapters.decider.exchange import Finding, Said
 from flowy_operator.adapters.decider.lanes import Lane, Lanes
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.ready import ReadyChildren
-from flowy_operator.adapters.decider.staying import Fate, OnFate, Stay, StayingChildren, Step
+from flowy_operator.adapters.decider.staying import Fate, OnFate, Stay, StayingChildren, Step, may_stay
 from flowy_operator.adapters.decider.turns import Turn
 from flowy_operator.adapters.decider.verdict import End, NoAnswer, OnEnd
 
@@ -26,10 +26,25 @@ class Stepping:
         self._ended = ended
         self._stayed = stayed
         self._staying = StayingChildren(limits.staying_children, limits.stay_s, stayed)
+        self._are_bounded = False
+
+    def is_wanted(self, request: Request) -> bool:
+        """Whether the child of this decision is to stay."""
+        return (
+            self._are_bounded
+            and len(request.records) >= self._limits.staying_records
+            and may_stay(request)
+            and not self._staying.is_large(request.seed)
+        )
 
     def take(self, request: Request) -> Step | None:
         """The step to this request, if a child has stayed that it continues: `go_on` with it, or close its exchange."""
         return self._staying.take(request)
+
+    def begin(self, *, are_bounded: bool) -> None:
+        """Do without all that have stayed: with a new zygote, which keeps those that are to stay within their bounds, or not."""
+        self.clear()
+        self._are_bounded = are_bounded
 
     def clear(self) -> None:
         """End all that stay: the next decision of each run is a replay."""

@@ -9,7 +9,7 @@ close. When the other side hangs up first, the child is killed. A pid is signall
 so that it can't be somebody else's by then.
 
 A child that stays for the next decision is stopped meanwhile, at the operator's order: then it can do nothing, and the kernel
-tells how much memory it has had.
+tells how many pages of memory it has touched. Each of these is a page at most that it has for itself, and one of page tables.
 
 As a child of the operator it lives until the pipe on its standard input ends, which is when the operator closes it or
 dies. In a container of its own it is the first process, lives until SIGTERM, and listens on a second socket: whoever
@@ -56,13 +56,13 @@ _BACKLOG = 256  # connections that wait for accept; the pool never has that many
 class _Child:
     """A child that is not reaped, or whose ending is not sent yet. The `address` is empty for one that can't be ordered."""
 
-    __slots__ = ("address", "connection", "ending", "most_kib", "pid")
+    __slots__ = ("address", "connection", "ending", "pages", "pid")
 
     def __init__(self, pid: int, connection: socket.socket, address: bytes) -> None:
         self.pid = pid
         self.connection = connection
         self.address = address
-        self.most_kib = 0  # it may have had, once stopped
+        self.pages: int | None = None  # that it may have touched, once it is to rest
         self.ending = b""  # set once reaped
 
 
@@ -86,9 +86,7 @@ class Zygote:
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        # Not the kernel's highest value, which by vfork and exec is that of whoever started us.
-        self._base_bytes, resident_bytes = _memory_bytes()
-        self._base_kib = resident_bytes // 1024
+        self._base_bytes = _mapped_bytes()
 
     def serve(self, locks: ZygoteLocks, greeting: bytes) -> None:
         """Fork for each connection until the pipe of life ends, or the companion."""
@@ -106,7 +104,7 @@ class Zygote:
         gc.freeze()
         gc.disable()
         while True:
-            is_called = False
+            called = set()
             for descriptor, events in self._poller.poll():
                 if descriptor == _LIFE:
                     if not self._obey(descriptor):
@@ -114,20 +112,20 @@ class Zygote:
                 elif descriptor == self._woken:
                     if self._reap():
                         return
-                elif descriptor == door:
-                    self._greet(greeting)
+                elif descriptor in (door, self._listener.fileno()):
+                    called.add(descriptor)
                 elif descriptor in self._visitors:
                     if not self._obey(descriptor):
                         self._poller.unregister(descriptor)
                         self._cut_orders.pop(descriptor, None)
                         self._close(self._visitors.pop(descriptor))
-                elif descriptor == self._listener.fileno():
-                    is_called = True
                 elif descriptor in self._by_connection:  # an earlier event of the same poll may have ended it
                     self._on_connection(self._by_connection[descriptor], events)
             # Last: a new connection may get the number of one that this round closed, and with it an event that told of
-            # the old one's end. Its child was killed for that.
-            if is_called:
+            # the old one's end. Its child was killed for that, or we waited for what it would never say.
+            if door in called:
+                self._greet(greeting)
+            if self._listener.fileno() in called:
                 self._accept(locks)
 
     def _accept(self, locks: ZygoteLocks) -> None:
@@ -205,8 +203,11 @@ class Zygote:
         if known is None:  # it has ended
             return
         if order.verb is Verb.REST:
-            known.most_kib = self._base_kib + order.memory_kib
-            os.kill(known.pid, signal.SIGSTOP)
+            known.pages = order.pages
+            try:
+                os.kill(known.pid, signal.SIGSTOP)
+            except PermissionError:  # by somebody's rule; it must not run on
+                os.kill(known.pid, signal.SIGKILL)
         else:
             os.kill(known.pid, signal.SIGCONT)
 
@@ -222,7 +223,7 @@ class Zygote:
             self._close(visitor)
             return
         self._visitors[visitor.fileno()] = visitor
-        self._poller.register(visitor, select.POLLIN)  # nothing comes but the end
+        self._poller.register(visitor, select.POLLIN)
 
     def _reap(self) -> bool:
         """Collect who has ended. Gives whether the companion is among them."""
@@ -236,7 +237,7 @@ class Zygote:
             if pid == 0:
                 return False
             if os.WIFSTOPPED(status):
-                self._look_at_size(pid, usage.ru_maxrss)
+                self._look_at_size(pid, usage.ru_minflt)
                 continue
             if pid == self._start.companion:
                 return True
@@ -251,10 +252,10 @@ class Zygote:
             ).encode()
             self._send_ending(known)
 
-    def _look_at_size(self, pid: int, peak_kib: int) -> None:
-        """End a child that was stopped, by our order, if it has had more memory than it may have in order to be kept."""
+    def _look_at_size(self, pid: int, pages: int) -> None:
+        """End a child that rests if it is too large. Who was stopped by others is let alone."""
         known = self._by_pid.get(pid)
-        if known is not None and 0 < known.most_kib < peak_kib:
+        if known is not None and known.pages is not None and pages > known.pages:
             os.kill(pid, signal.SIGKILL)
 
     def _send_ending(self, known: _Child) -> None:
@@ -276,14 +277,12 @@ class Zygote:
         self._close(known.connection)
 
 
-def _memory_bytes() -> tuple[int, int]:
-    """What is mapped, and what of it is in memory."""
+def _mapped_bytes() -> int:
     statm = os.open("/proc/self/statm", os.O_RDONLY)  # the builtin is refused here, see `preload`
     try:
-        mapped, resident = map(int, os.read(statm, 200).split()[:2])
+        return int(os.read(statm, 200).split()[0]) * resource.getpagesize()
     finally:
         os.close(statm)
-    return mapped * resource.getpagesize(), resident * resource.getpagesize()
 
 
 def _listen(path: str, home: Home) -> socket.socket:

@@ -54,14 +54,15 @@ class Settings(BaseSettings):
         default=128,
         ge=16,
         le=4096,
-        description="Memory of one decision in MiB, above what an idle decider takes.",
+        description="Memory of one decision in MiB, above what an idle decider takes. A single list or text that grows can have half "
+        "of it, since it is copied.",
     )
     staying_children: int = Field(
         default=16,
         ge=0,
         le=1000,
         description="Decisions that stay in memory for the next one of their run, which then takes a tenth of the time. For "
-        "chains of many tasks. Each takes 3 MiB, and 40 MiB at most. 0: none.",
+        "chains of many tasks. Each takes 3 MiB, and 50 MiB at most. 0: none.",
     )
     decider_socket: str | None = Field(
         default=None,

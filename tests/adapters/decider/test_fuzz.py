@@ -93,7 +93,7 @@ def hear(runner: asyncio.Runner, stream: bytes, cuts: Sequence[int] = ()) -> Ans
     """What the operator makes of a stream that arrives in pieces, cut at these places."""
 
     async def listen() -> Answer:
-        exchange = Exchange(lambda verb: True)
+        exchange = Exchange(lambda verb, most_bytes: True)
         pipe = Pipe()
         exchange.connection_made(pipe)
         exchange.ask(b"", ALLOWANCE.answer_bytes, 60.0)

@@ -212,6 +212,13 @@ async def test_an_answer_of_nearly_the_limit_arrives_whole(pool: DeciderPool) ->
     assert len(answer.result) == 1_000_002
 
 
+@pytest.mark.parametrize("empty", ["bytearray()", "[]"])
+async def test_what_grows_can_have_nearly_half_of_the_memory(pool: DeciderPool, empty: str) -> None:
+    """It is copied when it does, so old and new have to fit. A list has eight bytes for each place."""
+    lines = f"kept = {empty}", "while sys.getsizeof(kept) < 56 << 20: kept += bytes(1 << 16)", "return 'ok'"
+    assert (await pool.decide(body(*lines), namespace="x", wall_s=WALL_S)).result == '"ok"'
+
+
 async def test_time_zones_need_no_file(pool: DeciderPool) -> None:
     answer = await decide(
         pool,

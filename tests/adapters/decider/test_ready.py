@@ -177,7 +177,7 @@ async def test_what_ends_all_of_them_does_not_make_us_fork_without_end(monkeypat
             made[-1].connection_lost(None)
 
     async def connect() -> Exchange:
-        exchange = Exchange(lambda verb: True)
+        exchange = Exchange(lambda verb, most_bytes: True)
         made.append(exchange)
         exchange.connection_made(Ended())
         asyncio.get_running_loop().call_soon(exchange.close)

@@ -33,7 +33,8 @@ CASES = {
     "an exit without an answer": (exited(0), 0, End.NO_ANSWER, "exit code 0"),
     "a status that no ended process has": (0x7F, 0, End.MALFORMED, "wrote to"),
     "a status that is none": (0x7FFFFFFF, 0, End.MALFORMED, "wrote to"),
-    "a status below zero": (-2, 0, End.CRASHED, "signal 126"),
+    "a status below zero": (-3, 0, End.CRASHED, "signal 125"),
+    "the end of one that was to rest": (frames.TOO_LARGE, 0, End.MALFORMED, "wrote to the decider's connection"),
     "an exit within an answer": (exited(0), 9, End.MALFORMED, "9 bytes"),
 }
 

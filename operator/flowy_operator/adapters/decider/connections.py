@@ -15,18 +15,17 @@ fork itself may wait, and a decision must not fail twice for that."""
 
 
 class Connections:
-    """All of them, asked or not, as long as they are connected. A child that stays may have `staying_bytes`."""
+    """All of them, asked or not, as long as they are connected."""
 
-    def __init__(self, staying_bytes: int) -> None:
-        self._staying_pages = staying_bytes // resource.getpagesize()
+    def __init__(self) -> None:
         self._open: set[Exchange] = set()
 
     async def to(self, zygote: Zygote) -> Exchange:
         """Have the zygote fork a child. If there is no zygote any more, the exchange is closed already."""
         address = Order.new_address()
 
-        def order(verb: Verb) -> bool:
-            return zygote.tell(Order(verb, address, self._staying_pages))
+        def order(verb: Verb, most_bytes: int) -> bool:
+            return zygote.tell(Order(verb, address, most_bytes // resource.getpagesize()))
 
         exchange = Exchange(order)
         self._open.add(exchange)

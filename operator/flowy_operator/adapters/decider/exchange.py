@@ -5,12 +5,10 @@ whole, while the child's slot stays taken until the child is reaped, half a mill
 """
 
 import asyncio
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flowy_operator.adapters.decider.frames import BEHIND_ANSWER, LENGTH, STAYS, Ending, Verb
+from flowy_operator.adapters.decider.frames import BEHIND_ANSWER, LENGTH, STAYS, TOO_LARGE, Ending, Verb
 
 _OVERRUN_BYTES = 64 * 1024  # behind a length that is refused: enough for a short ending, too little to fill memory
 
@@ -66,10 +64,10 @@ class Exchange(asyncio.Protocol):
     `finding` tells what came of it; `closed` is done at the very end.
 
     The connection stays open until the zygote closes it. Closing it from our side has the zygote kill the child. `order` has the
-    zygote stop a child that stays, and let it go on; False: the zygote is gone.
+    zygote stop a child that stays, which may have touched so many bytes, and let it go on; False: the zygote is gone.
     """
 
-    def __init__(self, order: Callable[[Verb], bool]) -> None:
+    def __init__(self, order: Callable[[Verb, int], bool]) -> None:
         loop = asyncio.get_running_loop()
         self.finding: asyncio.Future[Finding] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -87,10 +85,9 @@ class Exchange(asyncio.Protocol):
         return self._transport is not None and not self._received
 
     @property
-    def was_killed(self) -> bool:
-        """Whether the child ended behind an answer by a signal that it can't send."""
-        used = self.after_answer
-        return used is not None and os.WIFSIGNALED(used.status) and os.WTERMSIG(used.status) == signal.SIGKILL
+    def was_too_large(self) -> bool:
+        """Whether the child was ended since it was too large to rest."""
+        return self.after_answer is not None and self.after_answer.status == TOO_LARGE
 
     def ask(self, request: bytes, limit_bytes: int, within_s: float) -> None:
         """Send the request. From here on the child has `within_s`, and an answer may have `limit_bytes`."""
@@ -99,18 +96,18 @@ class Exchange(asyncio.Protocol):
             self._overdue = asyncio.get_running_loop().call_later(within_s, self._on_overdue)
             self._transport.write(request)
 
-    def rest(self) -> None:
+    def rest(self, most_bytes: int) -> None:
         """Have it stopped until it is asked again, without a limit of time. Without this, one that says it stays is soon killed."""
         self.has_stayed = True
         if self._overdue is not None:
             self._overdue.cancel()
-        if not self._order(Verb.REST):  # nobody would stop it
+        if not self._order(Verb.REST, most_bytes):  # nobody would stop it
             self.close()
 
     def ask_again(self, step: bytes, limit_bytes: int, within_s: float) -> None:
         """Ask a child that stayed, if it `is_waiting`, with `finding` anew."""
         self.finding = asyncio.get_running_loop().create_future()
-        self._order(Verb.GO_ON)
+        self._order(Verb.GO_ON, 0)
         self.ask(LENGTH.pack(len(step)) + step, limit_bytes, within_s)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -191,7 +191,7 @@ class Verb(IntEnum):
 class Order:
     """To the zygote, about the child whose connection comes from `address`. Of one that is gone it means nothing.
 
-    One that is to rest may have touched `pages` of memory, each as often as it was new to it; else it is ended.
+    One that is to rest may have touched `pages` of memory, each as often as it was new to it; else it ends as `TOO_LARGE`.
     """
 
     verb: Verb
@@ -223,6 +223,9 @@ class Order:
 NOT_FORKED = -1
 """In place of a wait status: there was no child, the system refused one."""
 
+TOO_LARGE = -2
+"""In place of a wait status: the child was ended when it was to rest, and had touched more memory than it may have for that."""
+
 EXIT_OUT_OF_MEMORY = 91
 EXIT_LOCKDOWN_FAILED = 92
 EXIT_REQUEST_REFUSED = 93
@@ -233,7 +236,7 @@ EXIT_GAVE_UP = 95  # of a child that stayed: what it was given takes a replay
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a child ended: its wait status (or `NOT_FORKED`) and what it used. The zygote's word."""
+    """How a child ended: its wait status (or `NOT_FORKED`, or `TOO_LARGE`) and what it used. The zygote's word."""
 
     status: int
     cpu_ms: int = 0

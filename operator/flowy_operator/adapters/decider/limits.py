@@ -62,9 +62,10 @@ class Limits:
 
     # Beyond all of those: that stay behind their answer, since the next decision of their run would be a step. Each holds 3 MiB.
     staying_children: int = 16
-    # Counted in pages that it has touched, those of the zygote that it has overwritten and those that it has given back included:
-    # 4 MiB for a short history, 12 for 10,000 records. One that has touched more is ended. See `staying_bytes`.
-    staying_memory_bytes: int = 14 * MIB
+    # Counted in pages that it has touched, those of the zygote that it has overwritten included, and each time again those that it
+    # has given back: 4 MiB for a short history, 12 to 15 for 10,000 records. One that has touched more is ended.
+    staying_memory_bytes: int = 16 * MIB
+    staying_memory_per_record_bytes: int = 2048  # on top
     staying_records: int = 20  # a shorter history is replayed in two milliseconds, and pushes nobody out
     stay_s: float = 300.0  # a task that takes longer won't be slowed down by a replay
     # Beside `brief_wall_s`, which is measured from here for these, with the fork and the connection.
@@ -76,10 +77,10 @@ class Limits:
 
     start_s: float = 30.0  # the zygote imports 100 modules: 0.1 s here, more from a cold disk
 
-    @property
-    def staying_bytes(self) -> int:
+    def staying_bytes(self, records: int) -> int:
         """What a child that stays may have touched: less than any may have, or nobody could see that this bound holds."""
-        return min(self.staying_memory_bytes, self.memory_bytes // 2)
+        wanted_bytes = self.staying_memory_bytes + self.staying_memory_per_record_bytes * records
+        return min(wanted_bytes, self.memory_bytes // 2)
 
     def cpu_of(self, records: int, request_bytes: int) -> float:
         """The CPU seconds for a decision over so many records, in a request of this size."""

@@ -77,7 +77,7 @@ class DeciderPool:
         self._shadow_share = shadow_share
         self._first = Keeper(lambda: self._begin(Layout.PLAIN))
         self._second = Keeper(lambda: self._begin(Layout.SCRAMBLED), linger_s=_LINGER_S)
-        self._connections = Connections(self._limits.staying_bytes)
+        self._connections = Connections()
         self._ready = ReadyChildren(self._limits.children_ready, self._connect_ahead)
         self._stepping = Stepping(self._limits, self._lanes, self._ready, ended=ended, stayed=stayed)
         self._bytecodes = Bytecodes()

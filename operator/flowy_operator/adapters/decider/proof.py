@@ -5,6 +5,7 @@ not in an incident. What the zygote says of itself is no proof, hence also a loo
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import re
@@ -27,7 +28,8 @@ log = logging.getLogger(__name__)
 # Each start waits for it. A child that gets no further than its first line by then is ended by the same timer.
 SPIN_CPU_S = 0.03
 
-_REST_S = 5.0  # for what takes a millisecond
+_REST_S = 1.0  # for what takes a millisecond
+_REST_TRIES = 3
 
 Told = Answer | DecisionStalled
 
@@ -148,30 +150,36 @@ async def prove(
 
 async def bounds_who_stays(limits: Limits, connect: Callable[[], Awaitable[Exchange]]) -> bool:
     """Whether a large child that stays is ended, while a small one can be asked again. If not, it says that none will stay."""
-    small, large = await asyncio.gather(_rested(limits, connect, 0), _rested(limits, connect, limits.staying_bytes))
-    try:
+    for _ in range(_REST_TRIES):
+        faults = await _rest_faults(limits, connect)
+        if not faults:
+            return True
+    log.warning(
+        "Decisions don't stay for the next one: the decider can't bound those that do", extra={"faults": faults}
+    )
+    return False
+
+
+async def _rest_faults(limits: Limits, connect: Callable[[], Awaitable[Exchange]]) -> Sequence[str]:
+    most_bytes = limits.staying_bytes(0)
+    with contextlib.ExitStack() as ends:
+        small = await connect()
+        ends.callback(small.close)
+        large = await connect()
+        ends.callback(large.close)
+        for exchange, size_bytes in ((small, 0), (large, most_bytes)):
+            request = _asking(f"kept = b'x' * {size_bytes}", "str(probe(1))")
+            said = await ask(exchange, asking(request, "", limits.start_s, limits).staying(limits))
+            if not isinstance(said, Said):
+                return [f"one that was to stay: {said}"]
+            exchange.rest(most_bytes)
         await asyncio.wait([large.closed], timeout=_REST_S)
         small.ask_again(encode_step(()), limits.answer_bytes, _REST_S)
-        holds = large.was_killed and isinstance(await found(small), Said)
-    finally:
-        small.close()
-        large.close()
-    if not holds:
-        log.warning("Decisions don't stay for the next one: a process that is stopped can't be measured here")
-    return holds
-
-
-async def _rested(limits: Limits, connect: Callable[[], Awaitable[Exchange]], size_bytes: int) -> Exchange:
-    """A child that rests, if it does; it has touched this much memory."""
-    request = _asking(f"kept = b'x' * {size_bytes}", "str(probe(1))")
-    exchange = await connect()
-    try:
-        await ask(exchange, asking(request, "", limits.start_s, limits).staying(limits))
-    except BaseException:
-        exchange.close()
-        raise
-    exchange.rest()
-    return exchange
+        went_on = await found(small)
+        return [
+            *([] if large.was_too_large else ["a large one was not ended"]),
+            *([] if isinstance(went_on, Said) else [f"a small one did not go on: {went_on}"]),
+        ]
 
 
 async def _attempted(probe: Probe, limits: Limits, found: Callable[[Asked], Awaitable[Finding]]) -> Told:

@@ -16,6 +16,7 @@ from functools import partial
 from flowy.wire.messages import MalformedMessage, Record, RecordState, Request, encode_step
 from flowy_operator.adapters.decider.exchange import Exchange
 from flowy_operator.adapters.decider.frames import Allowance
+from flowy_operator.adapters.decider.limits import Limits
 
 MOST_BYTES = 1 << 20
 """Of what a child has been sent: the operator keeps the last request of each to compare the next one with."""
@@ -65,11 +66,10 @@ class Step:
 
 
 class StayingChildren:
-    """At most `most` of them, by the run that they belong to, for `stay_s`. `told` hears what becomes of each."""
+    """By the run that they belong to. `told` hears what becomes of each."""
 
-    def __init__(self, most: int, stay_s: float, told: OnFate) -> None:
-        self._most = most
-        self._stay_s = stay_s
+    def __init__(self, limits: Limits, told: OnFate) -> None:
+        self._limits = limits
         self._told = told
         self._stays: dict[str, Stay] = {}  # in the order of their last use
         self._large: dict[str, None] = {}  # runs whose children are too large at their first barrier
@@ -77,6 +77,14 @@ class StayingChildren:
     def is_large(self, run: str) -> bool:
         """Whether a child of this run would take the place of another one for nothing."""
         return run in self._large
+
+    def was_too_large(self, stay: Stay) -> None:
+        """Take note of its end. Of one that has become so in many steps, the next one begins anew."""
+        self._told(Fate.TOO_LARGE)
+        if not stay.steps:
+            self._large[stay.request.seed] = None
+            if len(self._large) > _MOST_LARGE:
+                del self._large[next(iter(self._large))]
 
     def keep(self, stay: Stay) -> None:
         """Take it in, or end it: it may be the one for which there is no room."""
@@ -86,14 +94,14 @@ class StayingChildren:
             return
         if not exchange.has_stayed:  # once, and not for each of its steps
             # Its own timer can't end it while it is stopped.
-            age = asyncio.get_running_loop().call_later(self._stay_s, exchange.close)
+            age = asyncio.get_running_loop().call_later(self._limits.stay_s, exchange.close)
             exchange.closed.add_done_callback(partial(self._is_gone, run, exchange, age))
-        exchange.rest()
+        exchange.rest(self._limits.staying_bytes(len(stay.request.records)))
         before = self._stays.pop(run, None)
         if before is not None:
             before.exchange.close()
         self._stays[run] = stay
-        while len(self._stays) > self._most:
+        while len(self._stays) > self._limits.staying_children:
             self._evict()
 
     def take(self, request: Request) -> Step | None:
@@ -132,17 +140,10 @@ class StayingChildren:
         if stay is None or stay.exchange is not exchange:
             return
         del self._stays[run]
-        if exchange.was_killed:  # while it rests, by nobody but the zygote
-            self._told(Fate.TOO_LARGE)
-            if not stay.steps:
-                self._remember(run)
+        if exchange.was_too_large:
+            self.was_too_large(stay)
         else:
             self._told(Fate.ENDED)
-
-    def _remember(self, run: str) -> None:
-        self._large[run] = None
-        if len(self._large) > _MOST_LARGE:
-            del self._large[next(iter(self._large))]
 
 
 def may_stay(request: Request) -> bool:

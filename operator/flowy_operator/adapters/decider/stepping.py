@@ -25,7 +25,7 @@ class Stepping:
         self._ready = ready
         self._ended = ended
         self._stayed = stayed
-        self._staying = StayingChildren(limits.staying_children, limits.stay_s, stayed)
+        self._staying = StayingChildren(limits, stayed)
         self._are_bounded = False
 
     def is_wanted(self, request: Request) -> bool:
@@ -80,7 +80,10 @@ class Stepping:
         if answer is None or answer.outcome is Outcome.STALLED:
             exchange.close()
             turn.end()
-            self._stayed(Fate.GAVE_UP if verdict.gave_up(finding) else Fate.ENDED)
+            if verdict.was_too_large(finding):
+                self._staying.was_too_large(stay)
+            else:
+                self._stayed(Fate.GAVE_UP if verdict.gave_up(finding) else Fate.ENDED)
             return None
         self._ended(End.ANSWERED, loop.time() - asked_at)
         self._stayed(Fate.WENT_ON)

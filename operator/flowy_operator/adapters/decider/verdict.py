@@ -18,6 +18,7 @@ from flowy_operator.adapters.decider.frames import (
     EXIT_OWN_BUG,
     EXIT_REQUEST_REFUSED,
     NOT_FORKED,
+    TOO_LARGE,
     Allowance,
     Ending,
 )
@@ -90,6 +91,11 @@ def judge(finding: Finding, request: Request, allowance: Allowance) -> Answer:
             raise channel_closed()
 
 
+def was_too_large(finding: Finding) -> bool:
+    """Whether a child that stayed was ended for its size, when this step was on its way to it."""
+    return isinstance(finding, Ended) and finding.ending.status == TOO_LARGE
+
+
 def gave_up(finding: Finding) -> bool:
     """Whether a child that stayed says that it can't go on over what it was given."""
     match finding:
@@ -103,6 +109,8 @@ def of_ending(ending: Ending, said_bytes: int, allowance: Allowance) -> NoAnswer
     """Say why a child that ended left no whole answer. `said_bytes`: what it wrote nevertheless."""
     if ending.status == NOT_FORKED:
         return NoAnswer(End.UNAVAILABLE, "The system refused a process for the decision: no memory or no process left")
+    if ending.status == TOO_LARGE:  # no child that was asked ends so, see below
+        return malformed("the workflow code wrote to the decider's connection")
     if os.WIFSIGNALED(ending.status):
         return _of_signal(os.WTERMSIG(ending.status), ending, allowance)
     if not os.WIFEXITED(ending.status):  # no child that ended has such a status, so it wrote this ending itself

@@ -9,7 +9,7 @@ close. When the other side hangs up first, the child is killed. A pid is signall
 so that it can't be somebody else's by then.
 
 A child that stays for the next decision is stopped meanwhile, at the operator's order: then it can do nothing, and the kernel
-tells how many pages of memory it has touched. Each of these is a page at most that it has for itself, and one of page tables.
+tells how many pages of memory it has touched. Each of these is a page at most that it has for itself, and two of page tables.
 
 As a child of the operator it lives until the pipe on its standard input ends, which is when the operator closes it or
 dies. In a container of its own it is the first process, lives until SIGTERM, and listens on a second socket: whoever
@@ -30,6 +30,7 @@ from typing import NoReturn
 from flowy_operator.adapters.decider import child, kernel, lockdown
 from flowy_operator.adapters.decider.frames import (
     NOT_FORKED,
+    TOO_LARGE,
     Ending,
     Greeting,
     Home,
@@ -56,13 +57,14 @@ _BACKLOG = 256  # connections that wait for accept; the pool never has that many
 class _Child:
     """A child that is not reaped, or whose ending is not sent yet. The `address` is empty for one that can't be ordered."""
 
-    __slots__ = ("address", "connection", "ending", "pages", "pid")
+    __slots__ = ("address", "connection", "ending", "is_too_large", "pages", "pid")
 
     def __init__(self, pid: int, connection: socket.socket, address: bytes) -> None:
         self.pid = pid
         self.connection = connection
         self.address = address
         self.pages: int | None = None  # that it may have touched, once it is to rest
+        self.is_too_large = False
         self.ending = b""  # set once reaped
 
 
@@ -237,7 +239,7 @@ class Zygote:
             if pid == 0:
                 return False
             if os.WIFSTOPPED(status):
-                self._look_at_size(pid, usage.ru_minflt)
+                self._look_at_size(pid, usage.ru_minflt + usage.ru_majflt)
                 continue
             if pid == self._start.companion:
                 return True
@@ -246,7 +248,7 @@ class Zygote:
                 continue
             self._by_address.pop(known.address, None)
             known.ending = Ending(
-                status=status,
+                status=TOO_LARGE if known.is_too_large else status,
                 cpu_ms=round((usage.ru_utime + usage.ru_stime) * 1000),
                 peak_kib=usage.ru_maxrss,
             ).encode()
@@ -256,6 +258,7 @@ class Zygote:
         """End a child that rests if it is too large. Who was stopped by others is let alone."""
         known = self._by_pid.get(pid)
         if known is not None and known.pages is not None and pages > known.pages:
+            known.is_too_large = True
             os.kill(pid, signal.SIGKILL)
 
     def _send_ending(self, known: _Child) -> None:

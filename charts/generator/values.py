@@ -203,7 +203,7 @@ class Container(Section):
 class Decider(Section):
     resources: Object = Field(
         default={"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
-        description="40 MiB, and `settings.decisionMemoryMib` for each decision at once and up to 50 MiB for each that stays.",
+        description="40 MiB, and `settings.decisionMemoryMib` for each decision at once and up to 60 MiB for each that stays.",
     )
     security_context: Object = Field(
         default={"runAsUser": 65533, "runAsGroup": 65533, **RESTRICTED},

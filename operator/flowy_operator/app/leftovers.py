@@ -7,7 +7,7 @@ from datetime import datetime
 
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
-from flowy_operator.adapters.kube.errors import Conflict, Forbidden
+from flowy_operator.adapters.kube.errors import ApiError, Conflict, Forbidden
 from flowy_operator.app.children import tend_children
 from flowy_operator.app.late import Late
 from flowy_operator.app.parents import Parents
@@ -27,6 +27,8 @@ from flowy_operator.core.values import input_name
 DELETES_AT_ONCE = 20
 """Of Jobs, in flight at the API server together: as many as there are creates, for the same reason. One after the other, a stopped
 workflow's 600 Jobs ran on for up to a minute."""
+
+_FAILURES = 3  # of a pass, after which it makes no more deletes: while the API server hangs, each takes half a minute
 
 
 class Leftovers:
@@ -81,20 +83,24 @@ class Leftovers:
     async def _delete_jobs(self, jobs: Sequence[JobRecord]) -> None:
         """Side by side. Raises one of the errors: when all have been tried, or when it seems that nothing can be deleted now."""
         left = iter(jobs)
-        refused: list[Forbidden] = []
+        refused: list[Forbidden] = []  # each for itself
+        failed: list[ApiError] = []  # as the next one would
 
         async def delete_some() -> None:
             for job in left:
                 async with self._slots:
+                    if len(failed) >= _FAILURES:
+                        return
                     try:
                         await self._delete_job(job)
-                    except Forbidden as error:  # this one; another error would meet the next one as well
+                    except Forbidden as error:
                         refused.append(error)
+                    except ApiError as error:
+                        failed.append(error)
 
-        workers = (delete_some() for _ in range(min(len(jobs), DELETES_AT_ONCE)))
-        for failed in (*await asyncio.gather(*workers, return_exceptions=True), *refused):
-            if failed is not None:
-                raise failed
+        await asyncio.gather(*(delete_some() for _ in range(min(len(jobs), DELETES_AT_ONCE))))
+        for error in (*failed, *refused):
+            raise error
 
     async def _delete_job(self, job: JobRecord) -> None:
         if job.has_input_map:  # first, since nothing but the Job tells that it is there

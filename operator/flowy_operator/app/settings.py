@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         ge=0,
         le=1000,
         description="Decisions that stay in memory for the next one of their run, which then takes a tenth of the time. For "
-        "chains of many tasks. Each takes 3 MiB, and 50 MiB at most. 0: none.",
+        "chains of many tasks. Each takes 3 MiB, and 60 MiB at most. 0: none.",
     )
     decider_socket: str | None = Field(
         default=None,

@@ -35,7 +35,7 @@ def says_the_same(answer: Answer, state: State, ended: Collection[str]) -> bool:
     It makes the same calls and waits at the same place; of what the answer schedules and waits for, the state knows what is
     done.
     """
-    if answer.outcome is not Outcome.SUSPENDED or answer.needs is None:
+    if answer.outcome is not Outcome.SUSPENDED or not answer.needs:  # with none, nothing would ever be asked again
         return False
     return not any(_may_go_on(group, state) for group in answer.needs if any(key in ended for key in group))
 

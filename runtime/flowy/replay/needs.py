@@ -36,7 +36,7 @@ def groups(run: Run) -> Iterator[tuple[Sequence[str], Kept | None]]:
 
 
 def needs_of(run: Run) -> Sequence[Sequence[str]] | None:
-    """Give the groups for an answer, None if they are too many or nobody knows which calls there would be."""
+    """Give the groups for an answer. None: they are too many, or nobody knows which calls there would be; never none of them."""
     if run.more:
         return None
     held_back = {kept.key for kept in run.kept}
@@ -50,7 +50,7 @@ def needs_of(run: Run) -> Sequence[Sequence[str]] | None:
         if size > MAX_NEEDS:
             return None
         found[keys] = None
-    return tuple(found)
+    return tuple(found) or None
 
 
 def _look_into(pending: Sequence[Pending], races: dict[int, Race], members: dict[str, None]) -> None:

@@ -26,6 +26,7 @@ from flowy.wire.messages import (
 )
 from flowy.wire.values import digest
 from flowy_operator.adapters.decider import proof
+from flowy_operator.adapters.decider.exchange import Exchange, Lost
 from flowy_operator.adapters.decider.frames import LENGTH, STAYS
 from flowy_operator.adapters.decider.limits import Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
@@ -522,6 +523,29 @@ async def test_where_none_can_be_measured_none_stays(
         assert "Decisions don't stay" in caplog.text
     finally:
         await told.pool.close()
+
+
+@pytest.mark.parametrize(
+    "limits", [{"staying_memory_bytes": 1 << 20}, {"memory_bytes": 64 << 20, "staying_memory_bytes": 0}]
+)
+async def test_where_not_even_a_small_one_can_stay_none_does(
+    caplog: pytest.LogCaptureFixture, limits: dict[str, int]
+) -> None:
+    told = await watched(replace(LIMITS, **limits))
+    try:
+        assert json.loads((await run_all(told, request(CHAIN, 3)))[-1].result or "") == [0, 1, 2]
+        assert not told.fates
+        assert "a small one did not go on" in str(caplog.records[-1].__dict__["faults"])
+    finally:
+        await told.pool.close()
+
+
+async def test_one_that_has_ended_is_not_waited_for(pool: Watched) -> None:
+    exchange = Exchange(lambda verb, most_bytes: True)
+    exchange.close()
+    exchange.ask_again(b"", 1000, 60.0)
+    assert await exchange.finding == Lost()
+    assert not pool.children()
 
 
 async def test_one_whose_zygote_can_not_be_told_is_ended(pool: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

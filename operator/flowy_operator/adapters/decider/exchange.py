@@ -105,8 +105,11 @@ class Exchange(asyncio.Protocol):
             self.close()
 
     def ask_again(self, step: bytes, limit_bytes: int, within_s: float) -> None:
-        """Ask a child that stayed, if it `is_waiting`, with `finding` anew."""
+        """Ask a child that stayed, with `finding` anew. Of one that has ended meanwhile that is `Lost`."""
         self.finding = asyncio.get_running_loop().create_future()
+        if self._transport is None:
+            self._settle(Lost())
+            return
         self._order(Verb.GO_ON, 0)
         self.ask(LENGTH.pack(len(step)) + step, limit_bytes, within_s)
 

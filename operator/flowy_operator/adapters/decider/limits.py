@@ -65,7 +65,7 @@ class Limits:
     # Counted in pages that it has touched, those of the zygote that it has overwritten included, and each time again those that it
     # has given back: 4 MiB for a short history, 12 to 15 for 10,000 records. One that has touched more is ended.
     staying_memory_bytes: int = 16 * MIB
-    staying_memory_per_record_bytes: int = 2048  # on top
+    staying_memory_per_record_bytes: int = 512  # on top
     staying_records: int = 20  # a shorter history is replayed in two milliseconds, and pushes nobody out
     stay_s: float = 300.0  # a task that takes longer won't be slowed down by a replay
     # Beside `brief_wall_s`, which is measured from here for these, with the fork and the connection.

@@ -68,6 +68,7 @@ def clear() -> None:
     for added in place.all_added():
         clear_node(added)
     _clear_pods(FIRST, MOUNTED_BELOW)
+    _remove_cgroups_of_nobody()
     for program in ("iptables", "ip6tables"):
         _remove_chains(program)
     network.release(FIRST.address)
@@ -177,7 +178,16 @@ def _remove_cgroups(identifiers: list[str]) -> None:
         for top in _cgroup_folders(identifier):
             for folder in sorted([top, *top.rglob("*/")], key=lambda path: -len(path.parts)):
                 _remove_cgroup(folder)
+
+
+def _remove_cgroups_of_nobody() -> None:
+    """Those of containers that were being made when they were ended: no process is in them, and containerd never knew them."""
     for parent in (CGROUPS, *CGROUPS.glob("*/")):
+        for top in parent.glob(f"{CGROUP_PARENT}/*/"):
+            folders = sorted([top, *top.rglob("*/")], key=lambda path: -len(path.parts))
+            if not any((folder / "cgroup.procs").read_text() for folder in folders):
+                for folder in folders:
+                    _remove_cgroup(folder)
         with suppress(OSError):  # not there, or another containerd's containers are in it
             (parent / CGROUP_PARENT).rmdir()
 

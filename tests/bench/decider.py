@@ -185,12 +185,13 @@ async def _steps_s(results: int, steps: int, pause_s: float = 0.0) -> Sequence[f
     """So many decisions of a chain that has these results: steps of a child that stays, but for a few replays."""
     pool = DeciderPool(Limits(staying_records=0))
     await pool.start()
+    recorded = request(results)
     asked = replace(
-        request(results),
+        recorded,
         source=CHAIN,
         tasks=("probe",),
         input=json.dumps({"args": [results + steps + 1], "kwargs": {}}),
-        records=[record._replace(line=CHAIN_LINE) for record in request(results).records],
+        records=[record._replace(line=CHAIN_LINE) for record in recorded.records],
         seed="steps/0",
     )
     times: list[float] = []

@@ -176,7 +176,7 @@ def _unmount(below: Iterable[Path]) -> None:
 def _remove_cgroups(identifiers: list[str]) -> None:
     for identifier in identifiers:
         for top in _cgroup_folders(identifier):
-            for folder in sorted([top, *top.rglob("*/")], key=lambda path: -len(path.parts)):
+            for folder in _deepest_first(top):
                 _remove_cgroup(folder)
 
 
@@ -184,12 +184,16 @@ def _remove_cgroups_of_nobody() -> None:
     """Those of containers that were being made when they were ended: no process is in them, and containerd never knew them."""
     for parent in (CGROUPS, *CGROUPS.glob("*/")):
         for top in parent.glob(f"{CGROUP_PARENT}/*/"):
-            folders = sorted([top, *top.rglob("*/")], key=lambda path: -len(path.parts))
+            folders = _deepest_first(top)
             if not any((folder / "cgroup.procs").read_text() for folder in folders):
                 for folder in folders:
                     _remove_cgroup(folder)
         with suppress(OSError):  # not there, or another containerd's containers are in it
             (parent / CGROUP_PARENT).rmdir()
+
+
+def _deepest_first(top: Path) -> list[Path]:
+    return sorted([top, *top.rglob("*/")], key=lambda path: -len(path.parts))
 
 
 def _remove_cgroup(folder: Path) -> None:

@@ -59,9 +59,7 @@ def child_filter(architecture: Architecture, channel: int) -> bytes:
     _require(program, 0, channel, last=True)
     program.label("mmap()")
     # Where it likes: pages that lie far apart cost a table of 4 KiB for each, or two, which no limit counts.
-    for word in (low_word_at(0), high_word_at(0)):
-        program.load(word)
-        program.if_equal(0, None, "refuse")
+    _require(program, 0, 0)
     program.load(low_word_at(2))
     program.if_any_bit(_PROT_EXEC, "refuse")
     # Exactly these flags: not shared, no file, and not MAP_FIXED, which could replace what is mapped.

@@ -7,6 +7,7 @@ it, and whoever gets it back trusts it as little as the code itself: it may have
 import collections
 import dataclasses
 import marshal
+import warnings
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from types import CodeType
@@ -31,7 +32,7 @@ class Bytecode:
         key = blake2b(f"{mode}\n{filename}\n{text}".encode(), digest_size=16).digest()
         code = self._used.get(key) or self._known.get(key)
         if code is None:
-            code = compile(text, filename, mode, dont_inherit=True)
+            code = _compile(text, filename, mode)
             self._is_news = True
         self._used[key] = code
         return code
@@ -48,19 +49,25 @@ class Bytecode:
 class _Present:
     """That of the decision that is being made; a holder, because the patches outlive a decision."""
 
-    bytecode: Bytecode | None = None
+    __slots__ = ("bytecode",)
+
+    def __init__(self) -> None:
+        self.bytecode: Bytecode | None = None
+
+
+_present = _Present()
 
 
 def begin(bytecode: Bytecode) -> None:
     """Use this for what is compiled from here on, in a process that makes one decision."""
-    _Present.bytecode = bytecode
+    _present.bytecode = bytecode
 
 
 def compiled(text: str, filename: str, mode: str = "exec") -> CodeType:
     """As `compile`, which is spared where a decision has begun that knows what it would come to."""
-    if _Present.bytecode is None:
-        return compile(text, filename, mode, dont_inherit=True)
-    return _Present.bytecode.compile(text, filename, mode)
+    if _present.bytecode is None:
+        return _compile(text, filename, mode)
+    return _present.bytecode.compile(text, filename, mode)
 
 
 def impose() -> Callable[[], None]:
@@ -73,9 +80,14 @@ def impose() -> Callable[[], None]:
 
     def undo() -> None:
         del dataclasses.exec, collections.eval  # type: ignore[attr-defined]
-        _Present.bytecode = None
+        _present.bytecode = None
 
     return undo
+
+
+def _compile(text: str, filename: str, mode: str) -> CodeType:
+    with warnings.catch_warnings(action="ignore"):  # nobody reads them where workflows run
+        return compile(text, filename, mode, dont_inherit=True)
 
 
 def _execute(text: str, names: dict[str, Any], local: Mapping[str, object]) -> None:

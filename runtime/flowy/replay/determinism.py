@@ -80,9 +80,15 @@ class Log:
 class _Present:
     """The clock, the generator and the log in force; a holder, because the patches outlive a decision."""
 
-    clock = Clock(0.0)
-    generator = random.Random(0)  # noqa: S311 - must be predictable
-    log = Log()
+    __slots__ = ("clock", "generator", "log")
+
+    def __init__(self) -> None:
+        self.clock = Clock(0.0)
+        self.generator = random.Random(0)  # noqa: S311 - must be predictable
+        self.log = Log()
+
+
+_present = _Present()
 
 
 class _Same(type):
@@ -102,7 +108,7 @@ class _PatchedDate(dt.date, metaclass=_Same):
 
     @classmethod
     def today(cls) -> Any:
-        return cls.fromtimestamp(_Present.clock.now())
+        return cls.fromtimestamp(_present.clock.now())
 
 
 class _PatchedDateTime(dt.datetime, metaclass=_Same):
@@ -110,15 +116,15 @@ class _PatchedDateTime(dt.datetime, metaclass=_Same):
 
     @classmethod
     def now(cls, tz: dt.tzinfo | None = None) -> Any:
-        return cls.fromtimestamp(_Present.clock.now(), tz)
+        return cls.fromtimestamp(_present.clock.now(), tz)
 
     @classmethod
     def utcnow(cls) -> Any:
-        return cls.fromtimestamp(_Present.clock.now(), dt.UTC).replace(tzinfo=None)
+        return cls.fromtimestamp(_present.clock.now(), dt.UTC).replace(tzinfo=None)
 
     @classmethod
     def today(cls) -> Any:
-        return cls.fromtimestamp(_Present.clock.now())
+        return cls.fromtimestamp(_present.clock.now())
 
 
 for _patched, _name in ((_PatchedDate, "date"), (_PatchedDateTime, "datetime")):
@@ -130,7 +136,7 @@ class _PatchedRandom(random.Random):
     """Unseeded, it draws its seed from the run's generator."""
 
     def seed(self, a: Any = None, version: int = 2) -> None:
-        super().seed(_Present.generator.getrandbits(128) if a is None else a, version)
+        super().seed(_present.generator.getrandbits(128) if a is None else a, version)
 
 
 _PatchedRandom.__name__ = _PatchedRandom.__qualname__ = "Random"
@@ -138,11 +144,11 @@ _PatchedRandom.__module__ = "random"
 
 
 def _seconds() -> float:
-    return _Present.clock.now()
+    return _present.clock.now()
 
 
 def _nanoseconds() -> int:
-    return round(_Present.clock.now() * 1e6) * 1000  # a float holds no more of an instant than microseconds
+    return round(_present.clock.now() * 1e6) * 1000  # a float holds no more of an instant than microseconds
 
 
 def _gmtime(seconds: float | None = None) -> time.struct_time:
@@ -166,7 +172,7 @@ def _strftime(form: str, moment: Any = None) -> str:
 
 
 def _urandom(size: int) -> bytes:
-    return _Present.generator.randbytes(size)
+    return _present.generator.randbytes(size)
 
 
 def _uuid4() -> uuid.UUID:
@@ -179,7 +185,7 @@ def _uuid1(*_: object, **__: object) -> uuid.UUID:
 
 
 def _print(*items: object, **how: Any) -> None:
-    _Present.log.print(*items, **how)
+    _present.log.print(*items, **how)
 
 
 _PATCHES: Sequence[tuple[Any, str, Any]] = (
@@ -214,21 +220,21 @@ def begin(clock: Clock, log: Log, seed: str) -> None:
     `random`'s own functions and `uuid4` draw from one generator, in code order.
     """
     shared: random.Random = random._inst  # noqa: SLF001 - its functions are bound to it
-    _Present.clock, _Present.generator, _Present.log = clock, shared, log
+    _present.clock, _present.generator, _present.log = clock, shared, log
     shared.seed(seed)
 
 
 @contextmanager
 def deterministic(clock: Clock, seed: str) -> Iterator[None]:
     """Impose all but `print` for as long as the block runs, in a process that has a life of its own."""
-    kept = (_Present.clock, _Present.generator, random.getstate())
+    kept = (_present.clock, _present.generator, random.getstate())
     undo = _put(_PATCHES)
     try:
-        begin(clock, _Present.log, seed)
+        begin(clock, _present.log, seed)
         yield
     finally:
         undo()
-        _Present.clock, _Present.generator = kept[:2]
+        _present.clock, _present.generator = kept[:2]
         random.setstate(kept[2])
 
 

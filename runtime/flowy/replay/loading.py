@@ -6,9 +6,7 @@ Every failure here is the code's own fault and known before it ran well: `LoadFa
 import builtins
 import inspect
 import sys
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -35,8 +33,7 @@ class LoadFailed(Exception):
 def compiled(source: str) -> CodeType:
     """Compile workflow source. Raises `LoadFailed` with the line."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # nobody reads them where workflows run
-            return bytecode.compiled(source, FILENAME)
+        return bytecode.compiled(source, FILENAME)
     except SyntaxError as error:
         raise LoadFailed(type(error).__name__, error.msg, error.lineno) from error
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:
@@ -44,24 +41,28 @@ def compiled(source: str) -> CodeType:
         raise LoadFailed("SyntaxError", str(error) or "the source is nested too deeply") from error
 
 
-@contextmanager
-def fresh_module(printer: Callable[..., None] | None = None) -> Iterator[ModuleType]:
-    """Give an empty module for the source, known to the import system for as long as the block runs.
+class FreshModule:
+    """An empty module for the source, known to the import system for as long as the block runs.
 
     Dataclasses and enums look their module up by name. `printer` stands in for `print` in this module alone.
     """
-    module = ModuleType(MODULE)
-    if printer is not None:
-        module.__dict__["__builtins__"] = {**vars(builtins), "print": printer}
-    before = sys.modules.get(MODULE)
-    sys.modules[MODULE] = module
-    try:
-        yield module
-    finally:
-        if before is None:
+
+    def __init__(self, printer: Callable[..., None] | None = None) -> None:
+        self._module = ModuleType(MODULE)
+        if printer is not None:
+            self._module.__dict__["__builtins__"] = {**vars(builtins), "print": printer}
+        self._before: ModuleType | None = None
+
+    def __enter__(self) -> ModuleType:
+        self._before = sys.modules.get(MODULE)
+        sys.modules[MODULE] = self._module
+        return self._module
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is None:
             del sys.modules[MODULE]
         else:
-            sys.modules[MODULE] = before
+            sys.modules[MODULE] = self._before
 
 
 def factories(module: ModuleType) -> dict[str, Factory]:
@@ -111,12 +112,27 @@ def _parameters(factory: Factory) -> Sequence[inspect.Parameter]:
         raise LoadFailed("TasksMismatch", f"the parameters of {factory!r} cannot be read: {error}") from error
 
 
+def _names_alone(factory: Factory) -> Sequence[str]:
+    """The parameters of a function that takes nothing but names, each without a default value; none of any other factory.
+
+    `inspect` says the same. It was a tenth of a small decision, and most factories are such functions.
+    """
+    if type(factory) is not FunctionType or factory.__dict__ or factory.__defaults__ or factory.__kwdefaults__:
+        return ()
+    code = factory.__code__
+    if code.co_posonlyargcount or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
+        return ()
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
 def tasks_of(factory: Factory, tasks: Sequence[str], others: Iterable[Factory] = ()) -> list[str]:
     """Which of the tasks the factory is to be given, after holding its parameters against their names both ways.
 
     One list of tasks serves all factories of a source, since one may be a task of another: a name that the factory does not
     ask for is fine if one of the `others` does. Raises `LoadFailed`.
     """
+    if set(_names_alone(factory)) == set(tasks):
+        return list(tasks)
     takes_any = False
     known: dict[str, bool] = {}  # name -> may stay away
     for parameter in _parameters(factory):

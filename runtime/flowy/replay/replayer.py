@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from flowy.replay.determinism import begin
 from flowy.replay.ending import run_to_end
-from flowy.replay.loading import FILENAME, Factory, compiled, factories, find_entrypoint, fresh_module, tasks_of
+from flowy.replay.loading import FILENAME, Factory, FreshModule, compiled, factories, find_entrypoint, tasks_of
 from flowy.replay.run import Run
 from flowy.replay.source import UserSource
 from flowy.replay.steps import Steps, go_on, may_stay
@@ -44,7 +44,7 @@ def replay(request: Request, leave: Callable[[Answer], NoReturn] | None = None, 
             steps.give_up()
 
     run = run_of(request, leave=None if leave is None else left)
-    with fresh_module() as module:
+    with FreshModule() as module:
         body = body_of(run, request, module)
         if leave is not None:
             begin(run.clock, run.log, request.seed)

@@ -31,6 +31,8 @@ class Run:
     It may return where the code waits: `steps.go_on` has taken in what has completed since, and the code goes on.
     """
 
+    __slots__ = ("_by_key", "_has_warned", "_is_plain", "_leave", "_max_bytes", "_room_for_new", "_room_for_repeated", "_thread", "_turn", "_wanted", "calls", "clock", "counters", "end", "failures", "is_over", "is_restart", "is_settled", "kept", "log", "max_calls", "more", "pending", "phase", "reached", "records", "repeated", "returned", "source", "tracer")  # fmt: skip
+
     def __init__(
         self,
         records: Sequence[Record],

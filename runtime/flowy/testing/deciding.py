@@ -8,7 +8,7 @@ from flowy.errors import ErrorObject
 from flowy.replay.decision import Call, Decision
 from flowy.replay.ending import run_to_end
 from flowy.replay.history import DEFAULT_TIMER, cancelled_message
-from flowy.replay.loading import Factory, factories, file_of, fresh_module, required_tasks, tasks_of
+from flowy.replay.loading import Factory, FreshModule, factories, file_of, required_tasks, tasks_of
 from flowy.replay.replayer import call_workflow, load
 from flowy.replay.run import Run
 from flowy.replay.source import UserSource
@@ -51,7 +51,7 @@ def decide(
     # Over JSON text like the input of a real run, so that the code can't change what the caller holds.
     given: Any = values.decode(values.encode_plain({"args": given_args, "kwargs": given_kwargs}))
     run = Run(records)
-    with fresh_module() as module:
+    with FreshModule() as module:
         loaded = _load(run, workflow, module, names)
         if not isinstance(loaded, BaseException):
             names = loaded[1]

@@ -17,7 +17,7 @@ from flowy.local.trace import trace_of
 from flowy.local.virtual import VirtualTime
 from flowy.local.workflow import LocalWorkflow
 from flowy.policy.timeout import TimeoutSpec
-from flowy.replay.loading import Factory, LoadFailed, fresh_module
+from flowy.replay.loading import Factory, FreshModule, LoadFailed
 from flowy.replay.replayer import load
 from flowy.replay.run import Run
 from flowy.testing import behaviour
@@ -196,7 +196,7 @@ def _timeless_of(workflow: Callable[[], Plan]) -> Plan:
 def _factory(workflow: Workflow) -> Factory:
     if not isinstance(workflow, tuple):
         return workflow
-    with fresh_module(None) as module:
+    with FreshModule(None) as module:
         try:
             return load(Run(()), module, *workflow)
         except LoadFailed as failed:

@@ -82,7 +82,7 @@ FORGED = {forged!r}
 
 def main(a, b, c):
     def run():
-        used = bytecode._Present.bytecode._used
+        used = bytecode._present.bytecode._used
         for key in used:
             used[key] = compile(FORGED, "<workflow>", "exec")
         return a(1)

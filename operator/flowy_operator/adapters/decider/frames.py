@@ -40,7 +40,7 @@ class Layout(StrEnum):
     """How objects lie in a zygote's memory, and in that of its children."""
 
     PLAIN = "plain"
-    SCRAMBLED = "scrambled"  # see `scramble`: for shadow replay
+    SCRAMBLED = "scrambled"  # see `places.scramble`: for shadow replay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

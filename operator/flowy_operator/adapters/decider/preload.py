@@ -132,6 +132,7 @@ _RECORDS = [
 ]
 
 _known = b""  # the bytecode of the little program, since most decisions have theirs
+_used = Bytecode()  # and what it was loaded to: a child that let go of that would copy the pages of all of it
 
 
 def warm_up_request(*, fail: bool = False) -> Request:
@@ -146,15 +147,15 @@ def warm_up_request(*, fail: bool = False) -> Request:
 
 
 def _decide(*, fail: bool = False) -> None:
-    global _known  # noqa: PLW0603 - of the zygote, for all children
+    global _known, _used  # noqa: PLW0603 - of the zygote, for all children
 
     def leave(answer: Answer) -> NoReturn:
         encode_answer(answer)
         raise _Left
 
     compiled.cache_clear()
-    used = Bytecode(_known)
-    bytecode.begin(used)
+    _used = Bytecode(_known)
+    bytecode.begin(_used)
     with contextlib.suppress(_Left):
         replay(parse_request(encode_request(warm_up_request(fail=fail))), leave)
-    _known = used.hand_on() or _known
+    _known = _used.hand_on() or _known

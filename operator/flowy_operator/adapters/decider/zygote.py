@@ -41,8 +41,8 @@ from flowy_operator.adapters.decider.frames import (
     life_path,
 )
 from flowy_operator.adapters.decider.lockdown import ZygoteLocks
+from flowy_operator.adapters.decider.places import fill_gaps, scramble
 from flowy_operator.adapters.decider.preload import preload
-from flowy_operator.adapters.decider.scramble import scramble
 
 _LIFE = 0  # standard input of a child: a pipe for orders, whose end is the zygote's
 _READY = 1  # standard output
@@ -102,7 +102,6 @@ class Zygote:
             self._poller.register(door, select.POLLIN)
         # Frozen objects are not visited by a collection, so their pages stay shared. Off altogether: a decision is
         # short, its memory is bounded, and collections at arbitrary moments would run `__del__` at arbitrary moments.
-        gc.collect()
         gc.freeze()
         gc.disable()
         while True:
@@ -315,7 +314,8 @@ def main(arguments: str) -> None:
     os.environ.clear()  # PYTHONHASHSEED has done its work
     sys.argv = [""]
     preload()
-    kept = scramble() if start.layout is Layout.SCRAMBLED else ()
+    gc.collect()
+    kept = scramble() if start.layout is Layout.SCRAMBLED else fill_gaps()
     zygote = Zygote(start)
     # `kernel.fork` asks for it; no thread can start later, the filter knows no flags of clone but those of fork.
     threads = os.listdir("/proc/self/task")  # noqa: PTH208 - as above

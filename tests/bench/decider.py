@@ -30,8 +30,12 @@ HOSTILE = 20
 _WALL_S = 60.0
 _PAUSE_S = 0.01  # between two decisions of which each is timed: so little that nothing gets cold
 
-# Waits for more than there is, before it answers: a child that can be looked at from outside.
-_HELD = "        __import__('os').read(3, 1)\n"
+# Behind this line it waits for more than there is: a child that can be looked at from outside, just before it answers. Only
+# from this time on, so that its bytecode is known by then.
+_HELD_FROM_S = 3e9
+_HELD = f"        if __import__('time').time() >= {_HELD_FROM_S}: __import__('os').read(3, 1)\n"
+_LOOKS = 9
+_LOOK_S = 0.1  # until it is looked at: it has got there, and is not taken for a slow one
 
 _ENDLESS = "def main(probe):\n    def run():\n        while True: pass\n    return run\n"
 _GREEDY = (
@@ -49,7 +53,7 @@ _HOSTILE = [_alone(source) for source in (_ENDLESS, _GREEDY, _FORBIDDEN)]
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Milliseconds are medians. Memory is what a child has for itself, deciding or waiting, and what the zygote holds."""
+    """Milliseconds are medians. Memory is what a child has for itself, deciding or waiting ahead, and what the zygote holds."""
 
     small_ms: float
     small_p99_ms: float
@@ -105,9 +109,6 @@ async def measure(rounds: int = 300) -> Costs:
         beside_hostile_s = await _beside_hostile_s(pool, asked[SMALL], 2 * rounds)
         zygote_pid = pool.zygote_pid
         assert zygote_pid is not None
-        (waiting_mib, small_mib), (_, medium_mib) = [
-            await _private_mib(pool, zygote_pid, asked[results]) for results in (SMALL, MEDIUM)
-        ]
         return Costs(
             small_ms=statistics.median(small_s) * 1000,
             small_p99_ms=_p99(small_s) * 1000,
@@ -117,9 +118,9 @@ async def measure(rounds: int = 300) -> Costs:
             huge_ms=statistics.median(huge_s) * 1000,
             small_per_s=small_per_s,
             medium_per_s=medium_per_s,
-            small_private_mib=small_mib,
-            medium_private_mib=medium_mib,
-            waiting_private_mib=waiting_mib,
+            small_private_mib=await _private_mib(asked[SMALL]),
+            medium_private_mib=await _private_mib(asked[MEDIUM]),
+            waiting_private_mib=_private_mib_of(await _waiting(pool, zygote_pid)),
             zygote_mib=_kib(Path(f"/proc/{zygote_pid}/status"), "VmRSS") / 1024,
             step_ms=statistics.median(await _steps_s(0, STEPS)) * 1000,
             huge_step_ms=statistics.median(await _steps_s(HUGE, rounds // 6, pause_s=_PAUSE_S)) * 1000,
@@ -192,16 +193,38 @@ def _p99(times: Sequence[float]) -> float:
     return sorted(times)[int(len(times) * 0.99)]
 
 
-async def _private_mib(pool: DeciderPool, zygote_pid: int, asked: Request) -> tuple[float, float]:
-    """The pages that a child does not share: one that waits for a decision, and one that is about to answer this one."""
+async def _private_mib(asked: Request) -> float:
+    """The pages that the child of this decision does not share, when it is about to answer."""
     before, last_line, after = asked.source.rpartition("        return ")
-    held = replace(asked, source=before + _HELD + last_line + after)
-    decision = asyncio.create_task(pool.decide(held, namespace="held", wall_s=_WALL_S))
-    await asyncio.sleep(0.5)
-    waiting_mib, *_, deciding_mib = sorted(map(_private_mib_of, _children_of(zygote_pid)))
+    asked = replace(asked, source=before + _HELD + last_line + after)
+    pool = DeciderPool(Limits(staying_children=0, children_ready=0))
+    await pool.start()
+    try:
+        for _ in range(2):
+            await pool.decide(asked, namespace="bench", wall_s=_WALL_S)
+        held = replace(asked, started_at=_HELD_FROM_S)
+        return statistics.median([await _looked_at(pool, held) for _ in range(_LOOKS)])
+    finally:
+        await pool.close()
+
+
+async def _looked_at(pool: DeciderPool, held: Request) -> float:
+    decision = asyncio.create_task(pool.decide(held, namespace="bench", wall_s=_WALL_S))
+    await asyncio.sleep(_LOOK_S)
+    assert pool.zygote_pid is not None
+    (child,) = _children_of(pool.zygote_pid)
+    private_mib = _private_mib_of(child)
     decision.cancel()
     await asyncio.gather(decision, return_exceptions=True)
-    return waiting_mib, deciding_mib
+    await asyncio.sleep(_LOOK_S)  # until it is reaped
+    return private_mib
+
+
+async def _waiting(pool: DeciderPool, zygote_pid: int) -> int:
+    """The child that waits for a decision, once it is warm."""
+    await asyncio.sleep(0.5)
+    (child,) = _children_of(zygote_pid)
+    return child
 
 
 def _children_of(pid: int) -> Sequence[int]:

@@ -146,7 +146,7 @@ class Program:
 
 
 def small() -> Program:
-    """Six lines that call tasks, and a comprehension. Its decision over three results schedules the last task."""
+    """Four lines that call four tasks. The decision over three results schedules the last one."""
     results = {
         "fetch": "raw/7.png",
         "resize": "small/7.png",
@@ -156,7 +156,7 @@ def small() -> Program:
 
 
 def planned(parts: int) -> Program:
-    """Sixty lines: classes, an own exception, a generator, closures, seven modules. Over so many results it schedules 16 tasks."""
+    """Fifty lines: classes, an own exception, a generator, closures, seven modules. Over so many results it schedules 16 tasks."""
     return Program(_PLANNED, ("count_rows", "merge", "report"), (parts, 16, "2026-01-02"), lambda _, number: number % 5)
 
 

@@ -7,7 +7,6 @@ it, and whoever gets it back trusts it as little as the code itself: it may have
 import collections
 import dataclasses
 import marshal
-import warnings
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from types import CodeType
@@ -32,7 +31,7 @@ class Bytecode:
         key = blake2b(f"{mode}\n{filename}\n{text}".encode(), digest_size=16).digest()
         code = self._used.get(key) or self._known.get(key)
         if code is None:
-            code = _compile(text, filename, mode)
+            code = compile(text, filename, mode, dont_inherit=True)
             self._is_news = True
         self._used[key] = code
         return code
@@ -66,7 +65,7 @@ def begin(bytecode: Bytecode) -> None:
 def compiled(text: str, filename: str, mode: str = "exec") -> CodeType:
     """As `compile`, which is spared where a decision has begun that knows what it would come to."""
     if _present.bytecode is None:
-        return _compile(text, filename, mode)
+        return compile(text, filename, mode, dont_inherit=True)
     return _present.bytecode.compile(text, filename, mode)
 
 
@@ -83,11 +82,6 @@ def impose() -> Callable[[], None]:
         _present.bytecode = None
 
     return undo
-
-
-def _compile(text: str, filename: str, mode: str) -> CodeType:
-    with warnings.catch_warnings(action="ignore"):  # nobody reads them where workflows run
-        return compile(text, filename, mode, dont_inherit=True)
 
 
 def _execute(text: str, names: dict[str, Any], local: Mapping[str, object]) -> None:

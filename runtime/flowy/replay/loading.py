@@ -6,6 +6,7 @@ Every failure here is the code's own fault and known before it ran well: `LoadFa
 import builtins
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
@@ -33,7 +34,9 @@ class LoadFailed(Exception):
 def compiled(source: str) -> CodeType:
     """Compile workflow source. Raises `LoadFailed` with the line."""
     try:
-        return bytecode.compiled(source, FILENAME)
+        # Where the bytecode is known as well: leaving this lets the code's own warnings be shown anew.
+        with warnings.catch_warnings(action="ignore"):  # nobody reads them where workflows run
+            return bytecode.compiled(source, FILENAME)
     except SyntaxError as error:
         raise LoadFailed(type(error).__name__, error.msg, error.lineno) from error
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:
@@ -112,16 +115,16 @@ def _parameters(factory: Factory) -> Sequence[inspect.Parameter]:
         raise LoadFailed("TasksMismatch", f"the parameters of {factory!r} cannot be read: {error}") from error
 
 
-def _names_alone(factory: Factory) -> Sequence[str]:
-    """The parameters of a function that takes nothing but names, each without a default value; none of any other factory.
+def _names_alone(factory: Factory) -> Sequence[str] | None:
+    """The parameters of a function that takes nothing but names, each without a default value. None for any other factory.
 
     `inspect` says the same. It was a tenth of a small decision, and most factories are such functions.
     """
     if type(factory) is not FunctionType or factory.__dict__ or factory.__defaults__ or factory.__kwdefaults__:
-        return ()
+        return None
     code = factory.__code__
     if code.co_posonlyargcount or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
-        return ()
+        return None
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
@@ -131,7 +134,8 @@ def tasks_of(factory: Factory, tasks: Sequence[str], others: Iterable[Factory] =
     One list of tasks serves all factories of a source, since one may be a task of another: a name that the factory does not
     ask for is fine if one of the `others` does. Raises `LoadFailed`.
     """
-    if set(_names_alone(factory)) == set(tasks):
+    names = _names_alone(factory)
+    if names is not None and set(names) == set(tasks):
         return list(tasks)
     takes_any = False
     known: dict[str, bool] = {}  # name -> may stay away

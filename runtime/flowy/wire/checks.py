@@ -68,7 +68,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _decode_of_friend(raw: bytes) -> object:
-    return values.decode(raw.decode())
+    return values.decode(raw.decode())  # `json.loads` takes other encodings, too, and its way through them is longer
 
 
 _decode_strictly = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_refuse_constant).decode

@@ -22,6 +22,7 @@ from flowy_operator.adapters.decider.syscalls import X86_64
 from flowy_operator.core.errors import DecisionStalled, StallReason
 from tests.adapters.decider import escapes
 from tests.adapters.decider.escapes import End
+from tests.adapters.decider.processes import until
 from tests.adapters.decider.programs import GOOD, GOOD_KEYS, body, native
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -83,6 +84,7 @@ async def world(neighbour: "subprocess.Popen[bytes]") -> AsyncIterator[World]:
         )
     )
     await pool.start()
+    await until(pool.lets_stay)
     assert pool.zygote_pid is not None
     yield World(pool, pool.zygote_pid, neighbour)
     await pool.close()

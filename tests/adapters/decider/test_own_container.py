@@ -132,6 +132,7 @@ async def test_a_child_that_stays_is_stopped_until_it_is_asked(decider: Decider)
     pool = DeciderPool(limits, socket_path=decider.socket_path, stayed=lambda fate: fates.update([fate]))
     await pool.start()
     try:
+        await until(pool.lets_stay)
         asked = body("return [int(a(n)) for n in range(3)]")
         for n in range(3):
             answer = await pool.decide(asked, namespace="x", wall_s=WALL_S)

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from flowy.wire.messages import (
     encode_answer,
 )
 from flowy.wire.values import digest
-from flowy_operator.adapters.decider import proof
+from flowy_operator.adapters.decider import bounds, proof
 from flowy_operator.adapters.decider.exchange import Exchange, Lost
 from flowy_operator.adapters.decider.frames import LENGTH, STAYS
 from flowy_operator.adapters.decider.limits import Limits
@@ -102,7 +102,7 @@ class Watched:
         return pid
 
 
-async def watched(limits: Limits, shadow_share: float = 0.0) -> Watched:
+async def watched(limits: Limits, shadow_share: float = 0.0, *, lets_stay: bool = True) -> Watched:
     told: Watched
     pool = DeciderPool(
         limits,
@@ -112,6 +112,8 @@ async def watched(limits: Limits, shadow_share: float = 0.0) -> Watched:
     )
     told = Watched(pool)
     await pool.start()
+    if lets_stay:
+        await until(pool.lets_stay)
     await until(lambda: not told.children())  # those of the self-test
     return told
 
@@ -154,6 +156,7 @@ async def replays() -> AsyncIterator[DeciderPool]:
 async def pool(shared: Watched) -> Watched:
     """Without any children, and with nothing told."""
     shared.pool.forget()
+    await until(shared.pool.lets_stay)  # anew, if the one before ended the zygote
     await until(lambda: not shared.children())
     shared.fates.clear()
     shared.ends.clear()
@@ -511,16 +514,44 @@ async def test_one_that_became_large_in_a_step_does_not_stay(pool: Watched) -> N
     assert (await pool.decide(asked)).result == "2"
 
 
+async def test_none_stays_before_it_is_proven_that_it_can_be_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end, real = asyncio.Event(), proof.staying_faults
+
+    async def held_up(limits: Limits, connect: Callable[[], Awaitable[Exchange]]) -> Sequence[str]:
+        await may_end.wait()
+        return await real(limits, connect)
+
+    monkeypatch.setattr(proof, "staying_faults", held_up)
+    told = await watched(LIMITS, lets_stay=False)
+    try:
+        answers = await run_all(told, request(CHAIN, 3))
+        assert not told.fates
+        may_end.set()
+        await until(told.pool.lets_stay)
+        assert await run_all(told, request(CHAIN, 3)) == answers
+        assert told.fates == {Fate.WENT_ON: 3}
+    finally:
+        await told.pool.close()
+
+
 async def test_where_none_can_be_measured_none_stays(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(ZygoteProcess, "tell", lambda *_: True)
-    monkeypatch.setattr(proof, "_REST_S", 0.1)
-    told = await watched(LIMITS)
+    monkeypatch.setattr(bounds, "_AGAIN_S", 0.0)
+    told = await watched(LIMITS, lets_stay=False)
     try:
-        assert json.loads((await run_all(told, request(CHAIN, 3)))[-1].result or "") == [0, 1, 2]
-        assert not told.fates
-        assert "Decisions don't stay" in caplog.text
+        with monkeypatch.context() as here:
+            here.setattr(ZygoteProcess, "tell", lambda *_: True)
+            here.setattr(proof, "_REST_S", 0.1)
+            for _ in range(2):
+                assert json.loads((await run_all(told, request(CHAIN, 3)))[-1].result or "") == [0, 1, 2]
+                await until(lambda: "Decisions don't stay" in caplog.text)
+                assert not told.pool.lets_stay()
+            assert not told.fates
+        await until(told.pool.lets_stay)  # asked again, once it can be
+        await run_all(told, request(CHAIN, 3))
+        assert told.fates[Fate.WENT_ON]
+        assert caplog.text.count("Decisions don't stay") == 1
     finally:
         await told.pool.close()
 
@@ -531,11 +562,23 @@ async def test_where_none_can_be_measured_none_stays(
 async def test_where_not_even_a_small_one_can_stay_none_does(
     caplog: pytest.LogCaptureFixture, limits: dict[str, int]
 ) -> None:
-    told = await watched(replace(LIMITS, **limits))
+    told = await watched(replace(LIMITS, **limits), lets_stay=False)
     try:
         assert json.loads((await run_all(told, request(CHAIN, 3)))[-1].result or "") == [0, 1, 2]
+        await until(lambda: "Decisions don't stay" in caplog.text)
         assert not told.fates
         assert "a small one did not go on" in str(caplog.records[-1].__dict__["faults"])
+    finally:
+        await told.pool.close()
+
+
+async def test_a_proof_is_of_one_zygote() -> None:
+    told = await watched(LIMITS)
+    try:
+        os.kill(told.zygote, signal.SIGKILL)
+        await told.decide(request(CHAIN, 3))
+        assert not told.pool.lets_stay()
+        await until(told.pool.lets_stay)
     finally:
         await told.pool.close()
 

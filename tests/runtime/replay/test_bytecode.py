@@ -45,7 +45,27 @@ def main(a):
         Part(1, 2)
     return run
 """
-PROGRAMS = {"a function": PLAIN, "what generates code": CLASSES, "a failure in it": FAILS}
+# Each warning is shown once for its line, until `catch_warnings` is left: what is compiled in between must not do that.
+WARNS = """
+import warnings
+from dataclasses import make_dataclass
+
+def main(a):
+    def run():
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("default")
+            for n in range(3):
+                warnings.warn("old way")
+                make_dataclass(f"Part{n}", ["x"])
+        return a(len(seen))
+    return run
+"""
+PROGRAMS = {
+    "a function": PLAIN,
+    "what generates code": CLASSES,
+    "a failure in it": FAILS,
+    "warnings beside it": WARNS,
+}
 
 
 @pytest.fixture(autouse=True)

@@ -85,6 +85,16 @@ def test_it_is_given_those_that_its_signature_names(factory: Callable[..., Any])
     inspect.signature(factory).bind(a=1, b=2)
 
 
+OF_NONE = [_plain, _by_keyword, _with_default, _with_keyword_default, _takes_more, _wrapper, _with_a_signature, _Class]
+OF_NONE += [_Callable(), functools.partial(_plain)]
+
+
+@pytest.mark.parametrize("factory", OF_NONE)
+def test_one_that_asks_for_tasks_is_refused_where_there_are_none(factory: Callable[..., Any]) -> None:
+    with pytest.raises(LoadFailed, match=r"asks for tasks that are not given: .*, nor is any other"):
+        tasks_of(factory, ())
+
+
 def _positional_only(a: object, b: object, /) -> object:
     return a, b
 
@@ -100,6 +110,12 @@ REFUSED = {
         "the factory takes the positional-only a; tasks are given by name",
     ),
     "any number": (_any_number, ("a", "b"), "the factory takes *b; tasks are given by name"),
+    "positional-only, of none": (
+        _positional_only,
+        (),
+        "the factory takes the positional-only a; tasks are given by name",
+    ),
+    "any number, of none": (_any_number, (), "the factory takes *b; tasks are given by name"),
     "one too few": (_plain, ("a",), "the factory asks for tasks that are not given: b; given are: a"),
     "none": (_plain, (), "the factory asks for tasks that are not given: a, b, nor is any other"),
     "one too many": (

@@ -4,12 +4,12 @@ The interpreter has an allocator of its own for what is small. It places an obje
 of old pools before it takes a new one.
 
 Imports leave gaps all over. A child that fills some copies a page for each, and two for the heads of the pools that become
-full by it: 70 of the 700 pages that a small decision copied. So the gaps are filled before the first fork (`fill_gaps`).
+full by it: 70 of the 700 pages that a small decision copied. So `fill_gaps` fills them before the first fork.
 
-For a shadow replay new objects have to lie otherwise (`scramble`). Two processes of one program differ by whole pages: the
-kernel moves their mappings, and the allocator gives the same places within them. The order of a small set follows from those
-places, and can be the same in both: that of eight functions was. Here places of every size are left free all over, out of
-order, and the next objects get those.
+For a shadow replay new objects have to lie otherwise. Two processes of one program differ by whole pages: the kernel moves
+their mappings, and the allocator gives the same places within them. The order of a small set follows from those places, and
+can be the same in both: that of eight functions was. So `scramble` leaves places of every size free all over, out of order,
+and the next objects get those.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,8 +19,9 @@ _STEP_BYTES = 16
 
 _POOL_BYTES = 16 * 1024
 _HEAD_BYTES = 48  # of a pool; its first object lies behind that
-_SURE = 3  # objects in a pool's order
-# Where Python was built with another allocator nothing is where this looks for it. So many gaps of a size have not been seen.
+_AT_ONCE = 32  # objects, between which nothing else is made: a number that is looked at takes a place, too
+_SURE = 8  # objects in a pool's order from its first place on: that is a new pool, unless old objects went in the same order
+# So many gaps of a size have not been seen. Under another allocator, as of a debug build, nothing is where this looks for it.
 _MOST = 4096
 
 _LARGE_BYTES = 4096
@@ -31,20 +32,29 @@ _KEPT_IN_4 = 1  # these stay in between, so that no run of free places is left
 
 
 def fill_gaps() -> Sequence[object]:
-    """Fill them with objects of no use, and give these, which have to be kept."""
+    """Fill them with objects of no use, and give these, which have to be kept: none where it can't be told what is a gap."""
     filling: list[object] = []
     for size_bytes in range(_STEP_BYTES, _SMALL_BYTES + 1, _STEP_BYTES):
         make = _maker(size_bytes)
-        in_order = 0
-        for _ in range(_MOST):
-            filling.append(make())
-            # Only a new pool gives out its places in their order from the first one on, and none is taken while old ones have room.
-            place = id(filling[-1]) % _POOL_BYTES
-            expected = _HEAD_BYTES + in_order * size_bytes
-            in_order = in_order + 1 if place == expected else int(place == _HEAD_BYTES)
-            if in_order == _SURE:
+        for _ in range(_MOST // _AT_ONCE):
+            filling.extend(make() for _ in range(_AT_ONCE))
+            # Of the ones before as well: a pool may begin at any place among them, and have no more room than for so many.
+            if _begin_a_pool(filling[-2 * _AT_ONCE :], size_bytes):
                 break
+        else:
+            return ()
     return filling
+
+
+def _begin_a_pool(made: Sequence[object], size_bytes: int) -> bool:
+    """Whether some of these lie in a new pool. None is taken while old ones have room."""
+    in_order = 0
+    for one in made:
+        place = id(one) % _POOL_BYTES
+        in_order = in_order + 1 if place == _HEAD_BYTES + in_order * size_bytes else int(place == _HEAD_BYTES)
+        if in_order == _SURE:
+            return True
+    return False
 
 
 def scramble() -> Sequence[object]:

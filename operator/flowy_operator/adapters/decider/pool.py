@@ -6,11 +6,13 @@ and repeats a share of them. What comes back is judged in `verdict`; what an ans
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from functools import partial
 
 from flowy.wire.messages import Answer, Request
 from flowy_operator.adapters.decider import proof, shadow, verdict
 from flowy_operator.adapters.decider.asking import Asked, asking
+from flowy_operator.adapters.decider.bounds import Bounds
 from flowy_operator.adapters.decider.bytecodes import Bytecodes
 from flowy_operator.adapters.decider.connections import GRACE_S, Connections, ask
 from flowy_operator.adapters.decider.exchange import Exchange, Finding, Lost
@@ -79,7 +81,8 @@ class DeciderPool:
         self._second = Keeper(lambda: self._begin(Layout.SCRAMBLED), linger_s=_LINGER_S)
         self._connections = Connections()
         self._ready = ReadyChildren(self._limits.children_ready, self._connect_ahead)
-        self._stepping = Stepping(self._limits, self._lanes, self._ready, ended=ended, stayed=stayed)
+        self._bounds = Bounds(self._staying_faults)
+        self._stepping = Stepping(self._limits, self._lanes, self._ready, self._bounds, ended=ended, stayed=stayed)
         self._bytecodes = Bytecodes()
 
     async def start(self) -> None:
@@ -98,7 +101,7 @@ class DeciderPool:
     async def close(self) -> None:
         """End the zygotes and all children. Decisions in flight end as unavailable."""
         await self._ready.close()
-        self._stepping.clear()
+        self._stepping.begin()
         await self._first.close()
         await self._second.close()
         self._connections.close()
@@ -149,6 +152,10 @@ class DeciderPool:
             await asyncio.wait([repeated])
         difference = None if again is None else shadow.difference(answer, again)
         return answer if difference is None else shadow.stalled(difference)
+
+    def lets_stay(self) -> bool:
+        """Whether children may stay by now: that their zygote keeps them in bounds is proven when it is first asked for."""
+        return self._bounds.hold()
 
     def forget(self) -> None:
         """End all children that stay: the next decision of each run is a replay."""
@@ -243,19 +250,19 @@ class DeciderPool:
         """A zygote that has proven its locks. One that has not decides nothing."""
         if layout is Layout.PLAIN:
             self._ready.drop()  # those of the one before
-            self._stepping.begin(are_bounded=False)
+            self._stepping.begin()
             self._bytecodes.clear()
         zygote = await self._home.start(layout, self._limits.start_s)
         try:
             proof.report(zygote.locks, layout)
             await proof.prove(zygote, self._strictness, self._limits, partial(self._tried_by, zygote))
-            if layout is Layout.PLAIN and self._limits.staying_children:
-                are_bounded = await proof.bounds_who_stays(self._limits, partial(self._connections.to, zygote))
-                self._stepping.begin(are_bounded=are_bounded)
         except BaseException:
             await zygote.close()
             raise
         return zygote
+
+    async def _staying_faults(self) -> Sequence[str]:
+        return await proof.staying_faults(self._limits, self._connect_ahead)
 
     async def _tried_by(self, zygote: Zygote, asked: Asked) -> Finding:
         return await ask(await self._connections.to(zygote), asked)

@@ -99,7 +99,7 @@ def preload() -> None:
     bytecode.impose()
     for _ in range(_ROUNDS):
         _decide()
-    _decide(fail=True)
+    _kept[:] = _decide(), _decide(fail=True)
     sys.path.clear()
     sys.meta_path[:] = [_Unavailable]
     for name in _HIDDEN:
@@ -132,7 +132,7 @@ _RECORDS = [
 ]
 
 _known = b""  # the bytecode of the little program, since most decisions have theirs
-_used = Bytecode()  # and what it was loaded to: a child that let go of that would copy the pages of all of it
+_kept: list[Bytecode] = []  # and what it was loaded to: a child that let go of that would copy the pages of all of it
 
 
 def warm_up_request(*, fail: bool = False) -> Request:
@@ -146,16 +146,17 @@ def warm_up_request(*, fail: bool = False) -> Request:
     )
 
 
-def _decide(*, fail: bool = False) -> None:
-    global _known, _used  # noqa: PLW0603 - of the zygote, for all children
+def _decide(*, fail: bool = False) -> Bytecode:
+    global _known  # noqa: PLW0603 - of the zygote, for all children
 
     def leave(answer: Answer) -> NoReturn:
         encode_answer(answer)
         raise _Left
 
     compiled.cache_clear()
-    _used = Bytecode(_known)
-    bytecode.begin(_used)
+    used = Bytecode(_known)
+    bytecode.begin(used)
     with contextlib.suppress(_Left):
         replay(parse_request(encode_request(warm_up_request(fail=fail))), leave)
-    _known = _used.hand_on() or _known
+    _known = used.hand_on() or _known
+    return used

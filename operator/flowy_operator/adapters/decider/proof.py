@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 SPIN_CPU_S = 0.03
 
 _REST_S = 1.0  # for what takes a millisecond
-_REST_TRIES = 3
 
 Told = Answer | DecisionStalled
 
@@ -148,19 +147,8 @@ async def prove(
             )
 
 
-async def bounds_who_stays(limits: Limits, connect: Callable[[], Awaitable[Exchange]]) -> bool:
-    """Whether a large child that stays is ended, while a small one can be asked again. If not, it says that none will stay."""
-    for _ in range(_REST_TRIES):
-        faults = await _rest_faults(limits, connect)
-        if not faults:
-            return True
-    log.warning(
-        "Decisions don't stay for the next one: the decider can't bound those that do", extra={"faults": faults}
-    )
-    return False
-
-
-async def _rest_faults(limits: Limits, connect: Callable[[], Awaitable[Exchange]]) -> Sequence[str]:
+async def staying_faults(limits: Limits, connect: Callable[[], Awaitable[Exchange]]) -> Sequence[str]:
+    """What is wrong with how children stay: a large one has to be ended, and a small one asked again. Raises `DecisionStalled`."""
     most_bytes = limits.staying_bytes(0)
     with contextlib.ExitStack() as ends:
         small = await connect()

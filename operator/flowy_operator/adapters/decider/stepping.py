@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from flowy.wire.messages import Answer, Outcome, Request
 from flowy_operator.adapters.decider import verdict
+from flowy_operator.adapters.decider.bounds import Bounds
 from flowy_operator.adapters.decider.connections import found
 from flowy_operator.adapters.decider.exchange import Finding, Said
 from flowy_operator.adapters.decider.lanes import Lane, Lanes
@@ -19,32 +20,35 @@ from flowy_operator.adapters.decider.verdict import End, NoAnswer, OnEnd
 class Stepping:
     """Whoever is `ready` is filled up when a step is over. `ended` and `stayed` are those of the pool."""
 
-    def __init__(self, limits: Limits, lanes: Lanes, ready: ReadyChildren, *, ended: OnEnd, stayed: OnFate) -> None:
+    def __init__(
+        self, limits: Limits, lanes: Lanes, ready: ReadyChildren, bounds: Bounds, *, ended: OnEnd, stayed: OnFate
+    ) -> None:
         self._limits = limits
         self._lanes = lanes
         self._ready = ready
         self._ended = ended
         self._stayed = stayed
         self._staying = StayingChildren(limits, stayed)
-        self._are_bounded = False
+        self._bounds = bounds
 
     def is_wanted(self, request: Request) -> bool:
         """Whether the child of this decision is to stay."""
         return (
-            self._are_bounded
+            self._limits.staying_children > 0
             and len(request.records) >= self._limits.staying_records
             and may_stay(request)
             and not self._staying.is_large(request.seed)
+            and self._bounds.hold()
         )
 
     def take(self, request: Request) -> Step | None:
         """The step to this request, if a child has stayed that it continues: `go_on` with it, or close its exchange."""
         return self._staying.take(request)
 
-    def begin(self, *, are_bounded: bool) -> None:
-        """Do without all that have stayed: with a new zygote, which keeps those that are to stay within their bounds, or not."""
+    def begin(self) -> None:
+        """Do without all that have stayed, since there is a new zygote, and prove anew that it keeps them in bounds."""
         self.clear()
-        self._are_bounded = are_bounded
+        self._bounds.begin()
 
     def clear(self) -> None:
         """End all that stay: the next decision of each run is a replay."""

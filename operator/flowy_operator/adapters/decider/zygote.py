@@ -314,7 +314,7 @@ def main(arguments: str) -> None:
     os.environ.clear()  # PYTHONHASHSEED has done its work
     sys.argv = [""]
     preload()
-    gc.collect()
+    gc.collect()  # before the gaps are filled, since it leaves some
     kept = scramble() if start.layout is Layout.SCRAMBLED else fill_gaps()
     zygote = Zygote(start)
     # `kernel.fork` asks for it; no thread can start later, the filter knows no flags of clone but those of fork.

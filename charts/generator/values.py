@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from pydantic.alias_generators import to_camel
 
-from flowy_operator.app.settings import Settings
+from flowy_operator.app.settings import NAMESPACE, Settings
 
 FILLED_IN = frozenset(
     {
         "context",
+        "decider_memory_mib",
         "decider_socket",
         "definitions_only",
         "gateway_port",
@@ -31,6 +32,10 @@ FILLED_IN = frozenset(
 """Settings that the chart fills in: from values of their own, or because the operator runs in a pod."""
 
 Strings = dict[str, str]
+Labels = Annotated[
+    Strings, Field(json_schema_extra={"propertyNames": {"not": {"pattern": r"^(app\.kubernetes\.io|helm\.sh)/"}}})
+]
+"""Labels beside the chart's own, by which objects are found."""
 Object = dict[str, Any]
 """Some part of a Kubernetes object: what it may hold is the API server's to say."""
 
@@ -83,7 +88,7 @@ class Restrict(Section):
 
 class ServiceAccount(Section):
     create: bool = Field(default=True, description="Make one.")
-    name: str = Field(default="", description="Empty: the release's name; `default` if none is made.")
+    name: str = Field(default="", description="Empty: that of the Deployment; `default` if none is made.")
     annotations: Strings = Field(default={}, description="On the service account.")
 
 
@@ -143,11 +148,12 @@ class Monitoring(Section):
 class NetworkPolicy(Section):
     enabled: bool = Field(
         default=True,
-        description="Let in only pods of activities, those to the gateway, and with a ServiceMonitor who scrapes; let out "
-        "only to DNS and the API server.",
+        description="Let in only pods of activities, to the gateway, and with a ServiceMonitor whoever wants the figures; let out "
+        "only to the ports of DNS and the API server, of any host.",
     )
     api_server_ports: list[Annotated[int, Field(ge=1, le=65_535)]] = Field(
         default=[443, 6443, 8443, 16443],
+        min_length=1,
         description="Ports of the API server, as its endpoints have them and not its Service.",
     )
     extra_ingress: list[Object] = Field(default=[], description="Further rules for what comes in.")
@@ -170,13 +176,16 @@ POD_RESTRICTED: Object = {
 
 class Pod(Section):
     annotations: Strings = Field(default={}, description="On the pod.")
-    labels: Strings = Field(default={}, description="On the pod.")
+    labels: Labels = Field(default={}, description="On the pod, beside the chart's own.")
     security_context: Object = Field(
         default=POD_RESTRICTED, description="Of the pod. As it is, Pod Security `restricted` takes it."
     )
     priority_class_name: str = Field(default="", description="Empty: the cluster's default.")
     runtime_class_name: str = Field(default="", description="Empty: the cluster's default.")
-    node_selector: Strings = Field(default={}, description="As in a pod.")
+    node_selector: Strings = Field(
+        default={"kubernetes.io/arch": "amd64"},
+        description="As in a pod. The locks around workflow code are there for x86-64 alone.",
+    )
     tolerations: list[Object] = Field(default=[], description="As in a pod.")
     affinity: Object = Field(default={}, description="As in a pod.")
     topology_spread_constraints: list[Object] = Field(
@@ -202,8 +211,9 @@ class Container(Section):
 
 class Decider(Section):
     resources: Object = Field(
-        default={"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
-        description="40 MiB, and `settings.decisionMemoryMib` for each decision at once and up to 60 MiB for each that stays.",
+        default={"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}},
+        description="64 MiB, and for each decision at once half as much again as `settings.decisionMemoryMib`, for each that stays "
+        "up to 60 MiB. The operator knows the limit, and has no more of them than fit.",
     )
     security_context: Object = Field(
         default={"runAsUser": 65533, "runAsGroup": 65533, **RESTRICTED},
@@ -216,7 +226,7 @@ class Values(Section):
 
     name_override: str = Field(default="", description="Instead of the chart's name, in labels.")
     fullname_override: str = Field(default="", description="Instead of the release's name, in names.")
-    common_labels: Strings = Field(default={}, description="On every object.")
+    common_labels: Labels = Field(default={}, description="On every object, beside the chart's own.")
     image: Image = Field(default=Image(), description="The operator's image.")
     image_pull_secrets: list[Object] = Field(default=[], description="As in a pod: `[{name: …}]`.")
     replicas: int = Field(
@@ -234,8 +244,9 @@ class Values(Section):
     )
     pod_disruption_budget: bool = Field(default=True, description="With several replicas: drain one node at a time.")
     crds: Crds = Field(default=Crds(), description="The kinds Workflow, WorkflowDefinition, HistoryPage.")
-    namespaces: list[str] = Field(
+    namespaces: list[Annotated[str, Field(pattern=NAMESPACE)]] = Field(
         default=[],
+        json_schema_extra={"uniqueItems": True},
         description="Namespaces to look after, with a Role in each. Empty: the whole cluster, with a ClusterRole.",
     )
     restrict: Restrict = Field(default=Restrict(), description="What users of Workflows may not do.")

@@ -136,7 +136,16 @@ def test_two_of_them_share_nothing() -> None:
     assert scraped(one)['flowy_stalls_total{reason="HistoryFull"}'] == 1
     assert scraped(one)['flowy_workflows_total{reason="Completed"}'] == 1
     assert scraped(one)['flowy_gateway_calls_total{code="200",path="/heartbeat"}'] == 1
-    assert not any(name.startswith("flowy_stalls_total") for name in scraped(other))
+    assert scraped(other)['flowy_stalls_total{reason="HistoryFull"}'] == 0
+    assert 'flowy_workflows_total{reason="Completed"}' not in scraped(other)
+
+
+def test_what_an_alert_looks_at_is_there_before_it_happens() -> None:
+    """A series that begins with 1 has not increased."""
+    found = scraped(Metrics(ends=["forbidden-call"]))
+    assert found['flowy_decision_seconds_count{end="forbidden-call"}'] == 0
+    assert found['flowy_stalls_total{reason="ForbiddenCall"}'] == 0
+    assert found['flowy_reconcile_seconds_count{outcome="failed"}'] == 0
 
 
 def test_names_are_as_prometheus_wants_them() -> None:

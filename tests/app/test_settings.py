@@ -21,17 +21,27 @@ def test_a_flag_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_settings({"workers": "5", "namespaces": ("a", "b")}) == Settings(workers=5, namespaces=("a", "b"))
 
 
-@pytest.mark.parametrize("name", ["FLOWY_WORKER", "FLOWY_LOGLEVEL"])
+@pytest.mark.parametrize("name", ["FLOWY_WORKER", "FLOWY_LOGLEVEL", "FLOWY_HEALT_PORT"])
 def test_an_unknown_variable_ends_the_start(name: str) -> None:
     with pytest.raises(ValueError, match=f"unknown setting {name}: known are FLOWY_CONTEXT, "):
         read_settings({}, {name: "1"})
 
 
-@pytest.mark.parametrize(
-    "name", ["FLOWY_SERVICE_HOST", "FLOWY_SERVICE_PORT_HTTP", "FLOWY_PORT", "FLOWY_PORT_80_TCP_ADDR", "PATH"]
-)
+LINKS = {
+    "FLOWY_SERVICE_HOST": "10.0.0.1",
+    "FLOWY_SERVICE_PORT": "80",
+    "FLOWY_SERVICE_PORT_HTTP": "80",
+    "FLOWY_PORT": "tcp://10.0.0.1:80",
+    "FLOWY_PORT_80_TCP": "tcp://10.0.0.1:80",
+    "FLOWY_PORT_80_TCP_ADDR": "10.0.0.1",
+    "FLOWY_WEB_PORT": "tcp://10.0.0.1:80",
+    "PATH": "/bin",
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
 def test_a_services_variables_are_not_ours(name: str) -> None:
-    assert read_settings({}, {name: "1"}).workers == Settings().workers
+    assert read_settings({}, {name: LINKS[name]}).workers == Settings().workers
 
 
 @pytest.mark.parametrize(

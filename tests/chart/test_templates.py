@@ -22,6 +22,9 @@ CASES = sorted((CHART / "ci").glob("*-values.yaml"))
 FULL, NAMESPACED, BARE = (CHART / "ci" / f"{name}-values.yaml" for name in ("full", "namespaced", "bare"))
 
 
+DECIDER_MIB = 2048
+
+
 @pytest.fixture(scope="module", params=CASES, ids=lambda path: path.stem)
 def rendered(request: pytest.FixtureRequest) -> tuple[Object, list[Object]]:
     """The values of one case, and its objects."""
@@ -40,11 +43,15 @@ def gateway(found: list[Object]) -> Object:
 
 def environment(found: list[Object]) -> dict[str, str]:
     container, *_ = pod_of(found)["spec"]["containers"]
-    downward = {"metadata.name": "flowy-1", "metadata.namespace": NAMESPACE}
-    return {
-        one["name"]: one["value"] if "value" in one else downward[one["valueFrom"]["fieldRef"]["fieldPath"]]
-        for one in container["env"]
-    }
+    return {one["name"]: one["value"] if "value" in one else _downward(one["valueFrom"]) for one in container["env"]}
+
+
+def _downward(source: Object) -> str:
+    """What Kubernetes would tell the operator's container."""
+    if "resourceFieldRef" in source:
+        assert source["resourceFieldRef"] == {"containerName": "decider", "resource": "limits.memory", "divisor": "1Mi"}
+        return str(DECIDER_MIB)
+    return {"metadata.name": "flowy-1", "metadata.namespace": NAMESPACE}[source["fieldRef"]["fieldPath"]]
 
 
 # -- every case -------------------------------------------------------------------------------------------------------
@@ -89,6 +96,7 @@ def test_the_operator_reads_its_settings(rendered: tuple[Object, list[Object]]) 
     for name, value in values.get("settings", {}).items():
         assert getattr(said, re.sub("([A-Z])", r"_\1", name).lower()) == value
     assert said.namespaces == tuple(values.get("namespaces", ()))
+    assert said.decider_memory_mib == DECIDER_MIB
     assert said.definitions_only is values.get("restrict", {}).get("inlineCode", False)
     container, *_ = pod_of(found)["spec"]["containers"]
     assert said.gateway_port == container["ports"][0]["containerPort"] == gateway(found)["spec"]["ports"][0]["port"]
@@ -210,6 +218,28 @@ def test_the_notes_name_what_to_do_first() -> None:
     assert commands == ["helm test", "kubectl apply", "kubectl get"]
 
 
+def test_what_is_taken_away_by_null_is_as_if_it_were_not_given() -> None:
+    found = template("--set=namespaces=null", "--set=health.liveness=null", "--set=pod.labels=null")
+    assert of_kind(found, "ClusterRole")
+    assert pod_of(found)["spec"]["containers"][0]["livenessProbe"] == {
+        "httpGet": {"path": "/healthz", "port": "health"}
+    }
+
+
+def test_a_label_of_the_pod_wins_over_a_common_one() -> None:
+    found = template("--set=commonLabels.team=all", "--set=pod.labels.team=media")
+    assert pod_of(found)["metadata"]["labels"]["team"] == "media"
+    assert only(found, "Deployment")["metadata"]["labels"]["team"] == "all"
+
+
+def test_a_constraint_of_ones_own_keeps_its_selector() -> None:
+    zone = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    own = zone | {"labelSelector": {"matchLabels": {"x": "y"}}}
+    found = template(f"--set-json=pod.topologySpreadConstraints={json.dumps([zone, own])}")
+    spec = only(found, "Deployment")["spec"]
+    assert spec["template"]["spec"]["topologySpreadConstraints"] == [zone | {"labelSelector": spec["selector"]}, own]
+
+
 REFUSED = {
     "an unknown value": (["--set=replicaz=1"], "replicaz"),
     "an unknown value of a group": (["--set=image.name=x"], "name"),
@@ -221,6 +251,12 @@ REFUSED = {
     "a digest that is none": (["--set=image.digest=latest"], "digest"),
     "a policy that isn't one": (["--set=image.pullPolicy=Sometimes"], "IfNotPresent"),
     "a list for a text": (["--set=namespaces=media"], "array"),
+    "a namespace without a name": (["--set=namespaces={}"], "namespaces/0"),
+    "a namespace that can't be there": (["--set=namespaces={Media}"], "namespaces/0"),
+    "a namespace twice": (["--set=namespaces={media,media}"], "equal"),
+    "a label of the chart's own": ([r"--set=commonLabels.app\.kubernetes\.io/name=x"], "app.kubernetes.io/name"),
+    "no port to the API server": (["--set-json=networkPolicy.apiServerPorts=[]"], "apiServerPorts"),
+    "one port for both": (["--set=gateway.port=8080"], "gateway.port and health.port must differ"),
 }
 
 

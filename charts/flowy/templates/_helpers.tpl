@@ -55,7 +55,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{/* Where `helm test` runs its workflow: the operator must look there. */}}
 {{- define "flowy.testNamespace" -}}
-{{- first (append .Values.namespaces .Release.Namespace) -}}
+{{- first (append (.Values.namespaces | default list) .Release.Namespace) -}}
 {{- end -}}
 
 {{- define "flowy.subject" -}}
@@ -66,6 +66,9 @@ subjects:
 {{- end }}
 
 {{- define "flowy.environment" -}}
+{{- if eq (int .Values.gateway.port) (int .Values.health.port) }}
+{{- fail "gateway.port and health.port must differ: one process listens on both" }}
+{{- end }}
 {{- $given := dict "DECIDER_SOCKET" "/run/flowy/decider.sock" "GATEWAY_PORT" .Values.gateway.port "GATEWAY_URL" (include "flowy.gatewayUrl" .) "HEALTH_PORT" .Values.health.port "LEADER_ELECTION" true "LEASE_NAME" (include "flowy.fullname" .) }}
 {{- if .Values.namespaces }}
 {{- $_ := set $given "NAMESPACES" .Values.namespaces }}

@@ -19,6 +19,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
+from flowy_operator.core.conditions import Blocker
+from flowy_operator.core.errors import StallReason
 from flowy_operator.core.history import (
     Fact,
     TaskCancelled,
@@ -114,9 +116,9 @@ def _sums(found: Sequence[Mapping[L, int]]) -> Mapping[L, int]:
 
 
 class Metrics:
-    """`look` makes the snapshot that a scrape shows."""
+    """`look` makes the snapshot that a scrape shows; `ends` are those that a decision can have."""
 
-    def __init__(self, look: Callable[[], Snapshot] = Snapshot) -> None:
+    def __init__(self, look: Callable[[], Snapshot] = Snapshot, ends: Iterable[str] = ()) -> None:
         self._registry = registry = CollectorRegistry()
         self._passes = Histogram(
             "flowy_reconcile_seconds",
@@ -162,6 +164,10 @@ class Metrics:
             self._passes.labels(outcome)
         for end in TaskEnd:
             self._tasks.labels(end)
+        for one in ends:
+            self._decisions.labels(one)
+        for reason in (*StallReason, *Blocker):
+            self._stalls.labels(reason)
         registry.register(_Moment(look))
         ProcessCollector(registry=registry)
 

@@ -15,6 +15,7 @@ from typing import Any
 from flowy_operator.adapters.decider.frames import Strictness
 from flowy_operator.adapters.decider.limits import MIB, Limits
 from flowy_operator.adapters.decider.pool import DeciderPool
+from flowy_operator.adapters.decider.verdict import End
 from flowy_operator.adapters.gateway.connections import Caps
 from flowy_operator.adapters.gateway.onward import Onward
 from flowy_operator.adapters.gateway.server import Gateway, address, open_socket, own_url
@@ -69,13 +70,9 @@ async def run_operator(settings: Settings, pod: Pod | None) -> None:
         async with _candidate(settings, pod, listening.getsockname()[1]) as candidate:
             shards = Shards(() if candidate is None else candidate.leases)
             health = Health(candidate, shards)
-            metrics = Metrics(health.snapshot)
+            metrics = Metrics(health.snapshot, End)
             decider = DeciderPool(
-                Limits(
-                    cpu_s=settings.decision_cpu_ms / 1000,
-                    memory_bytes=settings.decision_memory_mib * MIB,
-                    staying_children=settings.staying_children,
-                ),
+                _limits(settings),
                 Strictness.INSECURE if settings.insecure_decider else Strictness.REQUIRED,
                 socket_path=settings.decider_socket,
                 shadow_share=settings.shadow_share,
@@ -93,6 +90,15 @@ async def run_operator(settings: Settings, pod: Pod | None) -> None:
                     await lead(candidate, stop, process.work)
                 finally:
                     await decider.close()
+
+
+def _limits(settings: Settings) -> Limits:
+    limits = Limits(
+        cpu_s=settings.decision_cpu_ms / 1000,
+        memory_bytes=settings.decision_memory_mib * MIB,
+        staying_children=settings.staying_children,
+    )
+    return limits if settings.decider_memory_mib is None else limits.within(settings.decider_memory_mib * MIB)
 
 
 class _Process:

@@ -69,6 +69,13 @@ class Settings(BaseSettings):
         description="Socket of a decider in a container of its own (`flowy-operator decider`). Without it the operator starts a "
         "process beside itself: for development, and where nobody runs workflows but you.",
     )
+    decider_memory_mib: int | None = Field(
+        default=None,
+        ge=64,
+        le=64 * 1024 * 1024,  # what Kubernetes tells where there is no limit is what the node has
+        description="Memory of the decider's container in MiB. No more decisions are made at once, nor stay, than fit into it if all "
+        "of them are out to harm. Without it: as many as the CPUs are for.",
+    )
     shadow_share: float = Field(
         default=0.01,
         ge=0,
@@ -175,8 +182,8 @@ def own_pod(environment: Mapping[str, str] = os.environ) -> Pod | None:
 def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of this process. Raises pydantic's ValidationError, or ValueError for an unknown variable."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    ours = (name for name in environment if name.startswith(PREFIX) and not _SERVICE_LINK.search(name))
-    unknown = sorted(name for name in ours if name not in known | _FOREIGN)
+    ours = (name for name in environment if name.startswith(PREFIX) and name not in known | _FOREIGN)
+    unknown = sorted(name for name in ours if not _is_service_link(name, environment[name]))
     if unknown:
         raise ValueError(f"unknown setting {unknown[0]}: known are {', '.join(sorted(known))}")
     settings = Settings(**{name: value for name, value in flags.items() if value not in {None, ()}})
@@ -196,5 +203,12 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.
 
 
 # What Kubernetes tells a pod of a Service that is named flowy or flowy-…, unless its spec says `enableServiceLinks: false`.
-_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT($|_)")
+_SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT($|_)|_PORT_[0-9]+_(TCP|UDP|SCTP)($|_)")
+_LINKED_PORT = re.compile(r"(tcp|udp|sctp)://")
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    return bool(_SERVICE_LINK.search(name) or (name.endswith("_PORT") and _LINKED_PORT.match(value)))
+
+
 _FOREIGN = {"FLOWY_CACHE", "FLOWY_CLUSTER_LIMITS"}  # of the test cluster, often set in the same shell

@@ -1,7 +1,10 @@
 """What one decision may use, and how many run at once."""
 
+import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+log = logging.getLogger(__name__)
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -20,6 +23,12 @@ def _half_of_cores() -> int:
     return (_cores() + 1) // 2
 
 
+# Two zygotes and what else is there. A decision has page tables on top of its memory, half as much again, and one that stays
+# has no more than this, with its tables (docs/design/0028).
+_IDLE_BYTES = 64 * MIB
+_STAYS_AT_MOST_BYTES = 60 * MIB
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Per decision, unless it says otherwise. The wall clock is not among them: it stands in the workflow's spec."""
@@ -34,7 +43,7 @@ class Limits:
     cpu_per_request_mib_s: float = 0.1
 
     # Over what the zygote has mapped. The request is parsed within it (about five times its size), hence not below
-    # 32 MiB. Times all children at once it has to fit into the container.
+    # 32 MiB. Times all children at once it has to fit into the container, see `within`.
     memory_bytes: int = 128 * MIB
 
     source_bytes: int = 256 * KIB  # a Workflow object holds 1.5 MiB in all, and a parser bomb needs room
@@ -76,6 +85,34 @@ class Limits:
     back_s: float = 3.0
 
     start_s: float = 30.0  # the zygote imports 100 modules: 0.1 s here, more from a cold disk
+
+    def within(self, container_bytes: int) -> "Limits":
+        """As many decisions at once, and as many that stay, as a container of this size holds if each of them takes what it can.
+
+        A container that has too much ends with all of its decisions, those of other namespaces too. Each lane keeps a place at
+        least, as each namespace in it.
+        """
+        room_bytes = container_bytes - _IDLE_BYTES
+        # A third of it: more decisions at once are of use to everybody, more that stay to long chains alone.
+        staying = max(min(self.staying_children, room_bytes // 3 // _STAYS_AT_MOST_BYTES), 0)
+        at_once = (room_bytes - staying * _STAYS_AT_MOST_BYTES) // (self.memory_bytes + self.memory_bytes // 2)
+        others = max(min(self.new_children, at_once // 4), 1)
+        children = max(min(self.children, at_once - 2 * others), 1)
+        if at_once < children + 2 * others:
+            log.warning(
+                "The decider's container is too small for three decisions at once: hostile code could end it",
+                extra={"container_mib": container_bytes // MIB, "decision_memory_mib": self.memory_bytes // MIB},
+            )
+        return replace(
+            self,
+            staying_children=staying,
+            children=children,
+            children_per_namespace=(children + 1) // 2,
+            new_children=others,
+            new_children_per_namespace=(others + 1) // 2,
+            slow_children=others,
+            slow_children_per_namespace=(others + 1) // 2,
+        )
 
     def staying_bytes(self, records: int) -> int:
         """What a child that stays may have touched: less than any may have, or nobody could see that this bound holds."""

@@ -22,8 +22,24 @@ DEFINITION_KIND = "WorkflowDefinition"
 _FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 class Loader(_FAST):  # type: ignore[misc, valid-type]
-    """Kubernetes' reading of YAML: times are text."""
+    """Kubernetes' reading of YAML: times are text, and no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the base's signature
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            if key.value in seen:
+                hint = ": between two objects stands a line ---" if key.value == "apiVersion" else ""
+                problem = f"the key {key.value!r} stands twice{hint}"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        made: dict[Any, Any] = super().construct_mapping(node, deep)
+        return made
 
 
 Loader.yaml_implicit_resolvers = {

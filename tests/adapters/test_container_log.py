@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 from kubernetes.aio.client.configuration import Configuration
 
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy_operator.adapters.container_log import MOST_BYTES, TAIL_ENTRIES, read_log
 from flowy_operator.adapters.kube import errors
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.core.collected import Log
-from flowy_operator.core.values import MAX_VALUE_BYTES
 from tests.fakes.api import LOG_ENTRY_BYTES, Api
 from tests.fakes.faults import LoseAnswer, Refuse
 from tests.fakes.server import serve

@@ -2,10 +2,11 @@
 
 import json
 
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy_operator.core.history import TaskScheduled
 from flowy_operator.core.job import ANNOTATED_BYTES
 from flowy_operator.core.state import State, apply
-from flowy_operator.core.values import MAX_VALUE_BYTES, input_name
+from flowy_operator.core.values import input_name
 from tests.app.kubelet import Act, Call, failure, printed, value
 from tests.app.test_results import config_maps, log
 from tests.app.world import NAMESPACE, START, World, simulated, world

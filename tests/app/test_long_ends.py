@@ -2,7 +2,7 @@
 
 import json
 
-from flowy_operator.core.values import MAX_VALUE_BYTES
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from tests.app.kubelet import NEVER_ENDS, value
 from tests.app.world import simulated, world
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy_operator.app.results import REFUSALS
 from flowy_operator.core.history import TaskCompleted, TaskFailed
-from flowy_operator.core.values import INLINE_BYTES, MAX_VALUE_BYTES
+from flowy_operator.core.values import INLINE_BYTES
 from tests.app.kubelet import Act, Call, printed, value
 from tests.app.world import NAMESPACE, World, simulated, world
 from tests.fakes.clock import run_virtual

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy_operator.adapters.decider.limits import REQUEST_BYTES
 from flowy_operator.adapters.kube.errors import ServerError
 from flowy_operator.app.values import ValueInTheWay, ValueLost, Values, ValueTooLong
 from flowy_operator.core.errors import DecisionStalled, StallReason
 from flowy_operator.core.job import Owner
-from flowy_operator.core.values import MAX_VALUE_BYTES, ValueRef
+from flowy_operator.core.values import ValueRef
 from tests.fakes.api import Api
 from tests.fakes.client import LocalClient
 from tests.fakes.clock import run_virtual

@@ -256,8 +256,21 @@ def test_warnings_alone_are_no_failure(offline: Shell, tmp_path: Path) -> None:
 
 def test_files_without_code(offline: Shell) -> None:
     alone = "apiVersion: flowy.dev/v1alpha1\nkind: Workflow\nmetadata: {name: w}\nspec: {definitionRef: {name: d}}"
-    assert "holds no workflow code" in offline.fails(2, "lint", "-", stdin=alone)
+    assert offline.ok("lint", "-", stdin=alone) == ""
+    for text in ("", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}"):
+        said = offline.fails(2, "lint", "-", stdin=text)
+        assert "standard input holds no Workflow and no WorkflowDefinition" in said
     assert "can't be read" in offline.fails(2, "lint", "none.yaml")
+
+
+def test_a_file_that_cannot_be_read_hides_nothing_of_the_others(offline: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "w.py"
+    path.write_text(inside("return sum(a(y) for y in x)"))
+    done = offline("lint", "none.yaml", str(path), "neither.yaml")
+    assert done.exit_code == 2
+    assert "w.py:3: warning" in done.stdout
+    assert "none.yaml can't be read" in done.stderr
+    assert "neither.yaml can't be read" in done.stderr
 
 
 NO_CODE: dict[str, tuple[str, str]] = {

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy_operator.core.collected import Log, is_to_collect, result_of_log
 from flowy_operator.core.outcome import Failed, Succeeded
 from flowy_operator.core.records import JobRecord, PodRecord
 from flowy_operator.core.spec import Activity, ResultFrom
-from flowy_operator.core.values import INLINE_BYTES, MAX_VALUE_BYTES
+from flowy_operator.core.values import INLINE_BYTES
 from tests.builders import at, job_record, pod_record, task_spec
 
 POD = pod_record(phase="Succeeded", finished_at=at(3))

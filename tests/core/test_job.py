@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy_operator.core.job import ANNOTATED_BYTES, VARIABLE_BYTES, InvalidActivity, job_manifest
 from flowy_operator.core.spec import Activity, Raw
 from flowy_operator.core.state import Launch
-from flowy_operator.core.values import MAX_VALUE_BYTES, input_name
+from flowy_operator.core.values import input_name
 from tests.builders import OWNER, START, at, task_spec, timeouts
 
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from flowy import activity
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy.policy.retry import MAX_LAUNCHES, Backoff, RetrySpec, RetryWhen, delay_before, pause_before_launch
 from flowy_operator.adapters.crd import model
 from flowy_operator.adapters.crd.shape import outside
@@ -35,7 +36,6 @@ from flowy_operator.core.job import (
 from flowy_operator.core.outcome import MESSAGE_BYTES, POD_MESSAGE_BYTES, Failed, Outcome, Succeeded, judge
 from flowy_operator.core.records import PodRecord
 from flowy_operator.core.state import Launch
-from flowy_operator.core.values import MAX_VALUE_BYTES
 from tests.builders import OWNER, START
 from tests.docs.pages import blocks, codes, page, rows, section, table
 

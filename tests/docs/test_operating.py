@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy.policy.retry import MAX_LAUNCHES
 from flowy.wire import values
 from flowy.wire.messages import MAX_LOG_BYTES, Request
@@ -30,7 +31,7 @@ from flowy_operator.core.job import ANNOTATED_BYTES, VARIABLE_BYTES, VARIABLES_B
 from flowy_operator.core.outcome import MESSAGE_BYTES
 from flowy_operator.core.pages import PageLimits
 from flowy_operator.core.spec import DEFAULT_PARALLELISM
-from flowy_operator.core.values import INLINE_BYTES, MAX_VALUE_BYTES
+from flowy_operator.core.values import INLINE_BYTES
 from tests.builders import DIGEST, START
 from tests.docs.pages import blocks, codes, page, rows, section
 

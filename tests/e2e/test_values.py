@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from flowy_operator.core.values import MAX_VALUE_BYTES
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from tests.e2e.kube import Kube, condition, events, result
 from tests.e2e.manifests import shell, workflow
 from tests.e2e.operator import OperatorProcess

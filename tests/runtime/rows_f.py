@@ -68,10 +68,14 @@ ROWS: dict[str, Row] = {
     ),
     "F15": Row(
         code="try: task({1, 2})\nexcept BaseException: return 1",
-        expected=Fails("args[0]: a set has no order; pass sorted(...) instead", "ValueRefused", fields={"line": 4}),
+        expected=Fails(
+            "task-0: args[0]: a set has no order; pass sorted(...) instead", "ValueRefused", fields={"line": 4}
+        ),
         log=["line 4"],
     ),
-    "F16 key": Row(code="return task({7: 1})", expected=Fails("args[0]: key 7 is an int; use str(7)", "ValueRefused")),
+    "F16 key": Row(
+        code="return task({7: 1})", expected=Fails("task-0: args[0]: key 7 is an int; use str(7)", "ValueRefused")
+    ),
     "F16 nan": Row(code='return task([float("nan")])', expected=Fails(type="ValueRefused", text="args[0][0]: nan")),
     "F16 bytes": Row(code='return task(x=b"")', expected=Fails(type="ValueRefused", text="kwargs.x: bytes")),
     "F17": Row(code="a = task(); return a is None", results={"t0": None}, expected=Completes(False)),
@@ -85,7 +89,7 @@ ROWS: dict[str, Row] = {
     "F28": Row(
         code="a = task(); return red(repr([a]))",
         running=["t0"],
-        expected=Fails("args[0]: text made from a pending result; use str() or an f-string", "ValueRefused"),
+        expected=Fails("red-0: args[0]: text made from a pending result; use str() or an f-string", "ValueRefused"),
     ),
     "a refused argument under a recorded key stalls": Row(
         code="return task({1})", running=["t0"], expected=Stalls("t0", ["refused: args[0]"])

@@ -20,7 +20,7 @@ ROWS: dict[str, Row] = {
     "V05": Row(
         code=AB + "return task({(a, ()): 1})",
         results={"t0": "k", "t1": 0},
-        expected=Fails("args[0]: a key is a tuple; use str(...)", "ValueRefused"),
+        expected=Fails("task-2: args[0]: a key is a tuple; use str(...)", "ValueRefused"),
     ),
     "V06": Row(
         code="x = []; x.append(x); return x",
@@ -85,7 +85,7 @@ ROWS: dict[str, Row] = {
         code=r"return task(**{'\ud800': 1})", expected=Fails(type="ValueRefused", text="kwargs: a lone surrogate")
     ),
     "a task is no key": Row(
-        code="return red({task: 1})", expected=Fails("args[0]: a key is a Task; use str(...)", "ValueRefused")
+        code="return red({task: 1})", expected=Fails("red-0: args[0]: a key is a Task; use str(...)", "ValueRefused")
     ),
     "a task is no value": Row(
         code="return red(task)", expected=Fails(type="ValueRefused", text="args[0]: a task; call it")

@@ -25,19 +25,27 @@ def lint(files: Sequence[str], output: Output) -> None:
     is 1 if there is an error.
     """
     from flowy_cli import documents
-    from flowy_cli.errors import ExitCode
+    from flowy_cli.errors import CliError, ExitCode
     from flowy_cli.linting.findings import Severity
     from flowy_cli.linting.linter import data, lint_file, told
 
-    found = [
-        (file, source, finding) for file in files for source, all_of_it in lint_file(file) for finding in all_of_it
-    ]
+    found = []
+    unread: CliError | None = None
+    for file in files:
+        try:
+            found += [(file, source, finding) for source, all_of_it in lint_file(file) for finding in all_of_it]
+        except CliError as error:  # said at the end: it must not hide what is to be said of the others
+            if unread is not None:
+                unread.show()
+            unread = error
     if output is Output.JSON:
         click.echo(documents.to_json([data(*each) for each in found]), nl=False)
     else:
         for each in found:
             click.echo(told(*each))
-        if not found:
+        if not found and unread is None:
             click.echo("nothing to say", err=True)
+    if unread is not None:
+        raise unread
     if any(finding.severity is Severity.ERROR for _, _, finding in found):
         click.get_current_context().exit(ExitCode.NO)

@@ -9,7 +9,7 @@ from flowy_cli.errors import Unreadable
 from flowy_cli.linting import results, tasks, world
 from flowy_cli.linting.findings import Finding, Rule
 from flowy_cli.linting.manifest import Source, sources
-from flowy_cli.texts import read_text
+from flowy_cli.texts import place_of, read_text
 from flowy_operator.core.printable import printable
 
 
@@ -17,12 +17,12 @@ def lint_file(file: str) -> Sequence[tuple[Source, Sequence[Finding]]]:
     """The sources of a file with what is to be said of each, in the order of its lines. Raises Unreadable."""
     text = read_text(file)
     found = [Source(code=text)] if file.endswith(".py") else list(sources(text, file))
-    told = [(source, lint(source)) for source in found]
-    if not any(source.code is not None or findings for source, findings in told):
+    if not found:
         raise Unreadable(
-            f"{file} holds no workflow code", "give it a Workflow or WorkflowDefinition with spec.code, or a .py file"
+            f"{place_of(file)} holds no Workflow and no WorkflowDefinition",
+            "give it a manifest of apiVersion flowy.dev/v1alpha1, or a .py file",
         )
-    return told
+    return [(source, lint(source)) for source in found]
 
 
 def lint(source: Source) -> Sequence[Finding]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flowy.local.launch import Completed, Failed, Launch
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy_operator.core import job
 from flowy_operator.core.collected import Log, reads_log, result_of_log
 from flowy_operator.core.outcome import MESSAGE_BYTES, Succeeded, judge
@@ -18,7 +19,6 @@ from flowy_operator.core.outcome import Failed as JudgedFailed
 from flowy_operator.core.records import PodRecord
 from flowy_operator.core.spec import Raw, TaskSpec
 from flowy_operator.core.state import Launch as ClusterLaunch
-from flowy_operator.core.values import MAX_VALUE_BYTES
 
 GRACE_S = 30
 """Between SIGTERM and SIGKILL where the template says nothing, as in Kubernetes."""

@@ -40,6 +40,8 @@ def tell(finished: Finished) -> None:
     if "task" in failed:
         click.echo(f"  in {printable(str(failed['task']))}, attempt {failed.get('attempt', 1)}", err=True)
     origin = root.traceback_of(failed)
+    if origin is None and "line" in failed:
+        click.echo(f"  line {failed['line']} of the code", err=True)
     if origin is not None:
         click.echo(printable(origin.rstrip()), err=True)
     click.get_current_context().exit(ExitCode.NO)

@@ -10,11 +10,11 @@ from threading import Lock, Thread
 from typing import Any
 
 from flowy.local.launch import Launch
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy.wire import values
 from flowy.wire.checks import MalformedMessage, value_text
 from flowy_operator.core.attempts import DETAILS_BYTES
 from flowy_operator.core.refusals import UPLOADED_ANOTHER, no_utf8, too_long
-from flowy_operator.core.values import MAX_VALUE_BYTES
 
 LINGER_S = 1.0
 LINGER_BYTES = 4 * MAX_VALUE_BYTES

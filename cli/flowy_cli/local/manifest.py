@@ -96,7 +96,8 @@ def _whole(spec: WorkflowSpec | Reference, definitions: Mapping[str, Definition]
         if spec.name in definitions:
             raise Unreadable(found.message)
         raise Unreadable(
-            f"{where} has no WorkflowDefinition {spec.name!r}", "put it into the same file, or give its file as well"
+            f"{where} has no WorkflowDefinition {spec.name!r}",
+            "put it into the same file, behind a line ---; `cat definition.yaml workflow.yaml | flowy run -` takes both",
         )
     return found
 

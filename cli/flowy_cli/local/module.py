@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import traceback
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from flowy.local.workers import Workers
 from flowy.replay.loading import LoadFailed, required_tasks
 from flowy.wire import values
 from flowy_cli.errors import NotThere, Unreadable
-from flowy_cli.local.running import stopped_by_ctrl_c
+from flowy_cli.local.running import stopped_by_signals
 
 
 def run_module(
@@ -31,7 +32,7 @@ def run_module(
 ) -> Finished:
     """Run `FILE.py:FACTORY`; its tasks are the functions of their names in the file `activities`, by default the same.
 
-    Raises CliError; what the files raise when they are loaded leaves as it is.
+    Raises CliError, also for what the files raise when they are loaded.
     """
     path, _, name = source.partition(":")
     module = _loaded(path)
@@ -54,7 +55,7 @@ def run_module(
     except ValueRefused as refusal:
         raise Unreadable(str(refusal)) from refusal
     executor = Workers(workers, perform)
-    with stopped_by_ctrl_c(executor):
+    with stopped_by_signals(executor):
         return Engine(executor, watcher).run(plan, arguments, uuid.uuid4().hex)
 
 
@@ -71,6 +72,13 @@ def _loaded(path: str) -> ModuleType:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise Unreadable(f"{path}, line {error.lineno}: {error.msg}") from error
+    except Exception as error:
+        where = error.__traceback__
+        while where is not None and where.tb_frame.f_code.co_filename != spec.origin:  # those above are our own
+            where = where.tb_next
+        said = "".join(traceback.format_exception(type(error), error, where)).rstrip()
+        line = "" if where is None else f", line {where.tb_lineno}"
+        raise Unreadable(f"{path}{line}: it can't be loaded", said) from error
     return module
 
 

@@ -32,13 +32,13 @@ def run_manifest(
 
     `args` and `kwargs` are its input instead of the manifest's own. `told` gets what each attempt has printed. Returns when
     the workflow has ended and nothing that it has started runs any more. The first Ctrl-C lets its code clean up, the second
-    ends it. Raises CliError.
+    ends it, as SIGTERM and SIGHUP do. Raises CliError.
     """
     arguments = input_of(manifest, args, kwargs or {})
     plan = plan_of(manifest, decide)
     with gateway() as serving:
         executor = Workers(workers, Doing(way, serving, told).perform)
-        with stopped_by_ctrl_c(executor):
+        with stopped_by_signals(executor):
             try:
                 finished = Engine(executor, watcher).run(plan, arguments, uuid.uuid4().hex)
             except CliError:
@@ -49,19 +49,42 @@ def run_manifest(
 
 
 @contextmanager
-def stopped_by_ctrl_c(executor: Executor) -> Iterator[None]:
-    """Let Ctrl-C stop the run, twice; the third time it interrupts as ever."""
+def stopped_by_signals(executor: Executor) -> Iterator[None]:
+    """Let Ctrl-C stop the run, twice, and SIGTERM and SIGHUP end it, since who sends them won't wait; then they do as ever.
+
+    Else the process would be gone at once, and what it has started would run on.
+    """
     left = 2
+    before: dict[int, Any] = {}
 
     def asked(number: int, frame: FrameType | None) -> None:
         nonlocal left
         if left == 0:
-            signal.default_int_handler(number, frame)
-        left -= 1
-        executor.ask_to_stop()
+            _as_ever(number, frame, before[number])
+        times = 1 if number == signal.SIGINT else left
+        left -= times
+        for _ in range(times):
+            executor.ask_to_stop()
 
-    before = signal.signal(signal.SIGINT, asked)
+    for number in _STOPS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` does it
+            before[number] = signal.signal(number, asked)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_STOPS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()),
+)  # Windows has no SIGHUP
+
+
+def _as_ever(number: int, frame: FrameType | None, handler: Any) -> None:
+    if number == signal.SIGINT:
+        signal.default_int_handler(number, frame)
+    signal.signal(number, handler)
+    signal.raise_signal(number)

@@ -6,7 +6,7 @@ from textwrap import wrap
 from flowy_cli.pictures.execution import Standing
 from flowy_cli.pictures.layout import HEADER_PX, LINE_PX, Box, Curve, Layout, layout_of
 from flowy_cli.pictures.nodes import Graph, Node, Shape
-from flowy_cli.pictures.svg import STYLE, Element, element, picture, written
+from flowy_cli.pictures.svg import Element, element, picture, written
 from flowy_cli.pictures.words import shortened
 
 STYLE_GRAPH = """
@@ -43,7 +43,7 @@ def lines_of(node: Node) -> list[str]:
 def graph_svg(graph: Graph, title: str) -> str:
     """The picture as one SVG that stands alone, for light and dark. Raises LayoutMissing."""
     drawing, width, height = graph_element(graph)
-    root = picture(width, height, title, (STYLE, STYLE_GRAPH))
+    root = picture(width, height, title, STYLE_GRAPH)
     root.append(drawing)
     drawing.insert(0, element("rect", None, class_="page", width=width, height=height))
     return written(root)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from flowy_cli.pictures.execution import Kind
 from flowy_cli.pictures.ruler import marks
-from flowy_cli.pictures.svg import STYLE, Element, element, picture, written
+from flowy_cli.pictures.svg import Element, element, picture, written
 from flowy_cli.pictures.timeline import Row, Span, Timeline
 from flowy_cli.pictures.words import columns, shortened
 
@@ -40,7 +40,7 @@ ROWS = 40
 def timeline_svg(timeline: Timeline, title: str) -> str:
     """The timeline as one SVG that stands alone, for light and dark."""
     drawing, width, height = timeline_element(timeline)
-    root = picture(width, height, title, (STYLE, STYLE_TIMELINE))
+    root = picture(width, height, title, STYLE_TIMELINE)
     root.append(drawing)
     drawing.insert(0, element("rect", None, class_="page", width=width, height=height))
     return written(root)

@@ -4,11 +4,11 @@ Kubernetes keeps standard output and standard error in one log, and of a rotated
 its predecessor held is not there.
 """
 
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
 from flowy_operator.core.collected import Log
 from flowy_operator.core.job import MAIN
-from flowy_operator.core.values import MAX_VALUE_BYTES
 
 MOST_BYTES = MAX_VALUE_BYTES + 1024
 """Kept of a log: the longest result, and white space around it."""

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from sys import getsizeof
 
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy_operator.adapters.decider.limits import REQUEST_BYTES
 from flowy_operator.adapters.kube import paths
 from flowy_operator.adapters.kube.client import KubeClient
@@ -17,7 +18,7 @@ from flowy_operator.adapters.kube.fields import is_owned
 from flowy_operator.core.config_map import config_map_manifest, text_of
 from flowy_operator.core.errors import DecisionStalled, OperatorError, StallReason
 from flowy_operator.core.job import Owner
-from flowy_operator.core.values import MAX_VALUE_BYTES, ValueRef, reference
+from flowy_operator.core.values import ValueRef, reference
 
 CACHE_BYTES = 64 * 1024 * 1024
 """For all workflows: four times what one decision may be asked (16 MiB). Less would load the values of a workflow anew for

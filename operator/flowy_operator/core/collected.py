@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy.wire.checks import MalformedMessage, value_text
 from flowy_operator.core.history import Failure
 from flowy_operator.core.outcome import Disrupted, Failed, Succeeded, shown
 from flowy_operator.core.records import JobRecord, PodRecord
 from flowy_operator.core.spec import Activity, ResultFrom, TaskSpec
-from flowy_operator.core.values import MAX_VALUE_BYTES
 
 Collected = Succeeded | Failed | Disrupted
 """What was found. `Disrupted`: the pod succeeded, and its result is lost with it."""

@@ -8,6 +8,7 @@ longer".
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from flowy.policy.lengths import WAY_OUT, refused_end
 from flowy.wire.messages import Answer, AnsweredWait, ErrorObject, Outcome, Phase
 from flowy_operator.core.admission import admit
 from flowy_operator.core.conditions import Reason
@@ -17,12 +18,10 @@ from flowy_operator.core.pages import EVENT_BYTES, first_portion, quoted_bytes
 from flowy_operator.core.spec import OnEnd, WorkflowSpec
 from flowy_operator.core.state import State, Task, place
 from flowy_operator.core.stop import cancel_deadline, requested
-from flowy_operator.core.values import MAX_VALUE_BYTES
 from flowy_operator.core.verdict import End, Verdict
 
 _SHOWN_KEYS = 10
 _BY_THE_END = (CancelReason.WORKFLOW_ENDED, CancelReason.ABANDONED)
-_WAY_OUT = "let a task keep the data in files or objects, and pass on where it is"
 
 
 def after_the_code(spec: WorkflowSpec, state: State, answer: Answer, now: datetime, launching: Launching) -> Verdict:
@@ -101,21 +100,13 @@ def _terminate(spec: WorkflowSpec, state: State, why: str, since: datetime) -> V
 
 def _too_long(answer: Answer) -> ErrorObject | None:
     """Why what the code ended with can't be kept: it stands in the object, and no later decision would make it shorter."""
-    for kind, what, text in (
-        ("ResultTooLong", "the code returned", answer.result),
-        ("RestartTooLong", "restart() was given", answer.restart),
-    ):
-        size = 0 if text is None else len(text.encode())
-        if size > MAX_VALUE_BYTES:
-            return {"type": kind, "message": f"{what} {size:,} bytes, at most {MAX_VALUE_BYTES:,} are kept: {_WAY_OUT}"}
+    refused = refused_end(answer)
     quoted = 0 if answer.restart is None else quoted_bytes(answer.restart)
-    if quoted > EVENT_BYTES:
-        # Shorter than that, but of quotes and letters that JSON writes with more bytes.
-        message = (
-            f"restart() was given what takes {quoted:,} bytes in the history, at most {EVENT_BYTES:,} fit: {_WAY_OUT}"
-        )
-        return {"type": "RestartTooLong", "message": message}
-    return None
+    if refused is not None or quoted <= EVENT_BYTES:
+        return refused
+    # Shorter than that, but of quotes and letters that JSON writes with more bytes.
+    message = f"restart() was given what takes {quoted:,} bytes in the history, at most {EVENT_BYTES:,} fit: {WAY_OUT}"
+    return {"type": "RestartTooLong", "message": message}
 
 
 def _may_restart(spec: WorkflowSpec, state: State) -> bool:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy_operator.core.history import format_time
 from flowy_operator.core.merge import lay_over
 from flowy_operator.core.spec import Activity, Raw, TaskSpec
 from flowy_operator.core.state import Launch
-from flowy_operator.core.values import CONTENT, MAX_VALUE_BYTES, input_name
+from flowy_operator.core.values import CONTENT, input_name
 
 API_VERSION = "flowy.dev/v1alpha1"
 KIND = "Workflow"

@@ -10,10 +10,6 @@ from dataclasses import dataclass
 INLINE_BYTES = 4096
 """Longest result that stands in its event: as much as the result file holds, so that small results cost no object."""
 
-MAX_VALUE_BYTES = 1024 * 1024
-"""Longest value. Kubernetes allows as much for the content of a ConfigMap, keys not counted (ValidateConfigMap)."""
-
-
 CONTENT = "value"  # the key of the text in its ConfigMap
 
 

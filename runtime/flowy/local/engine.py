@@ -48,7 +48,7 @@ class Engine:
                 self._settle()
                 if root.end is not None:
                     return Finished(root, root.end)
-                for report in self._executor.reports(self._timers[0][0] if self._timers else None):
+                for report in self._executor.reports(self._until()):
                     self._take(report, root)
                 self._fire()
         except BaseException:
@@ -90,9 +90,18 @@ class Engine:
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
+    def _until(self) -> datetime | None:
+        """How long there is nothing to do but to wait for news."""
+        if self._touched:
+            return self._executor.now()
+        return self._timers[0][0] if self._timers else None
+
     def _settle(self) -> None:
-        """Let everybody make their steps until nothing follows any more."""
-        while self._touched:
+        """Let everybody make their steps until nothing follows any more, or somebody wants the run to end.
+
+        A recursion that has no end settles never.
+        """
+        while self._touched and not self._executor.stop_is_asked():
             execution = self._touched.pop(next(iter(self._touched)))
             if execution.end is None:
                 execution.step()

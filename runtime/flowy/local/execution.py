@@ -16,6 +16,7 @@ from flowy.local.edges import edges_of
 from flowy.local.history import History
 from flowy.local.launch import Completed, Failed, Outcome, TimedOut
 from flowy.local.plan import Decided, OnEnd, Plan, Question
+from flowy.policy.lengths import refused_end
 from flowy.wire.messages import Answer, AnsweredCall, RecordState, Trace
 from flowy.wire.messages import Outcome as Answered
 from flowy.wire.messages import Phase as CodePhase
@@ -181,6 +182,10 @@ class Execution:
             return
         self.attempts.cancel_unfinished("Abandoned" if self.plan.on_end is OnEnd.ABANDON else "WorkflowEnded")
         ignored = answer.ignored_errors
+        too_long = refused_end(answer)
+        if too_long is not None:
+            self._end(End(outcome="failed", error=too_long, ignored_errors=ignored, is_final=True))
+            return
         match answer.outcome:
             case Answered.COMPLETED:
                 self._end(End(outcome="completed", result=answer.result, ignored_errors=ignored))
@@ -191,6 +196,9 @@ class Execution:
                 self._end(End(outcome="cancelled", error=error, ignored_errors=ignored))
             case Answered.RESTARTED:
                 self._restart(answer)
+            # As the operator has it, whichever task it was of.
+            case _ if self._is_stopping and (answer.error or {}).get("type") == "TaskCancelled":
+                self._end(End(outcome="cancelled", error=answer.error, ignored_errors=ignored))
             case _:
                 is_final = answer.phase is CodePhase.LOAD
                 self._end(End(outcome="failed", error=answer.error, ignored_errors=ignored, is_final=is_final))

@@ -8,6 +8,7 @@ from typing import Any
 from flowy import activity
 from flowy.errors import TaskError, ValueRefused
 from flowy.local.launch import Completed, Failed, Launch, Outcome
+from flowy.policy.lengths import MAX_VALUE_BYTES, WAY_OUT
 from flowy.replay.source import limited
 from flowy.wire import values
 
@@ -35,9 +36,14 @@ def call(function: Function, arguments: str, beat: Beat, previous: str | None) -
         except BaseException as raised:  # noqa: BLE001 - the activity may raise anything, SystemExit too
             return failure(raised)
     try:
-        return Completed(values.encode(returned, "result"))
+        result = values.encode(returned, "result")
     except ValueRefused as refusal:
         return Failed(type="ValueRefused", message=str(refusal), retryable=False)
+    size = len(result.encode())
+    if size > MAX_VALUE_BYTES:
+        message = f"the function returned {size:,} bytes, at most {MAX_VALUE_BYTES:,} are kept: {WAY_OUT}"
+        return Failed(type="ResultTooLong", message=message, retryable=False)
+    return Completed(result)
 
 
 def failure(raised: BaseException) -> Failed:

@@ -157,5 +157,8 @@ class Executor(Protocol):
     def ask_to_stop(self) -> None:
         """Have `reports` give a `StopAsked`. From any thread, or a signal handler."""
 
+    def stop_is_asked(self) -> bool:
+        """Whether a `StopAsked` waits for `reports`."""
+
     def close(self) -> None:
         """No further launches. What was not withdrawn runs on."""

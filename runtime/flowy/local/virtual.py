@@ -76,6 +76,9 @@ class VirtualTime:
     def ask_to_stop(self) -> None:
         self._news.append(StopAsked())
 
+    def stop_is_asked(self) -> bool:
+        return any(isinstance(report, StopAsked) for report in self._news)
+
     def close(self) -> None:
         self._ahead.clear()
         self._running.clear()

@@ -26,6 +26,7 @@ class Workers:
         self._leave = leave
         self._began_at, self._began_s = datetime.now(UTC), time.monotonic()
         self._news: SimpleQueue[Report] = SimpleQueue()
+        self._stops: deque[StopAsked] = deque()  # that were not told yet
         self._ahead: deque[Launch] = deque()
         self._changed = Condition()
         self._threads: list[Thread] = []
@@ -58,10 +59,18 @@ class Workers:
             while True:
                 found.append(self._news.get_nowait())
         except Empty:
-            return found
+            pass
+        for report in found:
+            if isinstance(report, StopAsked):
+                self._stops.popleft()
+        return found
 
     def ask_to_stop(self) -> None:
-        self._news.put(StopAsked())
+        self._stops.append(StopAsked())
+        self._news.put(self._stops[-1])
+
+    def stop_is_asked(self) -> bool:
+        return bool(self._stops)
 
     def close(self) -> None:
         with self._changed:

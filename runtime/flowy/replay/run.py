@@ -116,7 +116,7 @@ class Run:
             return self._recorded(record, task, walked, refusal)
         if refusal is not None:
             line = self.source.line()
-            self.stop(Failed({"type": "ValueRefused", "message": limited(str(refusal)), "line": line}, line))
+            self.stop(Failed({"type": "ValueRefused", "message": limited(f"{key}: {refusal}"), "line": line}, line))
         if walked.failed:
             return Result(self._derived(key, walked.failed))
         if walked.pending:

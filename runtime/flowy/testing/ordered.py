@@ -47,6 +47,9 @@ class Ordered:
     def ask_to_stop(self) -> None:
         self._is_stop_asked = True
 
+    def stop_is_asked(self) -> bool:
+        return self._is_stop_asked
+
     def close(self) -> None:
         self._running.clear()
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy_operator.adapters.gateway import server
 from flowy_operator.adapters.gateway.onward import FORWARDED, Elsewhere, Onward
 from flowy_operator.core.attempts import DETAILS_BYTES, Differs, Over, Unknown
-from flowy_operator.core.values import MAX_VALUE_BYTES
 from tests.adapters.gateway.opened import TOKEN, FixedDesk, Open, gateway
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy_operator.adapters.gateway import server
 from flowy_operator.adapters.gateway.server import GatewayError, open_socket, own_url
 from flowy_operator.core.attempts import DETAILS_BYTES, Abandoned, Caller, Differs, Over, Standing, Unknown
-from flowy_operator.core.values import MAX_VALUE_BYTES
 from tests.adapters.gateway.opened import TOKEN, FixedDesk, gateway
 from tests.adapters.gateway.reviewer import jwt
 

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -317,6 +318,14 @@ BAD: Mapping[str, tuple[str, str]] = {
         f"{one(shell('step', ':'))}---\n{one(shell('step', ':'))}",
         "holds several Workflows: test, test\n  say which one with --name",
     ),
+    "a key twice": (
+        one(shell("step", ":")).replace("kind: Workflow\n", "kind: Workflow\nkind: Workflow\n"),
+        "standard input is neither YAML nor JSON: line 3, column 1: the key 'kind' stands twice",
+    ),
+    "no line between two objects": (
+        one(shell("step", ":")) * 2,
+        "the key 'apiVersion' stands twice: between two objects stands a line ---",
+    ),
     "a spec that can't be": (one({"name": "step"}), "has neither activity nor workflow"),
     "a field that isn't there": (
         one({**shell("step", ":"), "retries": {"maxAttempts": 5}}),
@@ -364,6 +373,88 @@ def test_ctrl_c_lets_the_code_clean_up(tmp_path: Path) -> None:
     pid = int((tmp_path / "pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_who_does_not_wait_ends_it_with_all_that_it_has_started(tmp_path: Path, number: int) -> None:
+    step = shell("step", f"echo $$$$ > {tmp_path}/pid; exec sleep 60")
+    with _running(tmp_path, manifest(ONE, step)) as process:
+        _wait_for(tmp_path / "pid")
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "WorkflowTerminated: it was stopped twice" in err
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_what_is_ignored_stays_so(tmp_path: Path) -> None:
+    step = shell("step", f"echo $$$$ > {tmp_path}/pid; sleep 1; echo 7 > $FLOWY_RESULT_FILE")
+    with _running(tmp_path, manifest(ONE, step), ignoring=signal.SIGHUP) as process:
+        _wait_for(tmp_path / "pid")
+        process.send_signal(signal.SIGHUP)
+        assert process.communicate(timeout=60)[0] == "7\n"
+
+
+ENDLESS = """
+def tree(tree, leaf):
+    def workflow(depth):
+        return [tree(depth + 1), tree(depth + 1)]
+    return workflow
+"""
+
+
+def test_ctrl_c_ends_a_recursion_that_has_no_end(tmp_path: Path) -> None:
+    tree = {"name": "tree", "workflow": {"entrypoint": "tree"}}
+    text = manifest(ENDLESS, tree, shell("leaf", ":"), args=[0], code={"source": ENDLESS, "entrypoint": "tree"})
+    with _running(tmp_path, text) as process:
+        time.sleep(2)  # it runs ever on; by then it has begun
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "TaskCancelled" in err
+
+
+@contextmanager
+def _running(folder: Path, text: str, ignoring: int | None = None) -> Iterator["subprocess.Popen[str]"]:
+    file = folder / "workflow.yaml"
+    file.write_text(text)
+    before = "" if ignoring is None else f"import signal; signal.signal({int(ignoring)}, signal.SIG_IGN); "
+    program = f"{before}from flowy_cli.main import main; main()"
+    words = ["run", str(file), "--in=process", "--unlocked", "--quiet"]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+
+
+def test_a_cancelled_run_is_recorded_as_such(tmp_path: Path) -> None:
+    step = shell("step", f"echo $$$$ > {tmp_path}/pid; exec sleep 60")
+    file, record = tmp_path / "w.yaml", tmp_path / "record.yaml"
+    file.write_text(manifest(ONE, step))
+    command = [sys.executable, "-c", "from flowy_cli.main import main; main()", "run", str(file), f"--record={record}"]
+    with subprocess.Popen([*command, "--in=process", "--unlocked", "--quiet"], stderr=subprocess.PIPE) as process:
+        _wait_for(tmp_path / "pid")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    (succeeded,) = [c for c in yaml.safe_load(record.read_text())["status"]["conditions"] if c["type"] == "Succeeded"]
+    assert succeeded["reason"] == "Cancelled"
+
+
+LONG = "def long(step):\n    def workflow():\n        return 'x' * 2**20\n    return workflow\n"
+
+
+def test_what_the_cluster_would_not_keep_is_refused() -> None:
+    assert "ResultTooLong: the code returned 1,048,578 bytes, at most 1,048,576 are kept" in failure(
+        manifest(LONG, shell("step", ":"))
+    )
+
+
+def test_the_place_of_a_refused_value_is_told() -> None:
+    source = "def f(step):\n    def workflow():\n        return step({1})\n    return workflow\n"
+    said = failure(manifest(source, shell("step", ":")))
+    assert "ValueRefused: step-0: args[0]: a set has no order" in said
+    assert "line 3 of the code" in said
 
 
 def _wait_for(path: Path) -> None:
@@ -417,3 +508,20 @@ def test_code_that_takes_too_long_ends_the_run_and_all_that_it_started(tmp_path:
     if started.exists():
         with pytest.raises(ProcessLookupError):
             os.kill(int(started.read_text()), 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1\nimport nosuchmod\n", "line 2: it can't be loaded"),
+        ("def g():\n    return 1 / 0\n\ng()\n", "line 4: it can't be loaded"),
+    ],
+)
+def test_a_file_that_fails_while_it_is_loaded_shows_its_own_lines(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text(text)
+    done = run(f"{file}:f")
+    assert done.exit_code == 2
+    assert f"{file}, {said}" in done.stderr
+    assert "Error: " in done.stderr
+    assert "flowy_cli" not in done.stderr

@@ -160,7 +160,7 @@ def test_a_run_that_is_stopped_may_clean_up() -> None:
 
     tasks = {"start": Takes(5, "up"), "check": Takes(1000, "fine"), "remove": Takes(2)}
     run = Rehearsal(deploy, tasks=tasks, stop_after=60).run()
-    assert (run.outcome, run.seconds) == ("failed", 62)
+    assert (run.outcome, run.seconds) == ("cancelled", 62)
     assert run.error is not None
     assert run.error["type"] == "TaskCancelled"
     assert [call.outcome for call in run.calls] == ["completed", "cancelled", "completed"]

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import HttpVersion11, web
 
+from flowy.policy.lengths import MAX_VALUE_BYTES
 from flowy_operator.adapters.gateway.answers import AGAIN, Connects, Ready, Refused, RefusedLate, answer, refusal, sent
 from flowy_operator.adapters.gateway.bodies import Bodies, is_chunked, part
 from flowy_operator.adapters.gateway.connections import Caps, Connection, Connections
@@ -29,7 +30,6 @@ from flowy_operator.adapters.gateway.paces import Paces
 from flowy_operator.adapters.gateway.tokens import TokenRefused, Tokens, TokenUnchecked
 from flowy_operator.adapters.gateway.uploads import UPLOAD_S, Uploads
 from flowy_operator.core.attempts import DETAILS_BYTES, Abandoned, Caller, Counts, Differs, Over, Standing, Unknown
-from flowy_operator.core.values import MAX_VALUE_BYTES
 
 PER_POD_S = 20.0
 BURST = 40

@@ -51,6 +51,11 @@ WORLD = {
     "a list of a set": (inside("return list(frozenset(x))"), [("set-order", 3)]),
     "text of a set": (inside("return ', '.join({y for y in x})"), [("set-order", 3)]),
     "an unpacked set": (inside("return a(*{1, 2})"), [("set-order", 3)]),
+    "a typo in a task's name": (inside("return aa()"), [("undefined", 3)]),
+    "a name twice": (inside("y = [nope for z in x]\nreturn nope"), [("undefined", 3)]),
+    "a name of another function": ("def g():\n    y = 1\n" + inside("return y"), [("undefined", 5)]),
+    "one of a class": ("class K:\n    y = 1\n    def m(self):\n        return y\n", [("undefined", 4)]),
+    "one that the module lacks": ("y = nope\n", [("undefined", 1)]),
     "a syntax error": ("def f(a:\n", [("syntax", 1)]),
 }
 RESULTS = {
@@ -93,6 +98,18 @@ LEFT_ALONE = {
     "except Exception": inside("try:\n    x()\nexcept Exception:\n    pass"),
     "a call before the last one": inside("b('begun')\nreturn a()"),
     "a call before a wait": inside("b('begun')\nreturn str(x)"),
+    "a name that another function makes": "def g():\n    global y\n    y = 1\n" + inside("return y"),
+    "names that are made": inside("return y", "globals()['y'] = 1\n"),
+    "all of a module": inside("return sqrt(4)", "from math import *\n"),
+    "names of every module": inside("return __name__ + __file__"),
+    "names of a class": "class K:\n    y = 1\n    z = y\n    n = __qualname__\n    def m(self):\n        return __class__, super().m()\n",
+    "a name that is defined below": inside("return g()") + "\ndef g():\n    return 1\n",
+    "what an except and a with name": inside(
+        "try:\n    x()\nexcept ValueError as error:\n    return str(error)\nwith x() as y:\n    return y"
+    ),
+    "a walrus and a match": inside(
+        "if (n := x) and True:\n    match x:\n        case [first, *rest]:\n            return n, first, rest"
+    ),
     "a helper that is no factory": "def f(x):\n    return sum(x(i) for i in range(3))",
 }
 CASES = {**WORLD, **RESULTS}
@@ -101,6 +118,20 @@ CASES = {**WORLD, **RESULTS}
 @pytest.mark.parametrize(("code", "expected"), CASES.values(), ids=CASES)
 def test_found(code: str, expected: list[tuple[str, int]]) -> None:
     assert found(code) == expected
+
+
+MEANT = {
+    "gret": "nothing defines 'gret'; do you mean greet?",
+    "prnt": "nothing defines 'prnt'; do you mean print?",
+    "quite_another": "nothing defines 'quite_another'",
+}
+
+
+@pytest.mark.parametrize("name", MEANT)
+def test_what_may_have_been_meant(name: str) -> None:
+    code = f"def f(greet):\n    def workflow(x):\n        return {name}(greet(x))\n    return workflow\n"
+    (finding,) = lint(Source(code=code))
+    assert (finding.message, finding.severity) == (MEANT[name], "error")
 
 
 @pytest.mark.parametrize("code", LEFT_ALONE.values(), ids=LEFT_ALONE)

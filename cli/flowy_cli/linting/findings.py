@@ -20,6 +20,7 @@ class Rule(StrEnum):
     UNKNOWN_TASK = "unknown-task"
     UNUSED_TASK = "unused-task"
     PARAMETERS = "parameters"
+    UNDEFINED = "undefined"
     IMPORT = "import"
     FORBIDDEN = "forbidden"
     NOT_JSON = "not-json"

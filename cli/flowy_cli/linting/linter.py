@@ -6,7 +6,7 @@ from typing import Any
 
 from flowy.replay.loading import LoadFailed, compiled
 from flowy_cli.errors import Unreadable
-from flowy_cli.linting import results, tasks, world
+from flowy_cli.linting import results, tasks, undefined, world
 from flowy_cli.linting.findings import Finding, Rule
 from flowy_cli.linting.manifest import Source, sources
 from flowy_cli.texts import place_of, read_text
@@ -34,7 +34,12 @@ def lint(source: Source) -> Sequence[Finding]:
         tree = ast.parse(source.code)
     except LoadFailed as failed:
         return [Finding(rule=Rule.SYNTAX, line=failed.line, message=failed.message)]
-    found = {*world.findings(tree), *results.findings(tree), *tasks.findings(tree, source)}
+    found = {
+        *world.findings(tree),
+        *results.findings(tree),
+        *undefined.findings(tree, source.code),
+        *tasks.findings(tree, source),
+    }
     return sorted(
         found, key=lambda finding: (finding.line or 0, finding.manifest_line or 0, finding.rule, finding.message)
     )

@@ -1,0 +1,65 @@
+"""The rule about names that nothing defines: a run comes to one after hours of work, and fails."""
+
+import ast
+import builtins
+import difflib
+import symtable
+from collections.abc import Iterator, Mapping
+
+from flowy_cli.linting.findings import Finding, Rule
+
+# Of every module, and what makes names that nobody can see.
+_OF_MODULES = {"__name__", "__file__", "__doc__", "__spec__", "__loader__", "__package__", "__builtins__", "__annotations__", "__module__", "__qualname__"}  # fmt: skip
+_MAKES_NAMES = {"globals", "exec", "eval", "vars", "setattr"}
+
+
+def findings(tree: ast.Module, code: str) -> Iterator[Finding]:
+    """One for each name, where it is used first. None for code that makes names, or takes all of a module's."""
+    if any(_makes_names(node) for node in ast.walk(tree)):
+        return
+    tables = list(_tables(symtable.symtable(code, "<workflow>", "exec")))
+    known = set(dir(builtins)) | _OF_MODULES
+    known |= {symbol.get_name() for table in tables for symbol in table.get_symbols() if _defines(table, symbol)}
+    used = _first_lines(tree)
+    undefined = {
+        symbol.get_name()
+        for table in tables
+        for symbol in table.get_symbols()
+        if symbol.is_global() and symbol.is_referenced() and symbol.get_name() not in known
+    }
+    nearby = {name for table in tables for name in table.get_identifiers()} | set(dir(builtins))
+    for name in sorted(undefined & used.keys()):
+        similar = difflib.get_close_matches(name, sorted(nearby - undefined), n=1)
+        meant = f"; do you mean {similar[0]}?" if similar else ""
+        yield Finding(rule=Rule.UNDEFINED, line=used[name], message=f"nothing defines {name!r}{meant}")
+
+
+def _makes_names(node: ast.AST) -> bool:
+    match node:
+        case ast.ImportFrom(names=[ast.alias(name="*")]):
+            return True
+        case ast.Name(id=name):
+            return name in _MAKES_NAMES
+        case _:
+            return False
+
+
+def _tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
+    yield table
+    for inner in table.get_children():
+        yield from _tables(inner)
+
+
+def _defines(table: symtable.SymbolTable, symbol: symtable.Symbol) -> bool:
+    """Whether it makes a name of the module: there, or in a function that declares it global."""
+    if table.get_type() == "module":
+        return symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
+    return symbol.is_declared_global() and symbol.is_assigned()
+
+
+def _first_lines(tree: ast.Module) -> Mapping[str, int]:
+    lines: dict[str, int] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            lines[node.id] = min(node.lineno, lines.get(node.id, node.lineno))
+    return lines

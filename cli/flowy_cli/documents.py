@@ -106,7 +106,8 @@ def _what_is_wrong(error: Exception) -> str:
     """In one line, its place first: the library's own text quotes and points, over several."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+        hint = "; is it a tab? YAML is indented by spaces" if "cannot start any token" in str(error.problem) else ""
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}{hint}"
     return " ".join(str(error).split())[:300]
 
 

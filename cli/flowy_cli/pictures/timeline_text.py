@@ -9,6 +9,7 @@ _LABEL_COLUMNS = 32
 _LEAST_BAR = 20
 
 _FILL = {Phase.QUEUED: "░", Phase.RAN: "█", Phase.OPEN: "▓", Phase.DELAY: "·"}
+_WAITS = {Phase.QUEUED, Phase.DELAY}
 _FAILED = "▒"  # of an attempt that brought no result
 
 _LEGEND = (
@@ -66,7 +67,8 @@ def _head(timeline: Timeline, room: int, scale: float) -> list[str]:
 
 def _bar(row: Row, room: int, scale: float) -> str:
     cells = [" "] * room
-    for span in row.spans:
+    # What only waits lies below: a short attempt would be hidden by the delay that follows it.
+    for span in sorted(row.spans, key=lambda span: span.phase not in _WAITS):
         fill = _FILL[span.phase]
         if span.phase in {Phase.RAN, Phase.OPEN} and span.standing.is_over and span.standing is not Standing.SUCCEEDED:
             fill = _FAILED

@@ -140,9 +140,10 @@ def _plan(
     **fields: Any,
 ) -> Plan:
     names = check_names([*activities, *workflows])
-    for what, given in (("tasks", settings), ("durations", durations)):
+    for what, given in (("settings", settings), ("durations", durations)):
         if unknown := [name for name in given if name not in names]:
-            raise ValueError(f"{what} has {unknown[0]!r}, which is no task: there are {', '.join(names) or 'none'}")
+            there = ", ".join(names) or "none"
+            raise ValueError(f"{what} are given for {unknown[0]!r}, which is no task: the tasks are {there}")
     if of_workflows := [name for name in durations if name in workflows]:
         raise ValueError(f"durations has {of_workflows[0]!r}: a workflow takes the time that its tasks take")
     try:

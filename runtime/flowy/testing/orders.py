@@ -42,6 +42,8 @@ def same_in_every_order(
     Raises AssertionError that names two orders with different values. What `of` raises, an assertion about a single run
     say, leaves it with a note that names the order.
     """
+    if not isinstance(rehearsal, Rehearsal):
+        raise TypeError(f"it takes a Rehearsal of the workflow, not {rehearsal!r}")
     if runs < 1:
         raise ValueError(f"runs is {runs}: at least 1")
     check_args(args)

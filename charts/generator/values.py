@@ -33,7 +33,16 @@ FILLED_IN = frozenset(
 
 Strings = dict[str, str]
 Labels = Annotated[
-    Strings, Field(json_schema_extra={"propertyNames": {"not": {"pattern": r"^(app\.kubernetes\.io|helm\.sh)/"}}})
+    Strings,
+    Field(
+        json_schema_extra={
+            "propertyNames": {
+                "not": {
+                    "pattern": r"^(app\.kubernetes\.io/(name|instance|component|version|managed-by)|helm\.sh/chart)$"
+                }
+            }
+        }
+    ),
 ]
 """Labels beside the chart's own, by which objects are found."""
 Object = dict[str, Any]

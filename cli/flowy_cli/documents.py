@@ -28,18 +28,29 @@ _MERGE = "tag:yaml.org,2002:merge"
 class Loader(_FAST):  # type: ignore[misc, valid-type]
     """Kubernetes' reading of YAML: times are text, and no key stands twice."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the base's signature
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
-                continue
-            if key.value in seen:
-                hint = ": between two objects stands a line ---" if key.value == "apiVersion" else ""
-                problem = f"the key {key.value!r} stands twice{hint}"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value)
-        made: dict[Any, Any] = super().construct_mapping(node, deep)
-        return made
+    def construct_document(self, node: yaml.Node) -> Any:
+        # Before anything is made of it: making them puts merged mappings into others.
+        _check_keys(node, set())
+        return super().construct_document(node)
+
+
+def _check_keys(node: yaml.Node, seen: set[int]) -> None:
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            _check_keys(each, seen)
+    elif isinstance(node, yaml.MappingNode):
+        keys: set[str] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                if key.value in keys:
+                    hint = ": between two objects stands a line ---" if key.value == "apiVersion" else ""
+                    problem = f"the key {key.value!r} stands twice{hint}"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                keys.add(key.value)
+            _check_keys(value, seen)
 
 
 Loader.yaml_implicit_resolvers = {

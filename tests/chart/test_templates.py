@@ -96,7 +96,9 @@ def test_the_operator_reads_its_settings(rendered: tuple[Object, list[Object]]) 
     for name, value in values.get("settings", {}).items():
         assert getattr(said, re.sub("([A-Z])", r"_\1", name).lower()) == value
     assert said.namespaces == tuple(values.get("namespaces", ()))
-    assert said.decider_memory_mib == DECIDER_MIB
+    (decider,) = pod_of(found)["spec"]["initContainers"]
+    limited = "memory" in (decider["resources"] or {}).get("limits", {})
+    assert said.decider_memory_mib == (DECIDER_MIB if limited else None)
     assert said.definitions_only is values.get("restrict", {}).get("inlineCode", False)
     container, *_ = pod_of(found)["spec"]["containers"]
     assert said.gateway_port == container["ports"][0]["containerPort"] == gateway(found)["spec"]["ports"][0]["port"]
@@ -216,6 +218,13 @@ def test_the_notes_name_what_to_do_first() -> None:
     notes = said.partition("NOTES:\n")[2]
     commands = re.findall(r"^  (\S+ \S+)", notes, re.MULTILINE)
     assert commands == ["helm test", "kubectl apply", "kubectl get"]
+
+
+def test_a_decider_without_a_limit_tells_the_operator_none() -> None:
+    """Kubernetes would say 0 of a sidecar's, or the node's memory."""
+    for given in ("--set=decider.resources.limits=null", "--set=decider.resources=null"):
+        assert "FLOWY_DECIDER_MEMORY_MIB" not in environment(template(given))
+    assert "FLOWY_DECIDER_MEMORY_MIB" in environment(template())
 
 
 def test_what_is_taken_away_by_null_is_as_if_it_were_not_given() -> None:

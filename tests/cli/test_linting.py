@@ -56,6 +56,13 @@ WORLD = {
     "a name of another function": ("def g():\n    y = 1\n" + inside("return y"), [("undefined", 5)]),
     "one of a class": ("class K:\n    y = 1\n    def m(self):\n        return y\n", [("undefined", 4)]),
     "one that the module lacks": ("y = nope\n", [("undefined", 1)]),
+    "an annotation that is evaluated": ("y: Part = 1\n", [("undefined", 1)]),
+    "beside what only looks like making names": (inside("setattr(x, 'y', vars(x))\nreturn y"), [("undefined", 4)]),
+    "beside a function of such a name": (
+        "def exec(x):\n    return x\n" + inside("exec(1)\nreturn y"),
+        [("undefined", 6)],
+    ),
+    "in a try for something else": (inside("try:\n    str(y)\nexcept KeyError:\n    pass"), [("undefined", 4)]),
     "a syntax error": ("def f(a:\n", [("syntax", 1)]),
 }
 RESULTS = {
@@ -100,6 +107,10 @@ LEFT_ALONE = {
     "a call before a wait": inside("b('begun')\nreturn str(x)"),
     "a name that another function makes": "def g():\n    global y\n    y = 1\n" + inside("return y"),
     "names that are made": inside("return y", "globals()['y'] = 1\n"),
+    "names that may not be there": "try:\n    unicode\nexcept NameError:\n    unicode = str\n",
+    "an import that is global": "def g():\n    global math\n    import math\n" + inside("return math.pi"),
+    "a walrus in a comprehension": "[z := y for y in (1, 2)]\n" + inside("return z"),
+    "an annotation that nobody evaluates": inside("y: Part = 1\nreturn y"),
     "all of a module": inside("return sqrt(4)", "from math import *\n"),
     "names of every module": inside("return __name__ + __file__"),
     "names of a class": "class K:\n    y = 1\n    z = y\n    n = __qualname__\n    def m(self):\n        return __class__, super().m()\n",

@@ -31,7 +31,7 @@ def test_decisions_stay(installed: Installed, served: Kube) -> None:
     before = went_on(installed)
     served.apply(workflow("long", WIDE_THEN_LONG, [STEP], WIDTH, LENGTH))
     assert result(served.wait_end("long")) == sum(range(1, WIDTH + 1)) + LENGTH
-    assert went_on(installed) - before >= LENGTH
+    assert went_on(installed) - before >= LENGTH - 1  # the first of all may have to prove that they can
 
 
 def test_the_status_has_one_owner(served: Kube) -> None:

@@ -4,22 +4,25 @@ import ast
 import builtins
 import difflib
 import symtable
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from flowy_cli.linting.findings import Finding, Rule
 
 # Of every module, and what makes names that nobody can see.
 _OF_MODULES = {"__name__", "__file__", "__doc__", "__spec__", "__loader__", "__package__", "__builtins__", "__annotations__", "__module__", "__qualname__"}  # fmt: skip
-_MAKES_NAMES = {"globals", "exec", "eval", "vars", "setattr"}
+_MAKES_NAMES = {"globals", "locals", "exec", "eval", "vars"}
+_CATCH = {"NameError", "Exception", "BaseException"}
 
 
 def findings(tree: ast.Module, code: str) -> Iterator[Finding]:
     """One for each name, where it is used first. None for code that makes names, or takes all of a module's."""
-    if any(_makes_names(node) for node in ast.walk(tree)):
-        return
     tables = list(_tables(symtable.symtable(code, "<workflow>", "exec")))
-    known = set(dir(builtins)) | _OF_MODULES
-    known |= {symbol.get_name() for table in tables for symbol in table.get_symbols() if _defines(table, symbol)}
+    known = {symbol.get_name() for table in tables for symbol in table.get_symbols() if _defines(table, symbol)}
+    # Of a comprehension at the top: symtable says so in some versions alone.
+    known |= {node.target.id for node in ast.walk(tree) if isinstance(node, ast.NamedExpr)}
+    if any(_makes_names(node, known) for node in ast.walk(tree)):
+        return
+    known |= set(dir(builtins)) | _OF_MODULES
     used = _first_lines(tree)
     undefined = {
         symbol.get_name()
@@ -34,12 +37,14 @@ def findings(tree: ast.Module, code: str) -> Iterator[Finding]:
         yield Finding(rule=Rule.UNDEFINED, line=used[name], message=f"nothing defines {name!r}{meant}")
 
 
-def _makes_names(node: ast.AST) -> bool:
+def _makes_names(node: ast.AST, known: Collection[str]) -> bool:
     match node:
         case ast.ImportFrom(names=[ast.alias(name="*")]):
             return True
-        case ast.Name(id=name):
-            return name in _MAKES_NAMES
+        case ast.Call(func=ast.Name(id="vars"), args=[_, *_]):
+            return False
+        case ast.Call(func=ast.Name(id=name)):
+            return name in _MAKES_NAMES and name not in known
         case _:
             return False
 
@@ -52,14 +57,32 @@ def _tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
 
 def _defines(table: symtable.SymbolTable, symbol: symtable.Symbol) -> bool:
     """Whether it makes a name of the module: there, or in a function that declares it global."""
-    if table.get_type() == "module":
-        return symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
-    return symbol.is_declared_global() and symbol.is_assigned()
+    is_made = symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
+    return is_made and (table.get_type() == "module" or symbol.is_declared_global())
 
 
 def _first_lines(tree: ast.Module) -> Mapping[str, int]:
     lines: dict[str, int] = {}
-    for node in ast.walk(tree):
+    for node in _evaluated(tree, in_function=False):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             lines[node.id] = min(node.lineno, lines.get(node.id, node.lineno))
     return lines
+
+
+def _evaluated(node: ast.AST, *, in_function: bool) -> Iterator[ast.AST]:
+    """All below that is evaluated, and whose NameError nobody catches."""
+    yield node
+    in_function = in_function or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    for field, value in ast.iter_fields(node):
+        if in_function and isinstance(node, ast.AnnAssign) and field == "annotation":
+            continue
+        if isinstance(node, ast.Try) and field == "body" and any(map(_catches, node.handlers)):
+            continue
+        for inner in value if isinstance(value, list) else (value,):
+            if isinstance(inner, ast.AST):
+                yield from _evaluated(inner, in_function=in_function)
+
+
+def _catches(handler: ast.ExceptHandler) -> bool:
+    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(one is None or (isinstance(one, ast.Name) and one.id in _CATCH) for one in caught)

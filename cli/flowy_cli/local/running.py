@@ -50,26 +50,28 @@ def run_manifest(
 
 @contextmanager
 def stopped_by_signals(executor: Executor) -> Iterator[None]:
-    """Let Ctrl-C stop the run, twice, and SIGTERM and SIGHUP end it, since who sends them won't wait; then they do as ever.
+    """Let Ctrl-C stop the run, twice; the third time it interrupts as ever. SIGTERM and SIGHUP end it, since who sends them won't wait.
 
-    Else the process would be gone at once, and what it has started would run on.
+    They do no more than that when they come again, as they mostly do: else the process would be gone, and what it has started
+    would run on.
     """
     left = 2
-    before: dict[int, Any] = {}
 
     def asked(number: int, frame: FrameType | None) -> None:
         nonlocal left
-        if left == 0:
-            _as_ever(number, frame, before[number])
-        times = 1 if number == signal.SIGINT else left
+        if left == 0 and number == signal.SIGINT:
+            signal.default_int_handler(number, frame)
+        times = min(left, 1) if number == signal.SIGINT else left
         left -= times
         for _ in range(times):
             executor.ask_to_stop()
 
-    for number in _STOPS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` does it
-            before[number] = signal.signal(number, asked)
+    before: dict[int, Any] = {}
     try:
+        for number in _STOPS:
+            # Ignored as `nohup` does it, or handled by what is no Python: that stays.
+            if signal.getsignal(number) not in {signal.SIG_IGN, None}:
+                before[number] = signal.signal(number, asked)
         yield
     finally:
         for number, handler in before.items():
@@ -81,10 +83,3 @@ _STOPS = (
     signal.SIGTERM,
     *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()),
 )  # Windows has no SIGHUP
-
-
-def _as_ever(number: int, frame: FrameType | None, handler: Any) -> None:
-    if number == signal.SIGINT:
-        signal.default_int_handler(number, frame)
-    signal.signal(number, handler)
-    signal.raise_signal(number)

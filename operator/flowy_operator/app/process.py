@@ -98,7 +98,7 @@ def _limits(settings: Settings) -> Limits:
         memory_bytes=settings.decision_memory_mib * MIB,
         staying_children=settings.staying_children,
     )
-    return limits if settings.decider_memory_mib is None else limits.within(settings.decider_memory_mib * MIB)
+    return limits.within(settings.decider_memory_mib * MIB) if settings.decider_memory_mib else limits
 
 
 class _Process:

@@ -71,10 +71,10 @@ class Settings(BaseSettings):
     )
     decider_memory_mib: int | None = Field(
         default=None,
-        ge=64,
-        le=64 * 1024 * 1024,  # what Kubernetes tells where there is no limit is what the node has
+        ge=0,  # what the downward API tells of a sidecar without a limit
+        le=64 * 1024 * 1024,
         description="Memory of the decider's container in MiB. No more decisions are made at once, nor stay, than fit into it if all "
-        "of them are out to harm. Without it: as many as the CPUs are for.",
+        "of them are out to harm. Without it, or 0: as many as the CPUs are for.",
     )
     shadow_share: float = Field(
         default=0.01,

@@ -48,6 +48,7 @@ class VirtualTime:
         self._ahead: deque[tuple[int, Launch]] = deque()
         self._running: list[tuple[datetime, int, Launch, Outcome]] = []
         self._news: deque[Report] = deque()
+        self._is_stop_asked = False
 
     def now(self) -> datetime:
         return self._now
@@ -71,13 +72,15 @@ class VirtualTime:
             self._pass(until)
         news = list(self._news)
         self._news.clear()
+        self._is_stop_asked = False
         return news
 
     def ask_to_stop(self) -> None:
+        self._is_stop_asked = True
         self._news.append(StopAsked())
 
     def stop_is_asked(self) -> bool:
-        return any(isinstance(report, StopAsked) for report in self._news)
+        return self._is_stop_asked
 
     def close(self) -> None:
         self._ahead.clear()

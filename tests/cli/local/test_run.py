@@ -380,7 +380,8 @@ def test_who_does_not_wait_ends_it_with_all_that_it_has_started(tmp_path: Path, 
     step = shell("step", f"echo $$$$ > {tmp_path}/pid; exec sleep 60")
     with _running(tmp_path, manifest(ONE, step)) as process:
         _wait_for(tmp_path / "pid")
-        process.send_signal(number)
+        for _ in range(2):  # as `timeout` does, to the process and then to its group
+            process.send_signal(number)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "WorkflowTerminated: it was stopped twice" in err

@@ -5,7 +5,6 @@ made again a while later, since a machine that is busy enough measures nothing i
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -41,14 +40,17 @@ class Bounds:
             self._proving = None
 
     async def _prove(self) -> None:
-        with contextlib.suppress(DecisionStalled):  # the next decision meets the same, and tells of it
+        try:
             faults = await self._faults()
-            self._hold = not faults
-            if faults and faults != self._told:
-                self._told = faults
-                log.warning(
-                    "Decisions don't stay for the next one: the decider can't bound those that do",
-                    extra={"faults": faults},
-                )
+        except DecisionStalled as stalled:
+            faults = [str(stalled)]
+        except Exception as error:  # noqa: BLE001 - whatever it was, decisions go on without
+            faults = [repr(error)]
+        self._hold = not faults
+        if faults and faults != self._told:
+            self._told = faults
+            log.warning(
+                "Decisions don't stay for the next one: the decider can't bound those that do", extra={"faults": faults}
+            )
         self._not_before = asyncio.get_running_loop().time() + _AGAIN_S
         self._proving = None

@@ -27,6 +27,7 @@ def _half_of_cores() -> int:
 # has no more than this, with its tables (docs/design/0028).
 _IDLE_BYTES = 64 * MIB
 _STAYS_AT_MOST_BYTES = 60 * MIB
+_LANES = 3  # of decisions: each has a place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +94,11 @@ class Limits:
         least, as each namespace in it.
         """
         room_bytes = container_bytes - _IDLE_BYTES
+        each_bytes = self.memory_bytes + self.memory_bytes // 2
         # A third of it: more decisions at once are of use to everybody, more that stay to long chains alone.
-        staying = max(min(self.staying_children, room_bytes // 3 // _STAYS_AT_MOST_BYTES), 0)
-        at_once = (room_bytes - staying * _STAYS_AT_MOST_BYTES) // (self.memory_bytes + self.memory_bytes // 2)
+        for_staying_bytes = min(room_bytes // 3, room_bytes - _LANES * each_bytes)
+        staying = max(min(self.staying_children, for_staying_bytes // _STAYS_AT_MOST_BYTES), 0)
+        at_once = (room_bytes - staying * _STAYS_AT_MOST_BYTES) // each_bytes
         others = max(min(self.new_children, at_once // 4), 1)
         children = max(min(self.children, at_once - 2 * others), 1)
         if at_once < children + 2 * others:

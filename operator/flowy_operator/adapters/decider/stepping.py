@@ -103,8 +103,9 @@ class Stepping:
         """
         if not isinstance(finding, Said) or not finding.stays:
             return
-        # Only code that answers by itself stays unasked, or behind an end.
-        if not stay.allowance.stay_ms or answer.outcome is not Outcome.SUSPENDED:
+        # Only code that answers by itself stays unasked, or behind an end. And its zygote may be another one than that for which
+        # it was asked to stay.
+        if not stay.allowance.stay_ms or answer.outcome is not Outcome.SUSPENDED or not self._bounds.hold():
             stay.exchange.close()
             return
         stay.exchange.closed.remove_done_callback(is_over)

@@ -7,6 +7,7 @@ it, and whoever gets it back trusts it as little as the code itself: it may have
 import collections
 import dataclasses
 import marshal
+import warnings
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from types import CodeType
@@ -31,7 +32,7 @@ class Bytecode:
         key = blake2b(f"{mode}\n{filename}\n{text}".encode(), digest_size=16).digest()
         code = self._used.get(key) or self._known.get(key)
         if code is None:
-            code = compile(text, filename, mode, dont_inherit=True)
+            code = _compile(text, filename, mode)
             self._is_news = True
         self._used[key] = code
         return code
@@ -65,8 +66,25 @@ def begin(bytecode: Bytecode) -> None:
 def compiled(text: str, filename: str, mode: str = "exec") -> CodeType:
     """As `compile`, which is spared where a decision has begun that knows what it would come to."""
     if _present.bytecode is None:
-        return compile(text, filename, mode, dont_inherit=True)
+        return _compile(text, filename, mode)
     return _present.bytecode.compile(text, filename, mode)
+
+
+def _compile(text: str, filename: str, mode: str) -> CodeType:
+    """Without warnings, which nobody reads where workflows run.
+
+    Not by `catch_warnings`: its end lets warnings be shown anew, and code that records its own would see whether its bytecode
+    was known.
+    """
+    filters = warnings.filters
+    warnings.filters = _NONE_SHOWN
+    try:
+        return compile(text, filename, mode, dont_inherit=True)
+    finally:
+        warnings.filters = filters
+
+
+_NONE_SHOWN = [("ignore", None, Warning, None, 0)]
 
 
 def impose() -> Callable[[], None]:

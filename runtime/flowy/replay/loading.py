@@ -6,7 +6,6 @@ Every failure here is the code's own fault and known before it ran well: `LoadFa
 import builtins
 import inspect
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
@@ -34,9 +33,7 @@ class LoadFailed(Exception):
 def compiled(source: str) -> CodeType:
     """Compile workflow source. Raises `LoadFailed` with the line."""
     try:
-        # Where the bytecode is known as well: leaving this lets the code's own warnings be shown anew.
-        with warnings.catch_warnings(action="ignore"):  # nobody reads them where workflows run
-            return bytecode.compiled(source, FILENAME)
+        return bytecode.compiled(source, FILENAME)
     except SyntaxError as error:
         raise LoadFailed(type(error).__name__, error.msg, error.lineno) from error
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:

@@ -287,10 +287,17 @@ def _mapped_bytes() -> int:
         os.close(statm)
 
 
+class _Listener(socket.socket):
+    """Knows its family and type. `accept` asks for both, and would have each made a member of its enum anew: ten pages a fork."""
+
+    family = socket.AF_UNIX
+    type = socket.SOCK_STREAM
+
+
 def _listen(path: str, home: Home) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)  # noqa: PTH108 - pathlib is not loaded here; the file is that of a zygote that died
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = _Listener(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(path)
     if home is Home.CONTAINER:
         os.chmod(path, _FOR_GROUP)  # noqa: PTH101 - as above

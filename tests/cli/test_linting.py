@@ -131,6 +131,37 @@ def test_found(code: str, expected: list[tuple[str, int]]) -> None:
     assert found(code) == expected
 
 
+MIXED = """
+import time
+import requests
+
+def fetch(url):
+    time.sleep(1)
+    return open(requests.get(url)).read()
+
+def main(fetch):
+    def run(x):
+        time.sleep(2)
+        return fetch(x)
+    return run
+"""
+RECURSIVE = """
+def tree(tree, leaf):
+    def run(n):
+        open("x")
+        return tree(n - 1)
+    return run
+"""
+
+
+def test_of_a_file_with_activities_only_the_workflows_are_judged() -> None:
+    assert found(MIXED) == [("forbidden", 10)]
+
+
+def test_a_factory_that_is_a_task_is_no_activity() -> None:
+    assert found(RECURSIVE) == [("forbidden", 3)]
+
+
 MEANT = {
     "gret": "nothing defines 'gret'; do you mean greet?",
     "prnt": "nothing defines 'prnt'; do you mean print?",

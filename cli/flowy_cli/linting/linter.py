@@ -1,7 +1,7 @@
 """All rules over the sources of a file."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from flowy.replay.loading import LoadFailed, compiled
@@ -9,6 +9,7 @@ from flowy_cli.errors import Unreadable
 from flowy_cli.linting import results, tasks, undefined, world
 from flowy_cli.linting.findings import Finding, Rule
 from flowy_cli.linting.manifest import Source, sources
+from flowy_cli.linting.names import all_names, factories, parameters
 from flowy_cli.texts import place_of, read_text
 from flowy_operator.core.printable import printable
 
@@ -40,9 +41,33 @@ def lint(source: Source) -> Sequence[Finding]:
         *undefined.findings(tree, source.code),
         *tasks.findings(tree, source),
     }
+    if source.manifest is None:
+        found = set(_of_workflows(tree, found))
     return sorted(
         found, key=lambda finding: (finding.line or 0, finding.manifest_line or 0, finding.rule, finding.message)
     )
+
+
+def _of_workflows(tree: ast.Module, found: Iterable[Finding]) -> Iterator[Finding]:
+    """Without what is said of activities, where a file has both, as `flowy run FILE.py:FACTORY` takes it.
+
+    An activity is a function at the top that has the name of a factory's parameter, and no function within it, as a factory has.
+    Such a file may import what it likes.
+    """
+    tops = factories(tree)
+    asked = {name for top in tops.values() if (args := parameters(top)) is not None for name in all_names(args)}
+    activities = [top for name, top in tops.items() if name in asked and not _holds_a_function(top)]
+    for finding in found:
+        is_within = any(node.lineno <= (finding.line or 0) <= (node.end_lineno or 0) for node in activities)
+        if not is_within and not (activities and finding.rule is Rule.IMPORT):
+            yield finding
+
+
+def _holds_a_function(top: ast.stmt) -> bool:
+    return any(isinstance(node, _FUNCTIONS) for inner in ast.iter_child_nodes(top) for node in ast.walk(inner))
+
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 def told(file: str, source: Source, finding: Finding) -> str:

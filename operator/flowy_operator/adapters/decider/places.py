@@ -43,6 +43,11 @@ def fill_gaps() -> Sequence[object]:
                 break
         else:
             return ()
+        # Up to the next new one: its head lies on one page with the objects that come first.
+        for _ in range(_POOL_BYTES // size_bytes):
+            filling.append(make())
+            if id(filling[-1]) % _POOL_BYTES == _HEAD_BYTES:
+                break
     return filling
 
 

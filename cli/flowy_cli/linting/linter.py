@@ -9,7 +9,7 @@ from flowy_cli.errors import Unreadable
 from flowy_cli.linting import results, tasks, undefined, world
 from flowy_cli.linting.findings import Finding, Rule
 from flowy_cli.linting.manifest import Source, sources
-from flowy_cli.linting.names import all_names, factories, parameters
+from flowy_cli.linting.names import Function, all_names, factories, parameters
 from flowy_cli.texts import place_of, read_text
 from flowy_operator.core.printable import printable
 
@@ -64,10 +64,7 @@ def _of_workflows(tree: ast.Module, found: Iterable[Finding]) -> Iterator[Findin
 
 
 def _holds_a_function(top: ast.stmt) -> bool:
-    return any(isinstance(node, _FUNCTIONS) for inner in ast.iter_child_nodes(top) for node in ast.walk(inner))
-
-
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    return any(isinstance(node, Function) for inner in ast.iter_child_nodes(top) for node in ast.walk(inner))
 
 
 def told(file: str, source: Source, finding: Finding) -> str:

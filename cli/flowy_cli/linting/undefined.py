@@ -7,6 +7,7 @@ import symtable
 from collections.abc import Collection, Iterator, Mapping
 
 from flowy_cli.linting.findings import Finding, Rule
+from flowy_cli.linting.names import Function
 
 # Of every module, and what makes names that nobody can see.
 _OF_MODULES = {"__name__", "__file__", "__doc__", "__spec__", "__loader__", "__package__", "__builtins__", "__annotations__", "__module__", "__qualname__"}  # fmt: skip
@@ -72,7 +73,7 @@ def _first_lines(tree: ast.Module) -> Mapping[str, int]:
 def _evaluated(node: ast.AST, *, in_function: bool) -> Iterator[ast.AST]:
     """All below that is evaluated, and whose NameError nobody catches."""
     yield node
-    in_function = in_function or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    in_function = in_function or isinstance(node, Function)
     for field, value in ast.iter_fields(node):
         if in_function and isinstance(node, ast.AnnAssign) and field == "annotation":
             continue

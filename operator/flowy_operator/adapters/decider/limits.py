@@ -19,8 +19,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _half_of_cores() -> int:
-    return (_cores() + 1) // 2
+def _half(places: int) -> int:
+    return (places + 1) // 2
 
 
 # Two zygotes and what else is there. A decision has page tables on top of its memory, half as much again, and one that stays
@@ -59,9 +59,9 @@ class Limits:
 
     # Beside `children`, which are for decisions that are known to be fast (see `lanes`): at once of new ones, and of slow ones.
     new_children: int = field(default_factory=_cores)
-    new_children_per_namespace: int = field(default_factory=_half_of_cores)
+    new_children_per_namespace: int = field(default_factory=lambda: _half(_cores()))
     slow_children: int = field(default_factory=_cores)
-    slow_children_per_namespace: int = field(default_factory=_half_of_cores)
+    slow_children_per_namespace: int = field(default_factory=lambda: _half(_cores()))
     # The time of a decision that is not slow: more than ten times what a small one takes. On top what comes on top above.
     brief_cpu_s: float = 0.05
     brief_wall_s: float = 0.2  # beside the CPU, since others may have that meanwhile
@@ -110,11 +110,11 @@ class Limits:
             self,
             staying_children=staying,
             children=children,
-            children_per_namespace=(children + 1) // 2,
+            children_per_namespace=_half(children),
             new_children=others,
-            new_children_per_namespace=(others + 1) // 2,
+            new_children_per_namespace=_half(others),
             slow_children=others,
-            slow_children_per_namespace=(others + 1) // 2,
+            slow_children_per_namespace=_half(others),
         )
 
     def staying_bytes(self, records: int) -> int:

@@ -1,6 +1,7 @@
 """What code can observe is the same in two zygotes, which lie elsewhere in memory and were started at another time."""
 
 import asyncio
+import errno
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -78,6 +79,21 @@ async def test_the_clock_is_frozen_below_python(pools: tuple[DeciderPool, Decide
     )
     answer = await pool.decide(asked, namespace="x", wall_s=20)
     assert json.loads(answer.result or "null") == [STARTED_AT, STARTED_AT, 0, STARTED_AT, 0], answer.error
+
+
+async def test_the_kernels_randomness_is_refused_below_python(pools: tuple[DeciderPool, DeciderPool]) -> None:
+    """Also to a C library that takes it from the vDSO, as glibc does from 2.41 on: a number above zero would be a success."""
+    pool, _ = pools
+    asked = native(
+        "libc.getauxval.restype, libc.getauxval.argtypes = ctypes.c_ulong, [ctypes.c_ulong]",
+        "base = libc.getauxval(33)",
+        "_, symbols = frame.f_globals['lockdown'].vdso._symbols(base)",
+        "if '__vdso_getrandom' not in symbols: return 'none'",
+        "take = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_void_p, ctypes.c_size_t)",
+        "return take(base + symbols['__vdso_getrandom'][0])(ctypes.create_string_buffer(8), 8, 0, None, 0)",
+    )
+    answer = await pool.decide(asked, namespace="x", wall_s=20)
+    assert answer.result in (str(-errno.ENOSYS), '"none"'), answer
 
 
 SEALED = """

@@ -11,6 +11,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
 _libc.syscall.restype = ctypes.c_long
 _libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _libc.getauxval.argtypes = [ctypes.c_ulong]
 _libc.getauxval.restype = ctypes.c_ulong
 
@@ -79,6 +80,12 @@ def protect(address: int, size_bytes: int, protection: int) -> None:
     """Change what may be done with these pages."""
     if _libc.mprotect(address, size_bytes, protection) != 0:
         _fail("mprotect")
+
+
+def advise(address: int, size_bytes: int, advice: int) -> None:
+    """Tell the kernel how these pages are used."""
+    if _libc.madvise(address, size_bytes, advice) != 0:
+        _fail("madvise")
 
 
 def die_with_parent(signal_number: int) -> None:

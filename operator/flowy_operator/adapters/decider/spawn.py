@@ -22,7 +22,9 @@ _TRACE_BYTES = 2000  # of a traceback, the end tells
 # Not `-m`: that looks for the module before there is a path to look in. The roots go to the back of the path, because
 # with an installed wheel they are site-packages, where something may have the name of a standard module.
 _BOOT = (
-    "import sys; sys.path += sys.argv[2:]; from flowy_operator.adapters.decider.zygote import main; main(sys.argv[1])"
+    "import sys; sys.path += sys.argv[2:]; "
+    "from flowy_operator.adapters.decider import arenas; arenas.lay(); "
+    "from flowy_operator.adapters.decider.zygote import main; main(sys.argv[1])"
 )
 
 # Not `-I`: it implies -E, which ignores PYTHONHASHSEED. With an environment of our own nothing else can come in.

@@ -75,8 +75,8 @@ def _stubs(slot: int) -> Mapping[str, bytes]:
         + b"\x48\x85\xff\x74\x0e\x48\x8b\x08\x48\x89\x0f\x48\x8b\x48\x10\x48\x89\x4f\x08\x31\xc0\xc3",
         # mov rax,[rax]; test rdi,rdi; jz end; mov [rdi],rax; end: ret
         "__vdso_time": load_slot + b"\x48\x8b\x00\x48\x85\xff\x74\x03\x48\x89\x07\xc3",
-        # mov eax,-ENOSYS; ret: the C library then makes the system call, which the filter refuses
-        "__vdso_getrandom": b"\xb8\xda\xff\xff\xff\xc3",
+        # mov rax,-ENOSYS; ret: all 64 bits of it, else it is a success to glibc 2.41, which takes its randomness from here
+        "__vdso_getrandom": b"\x48\xc7\xc0\xda\xff\xff\xff\xc3",
     }
 
 

@@ -25,9 +25,10 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from typing import NoReturn
 
-from flowy_operator.adapters.decider import child, kernel, lockdown
+from flowy_operator.adapters.decider import arenas, child, kernel, lockdown
 from flowy_operator.adapters.decider.frames import (
     NOT_FORKED,
     TOO_LARGE,
@@ -46,6 +47,7 @@ from flowy_operator.adapters.decider.preload import preload
 
 _LIFE = 0  # standard input of a child: a pipe for orders, whose end is the zygote's
 _READY = 1  # standard output
+_ERRORS = 2
 _STOPS = (signal.SIGTERM, signal.SIGINT)  # of one in a container, where the first process has no default actions
 _FOR_GROUP = 0o660  # mode of the sockets in a shared volume: its folder's group may connect, which setgid hands down
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -306,9 +308,18 @@ def _listen(path: str, home: Home) -> socket.socket:
     return listener
 
 
-def main(arguments: str) -> None:
+def main(arguments: str) -> NoReturn:
     """Serve decisions as `arguments`, an encoded `Start`, says. For the command line see `spawn`."""
-    start = Start.parse(arguments)
+    try:
+        _serve(Start.parse(arguments))
+    except Exception:  # noqa: BLE001 - the last words, whatever they are
+        # Not by the interpreter: from 3.13 on it shows a traceback by `print`, which is by now that of workflow code.
+        os.write(_ERRORS, traceback.format_exc().encode())
+        os._exit(1)
+    os._exit(0)  # the children go by their parent's death; there is nothing to flush
+
+
+def _serve(start: Start) -> None:
     lockdown.restore_signals()
     if start.is_tied:
         kernel.die_with_parent(signal.SIGKILL)  # if it died before this line, the pipe has ended already
@@ -322,6 +333,7 @@ def main(arguments: str) -> None:
     sys.argv = [""]
     preload()
     gc.collect()  # before the gaps are filled, since it leaves some
+    arenas.join(kernel.advise)  # as that does
     kept = scramble() if start.layout is Layout.SCRAMBLED else fill_gaps()
     zygote = Zygote(start)
     # `kernel.fork` asks for it; no thread can start later, the filter knows no flags of clone but those of fork.
@@ -342,4 +354,3 @@ def main(arguments: str) -> None:
         # A log that is a plain file takes nothing from here on, see the limit of a file's size. Nobody waits for this line.
     zygote.serve(locks, greeting)
     del kept  # not before
-    os._exit(0)  # the children go by their parent's death; there is nothing to flush

@@ -19,11 +19,11 @@ from tests.cluster.commands import run
 from tests.cluster.errors import ClusterError, say
 
 BUSYBOX = "flowy.local/busybox:1"
-DEBIAN = "flowy.local/debian:12"
+DEBIAN = "flowy.local/debian:13"
 PYTHON = "flowy.local/python:3"
 ALSO_CALLED = {BUSYBOX: ["docker.io/library/busybox:1"]}  # so that manifests written for any cluster run here unchanged
 
-SUITE = "bookworm"
+SUITE = "trixie"  # with the Python that the images have where there is a registry
 DEBIAN_PACKAGES = ("ca-certificates",)
 PYTHON_PACKAGES = (*DEBIAN_PACKAGES, "python3", "python3-venv", "python3-pip")
 TRIMMED = (

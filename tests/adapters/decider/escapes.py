@@ -220,10 +220,12 @@ UNDOING = dict(
         system_call("x32 execve", 0x40000000 | 520, "0, 0, 0", FORBIDDEN),
     ]
 ) | {
-    # int 0x80 stands somewhere in the C library's code by chance; whatever follows it is never reached.
+    # int 0x80 stands somewhere in the code of a library or of the interpreter by chance; what follows is never reached.
     "the i386 calls": raw(
-        "start = ctypes.cast(libc.getpid, ctypes.c_void_p).value\n"
-        "at = start + ctypes.string_at(start, 400_000).index(bytes([0xCD, 0x80]))\n"
+        "places = libc.getpid, libc.qsort, ctypes.pythonapi.PyList_New, ctypes.pythonapi.PyObject_Repr\n"
+        "starts = [ctypes.cast(place, ctypes.c_void_p).value for place in places]\n"
+        "found = [(start, ctypes.string_at(start, 400_000).find(bytes([0xCD, 0x80]))) for start in starts]\n"
+        "at = next(start + offset for start, offset in found if offset >= 0)\n"
         "ctypes.CFUNCTYPE(ctypes.c_int)(at)()",
         FORBIDDEN,
         CRASHED,

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -116,8 +117,6 @@ DEPENDENT = {
     "an id": body("return id(object())"),
     "an id of what is always there": body("return id(len)"),
     "the hash of an object": body("return hash(object())"),
-    "the hash of None": body("return hash(None)"),
-    "the hash of a pair with None": body("return hash(('a', None))"),
     "the text of an object": body("return str(object())"),
     "the text of a function": body("return a(repr(main))"),
     "sets of a few objects": body(
@@ -129,7 +128,6 @@ DEPENDENT = {
     "a set of calls": body(*THING, "return [a(x.n) for x in {Thing(n) for n in range(30)}]"),
     "a set of functions": body("fs = [lambda n=n: n for n in range(30)]", "return [f() for f in set(fs)]"),
     "a set of classes": body("return [c.__name__ for c in {type(f'C{n}', (), {}) for n in range(30)}]"),
-    "a set of pairs with None": body("return [n for n, _ in {(n, None) for n in range(5_000)}]"),
     "a sort by id": body(*THING, "return [x.n for x in sorted([Thing(n) for n in range(30)], key=id)]"),
     "a branch upon an address": body(
         *THING,
@@ -144,8 +142,18 @@ DEPENDENT = {
         "return str(a(1))",
     ),
 }
-"""By so much that no two orders are the same by chance. None lies elsewhere, by a random number of pages: of 20 pairs the low
-six bits of the hash decide, which are now and then the same in both."""
+"""By so much that no two orders are the same by chance."""
+
+OF_NONE = {
+    "the hash of None": body("return hash(None)"),
+    "the hash of a pair with None": body("return hash(('a', None))"),
+    "a set of pairs with None": body("return [n for n, _ in {(n, None) for n in range(5_000)}]"),
+}
+"""From Python 3.12 on, that is a constant. Before, None lies elsewhere by a random number of pages: of 20 pairs the low six bits of
+the hash decide, which are now and then the same in both."""
+
+if sys.version_info < (3, 12):
+    DEPENDENT |= OF_NONE
 
 
 @in_module_loop
@@ -191,6 +199,8 @@ HONEST = {
     "much memory": body("kept = [list(range(1000)) for _ in range(1000)]", "return len(kept)"),
     "deep recursion": body("def deep(n): return n and deep(n - 1)", "return deep(900)"),
 }
+if sys.version_info >= (3, 12):
+    HONEST |= OF_NONE
 
 
 @in_module_loop

@@ -598,7 +598,7 @@ async def test_one_whose_zygote_can_not_be_told_is_ended(pool: Watched, monkeypa
 
 
 # More than `brief_cpu_s`, less than `cpu_s`; of no machine that is ten times as fast or slow, the answer would be another.
-SLOW = "for n in range(5_000_000): pass"
+SLOW = "for n in range(10_000_000): pass"
 
 
 async def test_one_that_says_it_stays_and_was_not_asked_to_is_ended(pool: Watched) -> None:

@@ -49,7 +49,7 @@ OTHERS: Mapping[str, tuple[str, Callable[[Path], list[Figure]]]] = {
     "limits": ("a control plane with Kubernetes' own limits", default_limits.figures),
     "shards": ("two replicas with a shard each beside one with both", shards.figures),
     "chart": ("Flowy as its chart installs it", chart.figures),
-    "decisions": ("decisions, without the cluster", lambda _: decider.figures()),
+    "decisions": ("decisions, on the Python of the images", lambda _: decider.figures()),
     "heartbeats": ("1,000 heartbeats a second, without the cluster", lambda _: heartbeats.figures()),
     "commands": ("the command line", lambda _: command_line.figures()),
     "laptop": ("the laptop: local engine, replay, report", lambda _: laptop.figures()),

@@ -24,6 +24,7 @@ asked = []
 def advise(address, size_bytes, advice):
     asked.append((address, size_bytes))
     kernel.advise(address, size_bytes, advice)
+arenas.give_back()
 arenas.join(advise)
 memory = dict(line.split()[:2] for line in open("/proc/self/smaps_rollup") if "kB" in line)
 print(json.dumps([asked, int(memory["AnonHugePages:"]), kept[-1]]))

@@ -3,7 +3,8 @@
 A fork and the end of its child go through every page that the zygote has for itself, 3,500 small ones: half of what both cost.
 The kernel joins them to huge pages of 2 MiB if it is asked to, where they fill one without a gap. The interpreter's allocator
 takes a MiB of the system at a time, an arena, wherever there is room for one: between two libraries, and no two side by side.
-So `lay` takes them all before libraries are loaded, and `join` asks once all is in place.
+So `lay` takes them all before libraries are loaded, `give_back` lets go of those that were too many, and `join` asks
+once all is in place.
 This module imports none, `ctypes` least of all: what it loads would lie between them.
 
 In a child a huge page falls apart again, into entries for its small ones, when it is first written to; what gets copied is
@@ -30,9 +31,13 @@ def lay() -> None:
     _kept[:] = [bytes(_OBJECT_BYTES) for _ in range(_ARENAS * _ARENA_BYTES // _OBJECT_BYTES)][::_KEPT_OF]
 
 
-def join(advise: Callable[[int, int, int], None]) -> None:
-    """Let go of what is not in use, and have the kernel join what it can: `advise` is `kernel.advise`."""
+def give_back() -> None:
+    """Give those back that nothing has come to lie in."""
     _kept.clear()
+
+
+def join(advise: Callable[[int, int, int], None]) -> None:
+    """Have the kernel join what it can: `advise` is `kernel.advise`."""
     for begin, end in _private_memory():
         first, behind_last = -(-begin // _HUGE_BYTES) * _HUGE_BYTES, end // _HUGE_BYTES * _HUGE_BYTES
         if first < behind_last:

@@ -28,7 +28,7 @@ import sys
 import traceback
 from typing import NoReturn
 
-from flowy_operator.adapters.decider import arenas, child, kernel, lockdown
+from flowy_operator.adapters.decider import arenas, child, immortal, kernel, lockdown
 from flowy_operator.adapters.decider.frames import (
     NOT_FORKED,
     TOO_LARGE,
@@ -104,6 +104,8 @@ class Zygote:
             self._poller.register(door, select.POLLIN)
         # Frozen objects are not visited by a collection, so their pages stay shared. Off altogether: a decision is
         # short, its memory is bounded, and collections at arbitrary moments would run `__del__` at arbitrary moments.
+        if immortal.is_possible():
+            immortal.make_immortal()  # what has been made since the first time
         gc.freeze()
         gc.disable()
         while True:
@@ -332,8 +334,13 @@ def _serve(start: Start) -> None:
     os.environ.clear()  # PYTHONHASHSEED has done its work
     sys.argv = [""]
     preload()
-    gc.collect()  # before the gaps are filled, since it leaves some
-    arenas.join(kernel.advise)  # as that does
+    gc.collect()
+    arenas.give_back()
+    if immortal.is_possible():
+        immortal.make_immortal()
+        gc.freeze()
+    arenas.join(kernel.advise)
+    # Behind all that lets go of memory.
     kept = scramble() if start.layout is Layout.SCRAMBLED else fill_gaps()
     zygote = Zygote(start)
     # `kernel.fork` asks for it; no thread can start later, the filter knows no flags of clone but those of fork.

@@ -1,8 +1,10 @@
 """kopf as the host, against the fake API server over loopback."""
 
 import asyncio
+import json
 import logging
 import signal
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -258,3 +260,32 @@ contexts: [{name: c, context: {cluster: c, user: c}}]
 clusters: [{name: c, cluster: {server: URL}}]
 users: [{name: c, user: {token: secret}}]
 """
+
+
+async def test_neither_client_is_stricter_than_kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python is, from 3.13 on: there are clusters whose authority's certificate says nothing of its key's usage."""
+    made = ssl.create_default_context
+
+    def strict(*words: Any, **named: Any) -> ssl.SSLContext:
+        context = made(*words, **named)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text(json.dumps(BY_TOKEN))
+    async with await KubeClient.connect(str(kubeconfig)) as client:
+        own = client._api.rest_client.ssl_context
+        of_kopf = (await module._connection(client)).as_ssl_context()
+    for context in (own, of_kopf):
+        assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+        assert context.verify_mode == ssl.CERT_REQUIRED
+        assert context.check_hostname
+
+
+BY_TOKEN = {
+    "current-context": "c",
+    "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+    "users": [{"name": "u", "user": {"token": "t"}}],
+}

@@ -19,6 +19,7 @@ What embedding it needs to know (read in kopf 1.45.2, `_core/reactor/running.py`
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -145,11 +146,20 @@ def _settings() -> kopf.OperatorSettings:
     return settings
 
 
+class _ConnectionInfo(kopf.ConnectionInfo):
+    """As strict about certificates as our own client is: see `load_configuration`."""
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        context = super().as_ssl_context()
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
+
+
 async def _connection(client: KubeClient) -> kopf.ConnectionInfo:
     """Say how our own client reaches the cluster, in kopf's terms."""
     configuration = client.configuration
     scheme, _, token = (await client.authorization() or "").partition(" ")
-    return kopf.ConnectionInfo(
+    return _ConnectionInfo(
         server=configuration.host,
         ca_path=configuration.ssl_ca_cert,
         insecure=not configuration.verify_ssl,

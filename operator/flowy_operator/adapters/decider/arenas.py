@@ -52,7 +52,7 @@ def _private_memory() -> Iterator[tuple[int, int]]:
         text = b"".join(iter(lambda: os.read(maps, 64 * 1024), b""))
     finally:
         os.close(maps)
-    for line in text.decode().splitlines():
+    for line in text.decode(errors="replace").splitlines():
         where, allowed, _, _, _, *what = line.split()
         if allowed == "rw-p" and what in ([], ["[heap]"]):
             begin, end = where.split("-")

@@ -316,8 +316,10 @@ def main(arguments: str) -> NoReturn:
         _serve(Start.parse(arguments))
     except Exception:  # noqa: BLE001 - the last words, whatever they are
         # Not by the interpreter: from 3.13 on it shows a traceback by `print`, which is by now that of workflow code.
-        os.write(_ERRORS, traceback.format_exc().encode())
-        os._exit(1)
+        try:
+            os.write(_ERRORS, traceback.format_exc().encode(errors="backslashreplace"))
+        finally:
+            os._exit(1)  # also if nobody can be told
     os._exit(0)  # the children go by their parent's death; there is nothing to flush
 
 

@@ -30,6 +30,9 @@ class NoClusterError(Exception):
 async def load_configuration(kubeconfig: str | None, context: str | None) -> Configuration:
     """Read one or the other. Credentials that expire are looked at again while in use. Raises NoClusterError."""
     configuration = Configuration()
+    # From Python 3.13 on strict is the default, and refuses authorities that kubectl takes: clusters in use have some without
+    # a key usage, or certificates that don't name their authority's key.
+    configuration.disable_strict_ssl_verification = True
     try:
         if kubeconfig is not None:
             await _load_kubeconfig(configuration, kubeconfig, context)

@@ -34,6 +34,7 @@ def call(method: str, path: str, body: Any = None) -> Any:
     content = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(address, content, headers, method=method)
     trust = ssl.create_default_context(cafile=f"{ACCOUNT}/ca.crt")
+    trust.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the default from Python 3.13 on; kubectl is no stricter than this
     with urllib.request.urlopen(request, context=trust, timeout=30) as answer:
         return json.load(answer)
 
